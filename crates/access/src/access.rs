@@ -1,0 +1,365 @@
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::ops::Range;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::condition::{Gate, Verdict};
+use crate::path::{Path, Prefix};
+use crate::pattern::PatternSet;
+use crate::{ActionPattern, Decision, DenyAssignment, DenyPrincipal, Permission, Reason};
+use crate::{Request, RoleAssignment, RoleDefinition};
+
+/// An immutable, compiled snapshot of who may do what where.
+///
+/// Build one per access epoch and share it; it never changes.
+#[derive(Debug)]
+pub struct Access {
+    pub(crate) keys: RandomState,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) assignments: Vec<Assignment>,
+    /// Sorted by principal, then by scope hash.
+    grants: Vec<Grant>,
+    /// Which part of `grants` belongs to a principal.
+    principals: HashMap<Uuid, Range<usize>>,
+    /// Sorted by scope hash.
+    denies: Vec<Deny>,
+}
+
+/// What kept a snapshot from being compiled.
+///
+/// An assignment that cannot be understood merely grants nothing; but a deny must not be lost, and a role must be one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CompileError {
+    /// Two role definitions have the same GUID.
+    #[error("role definition '{0}' is defined twice; keep one of them")]
+    DuplicateRole(Uuid),
+    /// A deny assignment's scope is not an ARM id.
+    #[error("deny assignment '{name}' has the scope '{scope}', which is not a resource id; correct or remove it")]
+    DenyScope {
+        /// Name of the deny assignment.
+        name: Uuid,
+        /// Its scope.
+        scope: String,
+    },
+}
+
+impl Access {
+    /// Compiles a snapshot.
+    ///
+    /// An assignment whose role is unknown, whose scope is no ARM id or whose condition cannot be read is kept, so that
+    /// [`explain`](Self::explain) can tell, and grants nothing.
+    pub fn compile(
+        roles: &[RoleDefinition],
+        assignments: &[RoleAssignment],
+        denies: &[DenyAssignment],
+    ) -> Result<Self, CompileError> {
+        let keys = RandomState::new();
+        let mut index = HashMap::with_capacity(roles.len());
+        for (position, role) in roles.iter().enumerate() {
+            if index.insert(role.id, position).is_some() {
+                return Err(CompileError::DuplicateRole(role.id));
+            }
+        }
+        let mut grants = Vec::with_capacity(assignments.len());
+        for (position, assignment) in assignments.iter().enumerate() {
+            // An assignment without a readable scope belongs nowhere.
+            if let Some(scope) = Path::scope(&assignment.scope, &keys) {
+                grants.push(Grant { principal: assignment.principal_id, scope: scope.hash(), assignment: position });
+            }
+        }
+        grants.sort_by_key(|grant| (grant.principal, grant.scope, grant.assignment));
+        let denies = denies.iter().map(|deny| Deny::new(deny, &keys)).collect::<Result<Vec<_>, _>>()?;
+        let mut access = Self {
+            principals: ranges(&grants),
+            grants,
+            roles: roles.iter().map(|role| Role::new(role, &keys)).collect(),
+            assignments: assignments.iter().map(|assignment| Assignment::new(assignment, &index)).collect(),
+            denies,
+            keys,
+        };
+        access.denies.sort_by_key(|deny| deny.scope_hash);
+        Ok(access)
+    }
+
+    /// Answers a request. Does not allocate.
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        let question = match Question::new(request, &self.keys) {
+            Ok(question) => question,
+            Err(reason) => return Decision::Denied(reason),
+        };
+        if let Some(deny) = self.denies_at(&question.scope).find(|deny| deny.blocks(&question)) {
+            return Decision::Denied(Reason::DenyAssignment(deny.name));
+        }
+        let mut reason = Reason::NoAssignment;
+        for principal in question.principals() {
+            for assignment in self.assignments_at(principal, &question.scope) {
+                match self.examine(assignment, &question) {
+                    Finding::Grants(_) => return Decision::Allowed { assignment: assignment.name },
+                    Finding::Condition(_) => reason = Reason::Condition(assignment.name),
+                    Finding::RoleUnknown | Finding::NotCovered | Finding::Subtracted { .. } => {}
+                }
+            }
+        }
+        Decision::Denied(reason)
+    }
+
+    /// What one assignment of the right principal and scope contributes.
+    pub(crate) fn examine(&self, assignment: &Assignment, question: &Question<'_>) -> Finding<'_> {
+        let Some(role) = assignment.role.and_then(|role| self.roles.get(role)) else { return Finding::RoleUnknown };
+        let finding = role.examine(question);
+        if matches!(finding, Finding::Grants(_)) && question.verdict(&assignment.gate) != Verdict::True {
+            return Finding::Condition(ConditionOf::Assignment);
+        }
+        finding
+    }
+
+    /// The assignments of one principal at the scope and its ancestors.
+    pub(crate) fn assignments_at<'a>(
+        &'a self,
+        principal: Uuid,
+        scope: &'a Path<'_>,
+    ) -> impl Iterator<Item = &'a Assignment> {
+        let grants = self.principals.get(&principal).and_then(|range| self.grants.get(range.clone()));
+        let grants = grants.unwrap_or_default();
+        scope.prefixes().iter().flat_map(move |prefix| {
+            let first = grants.partition_point(|grant| grant.scope < prefix.hash);
+            let found = grants.get(first..).unwrap_or_default().iter().take_while(|grant| grant.scope == prefix.hash);
+            found
+                .filter_map(|grant| self.assignments.get(grant.assignment))
+                .filter(|assignment| same_scope(&assignment.scope, scope, *prefix))
+        })
+    }
+
+    /// The deny assignments that hold at the scope.
+    pub(crate) fn denies_at<'a>(&'a self, scope: &'a Path<'_>) -> impl Iterator<Item = &'a Deny> {
+        let prefixes = if self.denies.is_empty() { &[] } else { scope.prefixes() };
+        prefixes.iter().flat_map(move |prefix| {
+            let first = self.denies.partition_point(|deny| deny.scope_hash < prefix.hash);
+            let found = self.denies.get(first..).unwrap_or_default().iter();
+            found
+                .take_while(|deny| deny.scope_hash == prefix.hash)
+                .filter(|deny| same_scope(&deny.scope, scope, *prefix))
+                .filter(|deny| !deny.here_only || scope.prefix_text(*prefix).len() == scope.text().len())
+        })
+    }
+}
+
+/// A request whose scope and action have been read.
+pub(crate) struct Question<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) scope: Path<'a>,
+    pub(crate) action: Path<'a>,
+}
+
+impl<'a> Question<'a> {
+    pub(crate) fn new(request: &'a Request<'a>, keys: &RandomState) -> Result<Self, Reason> {
+        Ok(Self {
+            request,
+            scope: Path::scope(request.scope, keys).ok_or(Reason::InvalidScope)?,
+            action: Path::action(request.action, keys).ok_or(Reason::InvalidAction)?,
+        })
+    }
+
+    /// The principal itself, then its groups.
+    pub(crate) fn principals(&self) -> impl Iterator<Item = Uuid> {
+        std::iter::once(self.request.principal).chain(self.request.groups.iter().copied())
+    }
+
+    fn verdict(&self, gate: &Gate) -> Verdict {
+        gate.verdict(self.request.action, self.request.attributes)
+    }
+}
+
+/// What a role or assignment says about a question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Finding<'a> {
+    /// The role does not exist any more.
+    RoleUnknown,
+    /// No block covers the action.
+    NotCovered,
+    /// A block covers the action and takes it back.
+    Subtracted { by: &'a ActionPattern },
+    /// Granted but for a condition.
+    Condition(ConditionOf<'a>),
+    /// Granted by this pattern.
+    Grants(&'a ActionPattern),
+}
+
+/// Whose condition it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ConditionOf<'a> {
+    Assignment,
+    Role(&'a Gate),
+}
+
+/// A compiled role definition.
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    blocks: Box<[Block]>,
+}
+
+impl Role {
+    fn new(role: &RoleDefinition, keys: &RandomState) -> Self {
+        let blocks = role.permissions.iter().map(|permission| Block::new(permission, keys)).collect();
+        Self { id: role.id, name: role.role_name.clone(), blocks }
+    }
+
+    /// The best finding of any block: a block never takes away from another.
+    fn examine(&self, question: &Question<'_>) -> Finding<'_> {
+        let mut best = Finding::NotCovered;
+        for block in &self.blocks {
+            match (block.examine(question), best) {
+                (Finding::Grants(pattern), _) => return Finding::Grants(pattern),
+                (found @ Finding::Condition(_), _) | (found @ Finding::Subtracted { .. }, Finding::NotCovered) => {
+                    best = found;
+                }
+                _ => {}
+            }
+        }
+        best
+    }
+}
+
+/// A compiled permission block.
+#[derive(Debug)]
+struct Block {
+    actions: PatternSet,
+    not_actions: PatternSet,
+    data_actions: PatternSet,
+    not_data_actions: PatternSet,
+    gate: Gate,
+}
+
+impl Block {
+    fn new(permission: &Permission, keys: &RandomState) -> Self {
+        Self {
+            actions: PatternSet::new(&permission.actions, keys),
+            not_actions: PatternSet::new(&permission.not_actions, keys),
+            data_actions: PatternSet::new(&permission.data_actions, keys),
+            not_data_actions: PatternSet::new(&permission.not_data_actions, keys),
+            gate: Gate::new(permission.condition.as_deref(), permission.condition_version.as_deref()),
+        }
+    }
+
+    fn examine(&self, question: &Question<'_>) -> Finding<'_> {
+        match self.covers(question) {
+            Finding::Grants(_) if question.verdict(&self.gate) != Verdict::True => {
+                Finding::Condition(ConditionOf::Role(&self.gate))
+            }
+            finding => finding,
+        }
+    }
+
+    /// Actions minus notActions, conditions aside.
+    fn covers(&self, question: &Question<'_>) -> Finding<'_> {
+        let (covered, subtracted) = if question.request.data {
+            (&self.data_actions, &self.not_data_actions)
+        } else {
+            (&self.actions, &self.not_actions)
+        };
+        let Some(pattern) = covered.find(&question.action) else { return Finding::NotCovered };
+        match subtracted.find(&question.action) {
+            Some(by) => Finding::Subtracted { by },
+            None => Finding::Grants(pattern),
+        }
+    }
+}
+
+/// A compiled role assignment.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) name: Uuid,
+    pub(crate) principal: Uuid,
+    pub(crate) scope: Box<str>,
+    /// Position of the role; `None` when nobody knows it.
+    pub(crate) role: Option<usize>,
+    pub(crate) role_id: Uuid,
+    pub(crate) gate: Gate,
+}
+
+impl Assignment {
+    fn new(assignment: &RoleAssignment, roles: &HashMap<Uuid, usize>) -> Self {
+        Self {
+            name: assignment.name,
+            principal: assignment.principal_id,
+            scope: assignment.scope.as_str().into(),
+            role: roles.get(&assignment.role_definition_id).copied(),
+            role_id: assignment.role_definition_id,
+            gate: Gate::new(assignment.condition.as_deref(), assignment.condition_version.as_deref()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Grant {
+    principal: Uuid,
+    scope: u64,
+    assignment: usize,
+}
+
+/// A compiled deny assignment.
+#[derive(Debug)]
+pub(crate) struct Deny {
+    pub(crate) name: Uuid,
+    pub(crate) title: String,
+    pub(crate) scope: Box<str>,
+    scope_hash: u64,
+    here_only: bool,
+    principals: Box<[Uuid]>,
+    excluded: Box<[Uuid]>,
+    blocks: Box<[Block]>,
+    gate: Gate,
+}
+
+impl Deny {
+    fn new(deny: &DenyAssignment, keys: &RandomState) -> Result<Self, CompileError> {
+        let Some(scope) = Path::scope(&deny.scope, keys) else {
+            return Err(CompileError::DenyScope { name: deny.name, scope: deny.scope.clone() });
+        };
+        let ids = |principals: &[DenyPrincipal]| principals.iter().map(|principal| principal.id).collect();
+        Ok(Self {
+            name: deny.name,
+            title: deny.deny_assignment_name.clone(),
+            scope: deny.scope.as_str().into(),
+            scope_hash: scope.hash(),
+            here_only: deny.do_not_apply_to_child_scopes,
+            principals: ids(&deny.principals),
+            excluded: ids(&deny.exclude_principals),
+            blocks: deny.permissions.iter().map(|permission| Block::new(permission, keys)).collect(),
+            gate: Gate::new(deny.condition.as_deref(), deny.condition_version.as_deref()),
+        })
+    }
+
+    /// Whether it stops a question at its scope. A condition that cannot be answered counts as fulfilled here.
+    pub(crate) fn blocks(&self, question: &Question<'_>) -> bool {
+        self.names(question)
+            && question.verdict(&self.gate) != Verdict::False
+            && self.blocks.iter().any(|block| {
+                matches!(block.covers(question), Finding::Grants(_)) && question.verdict(&block.gate) != Verdict::False
+            })
+    }
+
+    fn names(&self, question: &Question<'_>) -> bool {
+        let everyone = self.principals.contains(&DenyPrincipal::EVERYONE);
+        let excluded = |id: &Uuid| *id != DenyPrincipal::EVERYONE && self.excluded.contains(id);
+        (everyone || question.principals().any(|id| self.principals.contains(&id)))
+            && !question.principals().any(|id| excluded(&id))
+    }
+}
+
+fn ranges(grants: &[Grant]) -> HashMap<Uuid, Range<usize>> {
+    let mut ranges: HashMap<Uuid, Range<usize>> = HashMap::new();
+    for (position, grant) in grants.iter().enumerate() {
+        ranges.entry(grant.principal).or_insert(position..position).end = position + 1;
+    }
+    ranges
+}
+
+/// Whether a stored scope is this prefix of the path; the root is stored as `/` and is the empty prefix.
+fn same_scope(stored: &str, path: &Path<'_>, prefix: Prefix) -> bool {
+    stored.trim_end_matches('/').eq_ignore_ascii_case(path.prefix_text(prefix))
+}
