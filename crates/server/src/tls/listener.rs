@@ -1,0 +1,261 @@
+//! The port: TCP, TLS, HTTP/1.1 and HTTP/2, and the limits on what a peer may hold.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bastide_arm::clock::Clock;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use super::activity::{Activity, Counted, Watched};
+use super::plain::{self, FirstByte};
+use super::{Certificates, TlsError};
+use crate::origin::Origin;
+
+/// A bound port that serves a router over TLS.
+///
+/// Handlers find the peer's address as axum's `ConnectInfo<SocketAddr>`.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    certificates: Arc<Certificates>,
+    clock: Arc<dyn Clock>,
+    origin: Origin,
+    limits: Limits,
+}
+
+/// What one peer, and all together, may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections held at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// From the first byte to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From one answer on an HTTP/1.1 connection (or from its start) to the end of the next request's head.
+    pub head: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: u32,
+    /// Header fields in a request over HTTP/1.1; more get 431.
+    pub head_fields: usize,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// How long a connection may rest with nothing asked, or with an answer that is not taken.
+    pub idle: Duration,
+    /// How long requests under way may still take once the server is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            // Access tokens are at most 16 KiB.
+            head_bytes: 32 * 1024,
+            head_fields: 100,
+            streams: 128,
+            idle: Duration::from_secs(75),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Listener {
+    /// Takes the port before anything is served on it, so that its number is known: port 0 means a free one.
+    pub async fn bind(address: SocketAddr) -> Result<TcpListener, TlsError> {
+        TcpListener::bind(address).await.map_err(|source| TlsError::Listen { address, source })
+    }
+
+    /// Will serve `socket` with `certificates`, looking after them by `clock`. `origin` is where peers that come with
+    /// plain http are sent.
+    pub fn new(socket: TcpListener, certificates: Certificates, clock: Arc<dyn Clock>, origin: Origin) -> Self {
+        Self { socket, certificates: Arc::new(certificates), clock, origin, limits: Limits::default() }
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The address and port really bound.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves `router` until `shutdown` resolves; then takes no new connection, lets requests under way finish within
+    /// [`Limits::drain`], and returns.
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Result<(), TlsError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&self.certificates) as _);
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        let (stop, stopping) = watch::channel(false);
+        let port = Arc::new(Port {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            http1: self.limits.http1(),
+            http2: self.limits.http2(),
+            router,
+            origin: self.origin,
+            limits: self.limits.clone(),
+            stopping,
+        });
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = accept(&self.socket, &port, &mut connections) => {}
+            () = self.certificates.keep_fresh(self.clock) => {}
+            () = shutdown => {}
+        }
+        drop(self.socket);
+        stop.send_replace(true);
+        let drained = timeout(self.limits.drain, async { while connections.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("{} connections were cut: they did not end in time", connections.len());
+        }
+        connections.shutdown().await;
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn http1(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head)
+            .max_headers(self.head_fields)
+            .max_buf_size(usize::try_from(self.head_bytes).unwrap_or(usize::MAX));
+        builder
+    }
+
+    fn http2(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.streams)
+            .max_header_list_size(self.head_bytes)
+            .max_send_buf_size(64 * 1024);
+        builder
+    }
+}
+
+/// What every connection of a port shares.
+struct Port {
+    acceptor: TlsAcceptor,
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+    router: Router,
+    origin: Origin,
+    limits: Limits,
+    stopping: watch::Receiver<bool>,
+}
+
+async fn accept(socket: &TcpListener, port: &Arc<Port>, connections: &mut JoinSet<()>) {
+    let places = Arc::new(Semaphore::new(port.limits.connections));
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                let port = Arc::clone(port);
+                connections.spawn(async move {
+                    port.converse(stream, peer).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Either this one peer is gone already, or we are out of file descriptors and must not spin.
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+impl Port {
+    /// One connection from its first byte to its end. What a peer does wrong ends its connection and is no error of ours.
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let opening = async {
+            match FirstByte::peek(&stream).await? {
+                FirstByte::Tls => self.acceptor.accept(stream).await.map(Some),
+                FirstByte::Http => plain::refuse(stream, self.origin.as_str()).await.map(|()| None),
+                FirstByte::Other => Ok(None),
+            }
+        };
+        match timeout(self.limits.handshake, opening).await {
+            Ok(Ok(Some(stream))) => self.answer(stream, peer).await,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::debug!(%peer, "the TLS handshake failed: {error}"),
+            Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        }
+    }
+
+    async fn answer(&self, stream: tokio_rustls::server::TlsStream<TcpStream>, peer: SocketAddr) {
+        let builder = if stream.get_ref().1.alpn_protocol() == Some(HTTP2) { &self.http2 } else { &self.http1 };
+        let activity = Activity::new();
+        let service = service_fn(|request| self.call(request, peer, &activity));
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let mut stopping = self.stopping.clone();
+        let mut closing = false;
+        loop {
+            tokio::select! {
+                outcome = connection.as_mut() => {
+                    if let Err(error) = outcome {
+                        tracing::debug!(%peer, "the connection ended: {error}");
+                    }
+                    return;
+                }
+                _ = stopping.wait_for(|stop| *stop), if !closing => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = tokio::time::sleep(self.limits.idle / 4) => {
+                    let idle = activity.idle();
+                    if idle >= self.limits.idle * 2 {
+                        return;
+                    }
+                    if idle >= self.limits.idle && !closing {
+                        closing = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> impl Future<Output = Result<Response<Counted<Body>>, std::convert::Infallible>> + Send + 'static {
+        let counted = activity.request();
+        let router = self.router.clone();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        async move { Ok(router.oneshot(request).await?.map(|body| Counted::new(body, counted))) }
+    }
+}
+
+/// The protocol name of HTTP/2 in a TLS handshake, RFC 9113 section 3.2.
+const HTTP2: &[u8] = b"h2";
