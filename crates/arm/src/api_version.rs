@@ -143,8 +143,22 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         for text in [
-            "", "latest", "2013-12-31", "2024-13-01", "2023-02-29", "2024-1-1", "2024-10-01-", "2024-10-01-final", "20241001",
-            " 2024-10-01", "2024-10-01 ", "2024-10-01preview", "+02024-10-01", "2024-10-01T00:00:00", "２０２４-10-01", "2024-10-01\0",
+            "",
+            "latest",
+            "2013-12-31",
+            "2024-13-01",
+            "2023-02-29",
+            "2024-1-1",
+            "2024-10-01-",
+            "2024-10-01-final",
+            "20241001",
+            " 2024-10-01",
+            "2024-10-01 ",
+            "2024-10-01preview",
+            "+02024-10-01",
+            "2024-10-01T00:00:00",
+            "２０２４-10-01",
+            "2024-10-01\0",
         ] {
             let error = ApiVersion::parse(text).expect_err(text);
             assert_eq!((error.status, &*error.code), (400, "InvalidApiVersionParameter"), "{text}");
@@ -165,12 +179,12 @@ mod tests {
     #[test]
     fn a_query_names_it_exactly_once() {
         let code = |query: &[(&str, &str)]| ApiVersion::from_query(query.iter().copied()).unwrap_err().code.to_string();
-        assert_eq!(ApiVersion::from_query([("$top", "1"), ("API-Version", "2024-10-01")]).unwrap(), version("2024-10-01"));
+        assert_eq!(
+            ApiVersion::from_query([("$top", "1"), ("API-Version", "2024-10-01")]).unwrap(),
+            version("2024-10-01")
+        );
         assert_eq!(code(&[]), "MissingApiVersionParameter");
         assert_eq!(code(&[("api-version", "")]), "MissingApiVersionParameter");
-        assert_eq!(
-            code(&[("api-version", "2024-10-01"), ("Api-Version", "2014-04-01")]),
-            "InvalidApiVersionParameter"
-        );
+        assert_eq!(code(&[("api-version", "2024-10-01"), ("Api-Version", "2014-04-01")]), "InvalidApiVersionParameter");
     }
 }

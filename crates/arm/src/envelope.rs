@@ -134,7 +134,12 @@ impl IdentityRequest {
         let fields = object(value, "identity")?;
         let kind = match fields.get("type") {
             Some(kind) if !kind.is_null() => text(kind, "identity.type")?,
-            _ => return Err(wrong("identity.type", "The property 'identity.type' is required; use 'None', 'SystemAssigned', 'UserAssigned' or 'SystemAssigned,UserAssigned'.")),
+            _ => {
+                return Err(wrong(
+                    "identity.type",
+                    "The property 'identity.type' is required; use 'None', 'SystemAssigned', 'UserAssigned' or 'SystemAssigned,UserAssigned'.",
+                ));
+            }
         };
         let (system_assigned, user) = read_identity_type(kind)?;
         let user_assigned = match fields.get("userAssignedIdentities") {
@@ -295,3 +300,144 @@ const MAX_TAGS: usize = 50;
 const MAX_TAG_NAME: usize = 512;
 const MAX_TAG_VALUE: usize = 256;
 const USER_ASSIGNED_TYPE: &str = "Microsoft.ManagedIdentity/userAssignedIdentities";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::json::tests::any_value;
+
+    const IDENTITY_ID: &str = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/Lab/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one";
+
+    /// The envelope of a body at a location.
+    fn read(mut body: Value) -> Result<Envelope, ArmError> {
+        body["location"] = json!("West US");
+        Envelope::read(&body, true)
+    }
+
+    fn refused_target(body: Value) -> String {
+        let error = read(body).unwrap_err();
+        assert_eq!(error.status, 400);
+        error.target.clone().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_answer_of_a_get_can_be_sent_back() {
+        let envelope = read(json!({
+            "id": "/x", "name": "x", "type": "y", "etag": "\"1\"", "systemData": {"createdBy": "mei"},
+            "kind": "Hub", "sku": {"name": "Basic", "tier": "Basic", "capacity": 2}, "tags": {"env": "dev"},
+            "identity": {"type": "SystemAssigned", "principalId": "p", "tenantId": "t"},
+            "properties": {"friendlyName": "x"}, "zones": ["1"], "managedBy": null, "futureField": {"a": 1}
+        }))
+        .unwrap();
+        assert_eq!(envelope.location.as_ref().map(Location::as_str), Some("westus"));
+        assert_eq!(envelope.kind.as_deref(), Some("Hub"));
+        assert_eq!(
+            serde_json::to_value(&envelope.sku).unwrap(),
+            json!({"name": "Basic", "tier": "Basic", "capacity": 2})
+        );
+        assert_eq!(envelope.tags.unwrap()["env"], "dev");
+        assert!(envelope.identity.unwrap().system_assigned);
+        assert_eq!(Value::Object(envelope.properties), json!({"friendlyName": "x"}));
+        assert_eq!((envelope.zones.unwrap(), envelope.managed_by), (vec!["1".to_owned()], None));
+        assert_eq!(Value::Object(envelope.unknown), json!({"futureField": {"a": 1}}));
+    }
+
+    #[test]
+    fn a_tracked_resource_needs_a_location_and_a_child_ignores_one() {
+        assert_eq!(Envelope::read(&json!({}), true).unwrap_err().code, "LocationRequired");
+        assert_eq!(Envelope::read(&json!({"location": null}), true).unwrap_err().code, "LocationRequired");
+        assert_eq!(Envelope::read(&json!({"location": "westus"}), false).unwrap().location, None);
+        assert_eq!(Envelope::read_patch(&json!({"tags": {}})).unwrap().tags, Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn wrong_types_are_refused_where_they_stand() {
+        for (body, target) in [
+            (json!({"tags": []}), "tags"),
+            (json!({"tags": {"a": 1}}), "tags.a"),
+            (json!({"tags": {"a": null}}), "tags.a"),
+            (json!({"properties": "x"}), "properties"),
+            (json!({"kind": 1}), "kind"),
+            (json!({"sku": "Basic"}), "sku"),
+            (json!({"sku": {}}), "sku.name"),
+            (json!({"sku": {"name": "a", "capacity": 1.5}}), "sku.capacity"),
+            (json!({"zones": [1]}), "zones"),
+            (json!({"identity": true}), "identity"),
+            (json!({"identity": {}}), "identity.type"),
+            (json!({"plan": 1}), "plan"),
+        ] {
+            assert_eq!(refused_target(body.clone()), target, "{body}");
+        }
+        assert_eq!(Envelope::read(&json!({"location": 1}), true).unwrap_err().target.as_deref(), Some("location"));
+        assert!(Envelope::read(&json!([]), true).unwrap_err().message.contains("an array"));
+    }
+
+    #[test]
+    fn tags_are_limited_in_number_and_length() {
+        let tags =
+            |count: usize| -> Value { (0..count).map(|n| (format!("t{n}"), json!(""))).collect::<Map<_, _>>().into() };
+        let one = |name: usize, value: usize| json!({ "é".repeat(name): "é".repeat(value) });
+        assert!(read_tags(&tags(50)).is_ok() && read_tags(&tags(51)).is_err());
+        assert!(read_tags(&one(512, 256)).is_ok());
+        assert!(read_tags(&one(513, 0)).is_err() && read_tags(&one(1, 257)).is_err() && read_tags(&one(0, 1)).is_err());
+        assert!(read_tags(&json!({"Env": "a", "env": "b"})).is_err());
+        assert!(read_tags(&json!({"a\nb": "c"})).is_err());
+    }
+
+    #[test]
+    fn identity_types_are_read_in_any_spelling() {
+        let read = |kind: &str| {
+            let request = IdentityRequest::read(&json!({"type": kind, "userAssignedIdentities": {IDENTITY_ID: {}}}));
+            request.map(|request| (request.system_assigned, request.user_assigned.len()))
+        };
+        for kind in ["SystemAssigned,UserAssigned", "systemassigned, userassigned", "UserAssigned,SystemAssigned"] {
+            assert_eq!(read(kind).unwrap(), (true, 1), "{kind}");
+        }
+        assert_eq!(read("USERASSIGNED").unwrap(), (false, 1));
+        for kind in
+            ["", ",", "System", "SystemAssigned,SystemAssigned", "None,SystemAssigned", "SystemAssigned", "None"]
+        {
+            assert_eq!(read(kind).unwrap_err().status, 400, "{kind}");
+        }
+        let plain = |kind: &str| IdentityRequest::read(&json!({"type": kind})).map(|request| request.system_assigned);
+        assert_eq!((plain("systemAssigned").unwrap(), plain("none").unwrap()), (true, false));
+        assert!(plain("UserAssigned").is_err(), "which one?");
+    }
+
+    #[test]
+    fn user_assigned_identities_are_attached_and_detached_by_id() {
+        let other = IDENTITY_ID.replace("/one", "/two");
+        let request = IdentityRequest::read(&json!({
+            "type": "UserAssigned",
+            "userAssignedIdentities": {IDENTITY_ID.to_uppercase().replace("PROVIDERS", "providers"): {"principalId": "p", "clientId": "c"}, other: null}
+        }))
+        .unwrap();
+        let wishes: Vec<_> = request.user_assigned.iter().map(|(id, wish)| (id.name().to_lowercase(), *wish)).collect();
+        assert_eq!(wishes, [("one".to_owned(), UserAssigned::Attach), ("two".to_owned(), UserAssigned::Detach)]);
+        for map in [
+            json!({"/nowhere": {}}),
+            json!({IDENTITY_ID.replace("userAssignedIdentities", "other"): {}}),
+            json!({IDENTITY_ID: "x"}),
+            json!({IDENTITY_ID: {}, IDENTITY_ID.to_lowercase(): {}}),
+        ] {
+            let error =
+                IdentityRequest::read(&json!({"type": "UserAssigned", "userAssignedIdentities": map})).unwrap_err();
+            assert!(error.target.as_ref().unwrap().starts_with("identity.userAssignedIdentities."), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_or_refused_with_400(body in any_value(), field in any_value(), name in prop::sample::select(vec!["location", "tags", "identity", "sku", "zones", "properties"])) {
+            for body in [body, json!({name: field.clone()}), json!({name: {"type": field, "userAssignedIdentities": {IDENTITY_ID: null}}})] {
+                match Envelope::read_patch(&body) {
+                    Ok(envelope) => prop_assert!(envelope.unknown.keys().all(|name| !is_read_only(name))),
+                    Err(error) => prop_assert_eq!(error.status, 400),
+                }
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id::ResourceId;
@@ -13,11 +14,16 @@ use crate::id::ResourceId;
 ///
 /// The contents are boxed so that a `Result` on the straight line of a request stays one word wide; fields are read
 /// through [`Deref`].
-#[derive(Clone, Debug, PartialEq)]
+///
+/// It serialises whole, with its status, so that a failed operation can be stored; the wire's form is
+/// [`to_body`](Self::to_body).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ArmError(Box<ErrorBody>);
 
 /// What an [`ArmError`] says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
     /// HTTP status of the answer; the statuses of nested details are not sent.
     pub status: u16,
@@ -26,13 +32,17 @@ pub struct ErrorBody {
     /// One or two sentences for a person. Never holds a value from a body, which might be a secret.
     pub message: String,
     /// What the error is about: the path of a property, or the name of a parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Causes, innermost last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<ArmError>,
     /// Typed extras, sent as `additionalInfo: [{type, info}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_info: Vec<(String, Value)>,
     /// Seconds for the `Retry-After` header. Set it only on 429 and 503: clients repeat a request on any 4xx that
     /// carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u32>,
 }
 
@@ -292,7 +302,10 @@ impl ArmError {
         Self::new(
             403,
             "RequestDisallowedByPolicy",
-            format!("Resource '{}' was disallowed by policy. See additionalInfo for the policy that refused it.", shown(name)),
+            format!(
+                "Resource '{}' was disallowed by policy. See additionalInfo for the policy that refused it.",
+                shown(name)
+            ),
         )
         .with_target(name)
         .with_info("PolicyViolation", violation)
@@ -334,7 +347,9 @@ impl ArmError {
         Self::new(
             404,
             "ParentResourceNotFound",
-            format!("Failed to perform the operation on '{id}' because its parent '{parent}' does not exist; create it first."),
+            format!(
+                "Failed to perform the operation on '{id}' because its parent '{parent}' does not exist; create it first."
+            ),
         )
     }
 
@@ -400,7 +415,10 @@ impl ArmError {
         Self::new(
             409,
             "ResourceGroupBeingDeleted",
-            format!("The resource group '{}' is being deleted; wait until that is done, then create it again.", shown(name)),
+            format!(
+                "The resource group '{}' is being deleted; wait until that is done, then create it again.",
+                shown(name)
+            ),
         )
     }
 
@@ -444,7 +462,9 @@ impl ArmError {
         Self::new(
             412,
             "PreconditionFailed",
-            format!("The condition in If-Match or If-None-Match does not hold for '{id}'; read the resource again and use its etag."),
+            format!(
+                "The condition in If-Match or If-None-Match does not hold for '{id}'; read the resource again and use its etag."
+            ),
         )
     }
 }
@@ -465,7 +485,10 @@ impl ArmError {
         Self::new(
             415,
             "UnsupportedMediaType",
-            format!("The content media type '{}' is not supported. Only 'application/json' is supported.", shown(given)),
+            format!(
+                "The content media type '{}' is not supported. Only 'application/json' is supported.",
+                shown(given)
+            ),
         )
     }
 
@@ -487,7 +510,10 @@ impl ArmError {
         Self::new(
             500,
             "InternalServerError",
-            format!("Bastide failed to answer this request; its log tells why under request id '{}'.", shown(request_id)),
+            format!(
+                "Bastide failed to answer this request; its log tells why under request id '{}'.",
+                shown(request_id)
+            ),
         )
     }
 
@@ -574,6 +600,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_error_comes_back_whole() {
+        let error = ArmError::too_many_requests(3)
+            .with_target("x")
+            .with_detail(ArmError::conflict("Busy."))
+            .with_info("Location", json!("local"));
+        let stored = serde_json::to_string(&error).unwrap();
+        assert_eq!(serde_json::from_str::<ArmError>(&stored).unwrap(), error);
+    }
+
+    #[test]
     fn only_waiting_is_asked_for_with_retry_after() {
         assert_eq!(ArmError::too_many_requests(7).retry_after, Some(7));
         assert_eq!(ArmError::service_unavailable("The database is starting.", 2).retry_after, Some(2));
@@ -582,7 +618,8 @@ mod tests {
 
     #[test]
     fn not_found_names_type_name_and_group() {
-        let id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.X/things/t1";
+        let id =
+            "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.X/things/t1";
         let error = ArmError::resource_not_found(&ResourceId::parse(id).unwrap());
         assert_eq!(error.status, 404);
         assert_eq!(error.message, "The Resource 'Microsoft.X/things/t1' under resource group 'rg' was not found.");

@@ -191,3 +191,193 @@ fn place(bytes: &[u8], offset: usize) -> (usize, usize) {
 
 /// `serde_json` itself stops at 128.
 const HARD_DEPTH: usize = 120;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: impl AsRef<[u8]>) -> Result<Value, ArmError> {
+        parse(text.as_ref(), &Limits::default())
+    }
+
+    fn refusal(text: impl AsRef<[u8]>) -> String {
+        let error = read(text).unwrap_err();
+        assert_eq!((error.status, &*error.code), (400, "InvalidRequestContent"));
+        error.message.clone()
+    }
+
+    fn nested(depth: usize) -> String {
+        format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+    }
+
+    #[test]
+    fn ordinary_json_is_read_in_order() {
+        let value = read("\u{FEFF} {\"b\": [1, -2, 3.5, true, null], \"a\": {\"x\": \"\\u00e9\\n\"}}\r\n").unwrap();
+        assert_eq!(value, json!({"b": [1, -2, 3.5, true, null], "a": {"x": "é\n"}}));
+        assert_eq!(value.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_named_with_its_place() {
+        assert_eq!(
+            refusal("{\"a\": 1,\n \"b\": {\"c\": 1, \"c\": 2}}"),
+            "The request content is not valid at line 2, column 18: the name 'c' comes twice in one object. Correct it there and send it again."
+        );
+        refusal(r#"{"a": 1, "\u0061": 2}"#);
+        assert!(read(r#"{"a": {"a": 1}, "A": 2}"#).is_ok(), "names differ by case and by level");
+    }
+
+    #[test]
+    fn broken_syntax_is_refused_with_its_place() {
+        assert!(refusal("{\"a\": 1,\n}").contains("line 2, column 1: trailing comma"));
+        for text in [
+            "{",
+            "{\"a\"}",
+            "{a: 1}",
+            "[1,]",
+            "{} {}",
+            "{}x",
+            "nul",
+            "'a'",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "NaN",
+            "Infinity",
+            "\"\t\"",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "// c\n{}",
+            "\u{FEFF}\u{FEFF}{}",
+            "\u{A0}{}",
+        ] {
+            refusal(text);
+        }
+        for text in ["", " \n", "\u{FEFF}"] {
+            assert!(refusal(text).contains("empty"));
+        }
+    }
+
+    #[test]
+    fn bad_utf8_is_refused_with_its_place() {
+        assert!(refusal(b"{\n\"a\": \"\xff\"}").contains("line 2, column 7"));
+        refusal(b"\"\xed\xa0\x80\"");
+        refusal(b"\"\xc0\xaf\"");
+        refusal(b"\xff\xfe{\0}\0");
+    }
+
+    #[test]
+    fn numbers_beyond_a_double_are_refused() {
+        assert!(refusal("{\"a\": 1e400}").contains("number out of range"));
+        refusal("-1e400");
+        refusal(format!("1{}", "0".repeat(400)));
+        assert_eq!(read("18446744073709551615").unwrap(), json!(u64::MAX));
+        assert_eq!(read("1e-400").unwrap(), json!(0.0));
+    }
+
+    #[test]
+    fn nul_is_refused_wherever_it_hides() {
+        assert!(refusal(r#"{"a": "b\u0000"}"#).contains("U+0000"));
+        refusal(r#"{"a\u0000": 1}"#);
+        refusal("{}\0");
+    }
+
+    #[test]
+    fn depth_is_bounded_and_never_overflows_the_stack() {
+        assert!(read(nested(64)).is_ok());
+        assert!(refusal(nested(65)).contains("nested more than 64 levels"));
+        assert!(refusal("[".repeat(1_000_000)).contains("nested more than 64 levels"));
+        assert!(refusal("{\"a\":".repeat(200)).contains("nested more than 64 levels"));
+        let generous = Limits { max_depth: usize::MAX, ..Limits::default() };
+        assert!(parse(nested(120).as_bytes(), &generous).is_ok());
+        assert!(parse(nested(121).as_bytes(), &generous).is_err());
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let limits = Limits { max_bytes: 10, ..Limits::default() };
+        assert!(parse(b"\"12345678\"", &limits).is_ok());
+        let error = parse(b"\"123456789\"", &limits).unwrap_err();
+        assert_eq!((error.status, &*error.code), (413, "RequestContentTooLarge"));
+    }
+
+    #[test]
+    fn only_an_object_is_an_object() {
+        assert!(parse_object(b"{}", &Limits::default()).unwrap().is_empty());
+        for text in ["[]", "null", "1", "\"a\"", "true"] {
+            let error = parse_object(text.as_bytes(), &Limits::default()).unwrap_err();
+            assert!(error.message.ends_with("a JSON object was expected."), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_refusal_quotes_no_values() {
+        for text in
+            [r#"{"key": "hunter2" "x": 1}"#, r#"{"key": "hunter2\u0000"}"#, r#"{"key": "hunter2", "key": "hunter2"}"#]
+        {
+            assert!(!refusal(text).contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn many_names_take_no_longer_than_their_number() {
+        let names: Vec<String> = (0..200_000).map(|n| format!("\"n{n}\":0")).collect();
+        let text = format!("{{{}}}", names.join(","));
+        let start = Instant::now();
+        assert_eq!(read(&text).unwrap().as_object().unwrap().len(), 200_000);
+        // Comparing every pair of names would take minutes.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+
+    /// Any JSON value without NUL.
+    pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1.0e300..1.0e300).prop_map(Value::from),
+            "\\PC{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+                prop::collection::vec(("[a-dé]{0,2}", inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_what_it_prints(value in any_value(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let theirs: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read(&text).unwrap(), theirs);
+        }
+
+        #[test]
+        fn takes_nothing_that_serde_json_refuses(bytes in prop::collection::vec(any::<u8>(), 0..40), text in "[\\[\\]{}\",:0-9eE+.a\\\\u -]{0,30}") {
+            for input in [bytes.as_slice(), text.as_bytes()] {
+                if let Ok(value) = read(input) {
+                    let input = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
+                    prop_assert_eq!(serde_json::from_slice::<Value>(input).unwrap(), value);
+                }
+            }
+        }
+
+        #[test]
+        fn refuses_any_doubled_name(value in any_value().prop_filter("members", |v| v.as_object().is_some_and(|o| !o.is_empty())), at in any::<prop::sample::Index>()) {
+            let members: Vec<String> = value.as_object().unwrap().iter().map(|(n, v)| format!("{}:{v}", json!(n))).collect();
+            let doubled = at.get(&members);
+            let text = format!("{{{},{doubled}}}", members.join(","));
+            prop_assert!(read(text).is_err());
+        }
+    }
+}

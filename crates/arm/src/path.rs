@@ -151,8 +151,25 @@ mod tests {
     #[test]
     fn ambiguous_segments_are_refused() {
         for raw in [
-            "/a/../b", "/a/./b", "/%2e%2e/b", "/%2E/b", "/a%2fb", "/a%2Fb", "/a\\b", "/a%5cb", "/a%00b", "/a%0Ab", "/a%1b[31m",
-            "/a%7fb", "/a%C2%85b", "/a?b", "/a%3Fb", "/a#b", "/a%E2%80%8Bb", "/a%E2%80%AEb", "/a%EF%BB%BF",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2e/b",
+            "/%2E/b",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a\\b",
+            "/a%5cb",
+            "/a%00b",
+            "/a%0Ab",
+            "/a%1b[31m",
+            "/a%7fb",
+            "/a%C2%85b",
+            "/a?b",
+            "/a%3Fb",
+            "/a#b",
+            "/a%E2%80%8Bb",
+            "/a%E2%80%AEb",
+            "/a%EF%BB%BF",
         ] {
             refusal(raw);
         }
