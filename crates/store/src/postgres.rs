@@ -1,0 +1,171 @@
+//! PostgreSQL, when one machine is not enough: any number of processes on one database.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
+use tokio::sync::watch;
+
+use crate::engine::{Connection, Dialect, Engine, Row, Statement, Value};
+use crate::error::StoreError;
+
+/// A database on a server.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    options: PgConnectOptions,
+    readers: PgPool,
+}
+
+impl Postgres {
+    /// Prepares to use the database behind a URL; nothing is connected yet.
+    pub(crate) fn open(url: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Location)?
+            .application_name("bastide")
+            // A server set to answer before it has written would break the promise of `commit`.
+            .options([("synchronous_commit", "on")]);
+        let readers =
+            PgPoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE).connect_lazy_with(options.clone());
+        Ok(Self { options, readers })
+    }
+}
+
+impl Engine for Postgres {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn read(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        Box::pin(async move {
+            let rows = query(statement)?.fetch_all(&self.readers).await.map_err(|error| failed("reading", error))?;
+            rows.iter().map(decode).collect()
+        })
+    }
+
+    fn writer(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, StoreError>> {
+        Box::pin(async move {
+            let connection =
+                PgConnection::connect_with(&self.options).await.map_err(|error| failed("connecting", error))?;
+            Ok(Box::new(connection) as Box<dyn Connection>)
+        })
+    }
+
+    fn follow(&self, revisions: watch::Sender<i64>) -> BoxFuture<'static, ()> {
+        let readers = self.readers.clone();
+        Box::pin(async move {
+            while !readers.is_closed() {
+                if let Err(error) = listen(&readers, &revisions).await
+                    && !readers.is_closed()
+                {
+                    tracing::warn!(%error, "lost the notifications of the database server; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.readers.close())
+    }
+}
+
+/// Passes on the revisions that other processes commit. What was committed while nobody listened is caught up with.
+async fn listen(readers: &PgPool, revisions: &watch::Sender<i64>) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(readers).await?;
+    listener.listen("bastide_revision").await?;
+    loop {
+        let stored: i64 = sqlx::query_scalar("SELECT revision FROM meta WHERE id = 1").fetch_one(readers).await?;
+        announce(revisions, stored);
+        while let Some(notification) = listener.try_recv().await? {
+            if let Ok(revision) = notification.payload().parse() {
+                announce(revisions, revision);
+            }
+        }
+    }
+}
+
+fn announce(revisions: &watch::Sender<i64>, revision: i64) {
+    revisions.send_if_modified(|known| {
+        let is_news = revision > *known;
+        *known = revision.max(*known);
+        is_news
+    });
+}
+
+impl Connection for PgConnection {
+    fn run(&mut self, statement: Statement) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let done = query(statement)?.execute(self).await.map_err(|error| failed("writing", error))?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    fn fetch(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        Box::pin(async move {
+            let rows = query(statement)?.fetch_all(self).await.map_err(|error| failed("writing", error))?;
+            rows.iter().map(decode).collect()
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = sqlx::Connection::close(*self).await {
+                tracing::warn!(%error, "the database connection did not close in good order");
+            }
+        })
+    }
+}
+
+fn query(statement: Statement) -> Result<sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, StoreError> {
+    statement.check()?;
+    // `Statement` puts every value into an argument.
+    let query = sqlx::query(AssertSqlSafe(statement.text));
+    Ok(statement.arguments.into_iter().fold(query, |query, argument| match argument {
+        Value::Integer(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Bytes(value) => query.bind(value),
+    }))
+}
+
+fn decode(row: &PgRow) -> Result<Row, StoreError> {
+    let value = |index| -> Result<Value, sqlx::Error> {
+        let raw = row.try_get_raw(index)?;
+        let kind = raw.type_info().into_owned();
+        Ok(match kind.name() {
+            _ if raw.is_null() => Value::Text(None),
+            "INT8" => Value::Integer(row.try_get(index)?),
+            "INT4" => Value::Integer(row.try_get::<Option<i32>, _>(index)?.map(i64::from)),
+            "BYTEA" => Value::Bytes(row.try_get(index)?),
+            "VOID" => Value::Text(None),
+            _ => Value::Text(row.try_get(index)?),
+        })
+    };
+    let values = (0..row.len()).map(value).collect::<Result<_, _>>();
+    values.map(Row::new).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn failed(doing: &'static str, error: sqlx::Error) -> StoreError {
+    StoreError::unavailable(doing, error)
+}
+
+/// How long to wait for the server, or for a free connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait before listening again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Connections that read, one of which listens.
+const READERS: u32 = 9;
+
+static DIALECT: Dialect = Dialect {
+    begin: "BEGIN",
+    // Any number that is ours; two processes that start at once migrate one after the other.
+    lock_schema: Some("SELECT pg_advisory_xact_lock(7309940852012917)"),
+    count_meta: "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'meta'",
+    for_update: " FOR UPDATE",
+    notify: Some("SELECT pg_notify('bastide_revision', $1)"),
+    text: "TEXT COLLATE \"C\"",
+    bytes: "BYTEA",
+};

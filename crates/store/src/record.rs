@@ -1,0 +1,97 @@
+//! Records: everything that is stored and is not a resource, such as principals, credentials, grants and keys.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::engine::{Connection, Row, Statement};
+use crate::error::StoreError;
+
+/// A record as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Kind of record.
+    pub kind: String,
+    /// Its key, unique within the kind.
+    pub key: String,
+    /// Whose it is.
+    pub owner: Option<String>,
+    /// What it says.
+    pub body: Value,
+    /// From when on it is as if it were not there.
+    pub expires: Option<Timestamp>,
+    /// The revision of its last change.
+    pub revision: i64,
+}
+
+/// Which records to list: those of one kind, in the order of their keys (byte by byte).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordQuery {
+    /// Kind of record.
+    pub kind: String,
+    /// Only those of this owner.
+    pub owner: Option<String>,
+    /// The time: what has expired by then is left out.
+    pub now: Timestamp,
+    /// Only keys behind this one; the key of the last record of the page before.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl RecordQuery {
+    pub(crate) fn statement(&self) -> Statement {
+        let mut statement = Statement::new(SELECT).bind(self.kind.as_str()).bind(self.now);
+        if let Some(owner) = &self.owner {
+            statement.push_bind(" AND owner = ", owner.as_str());
+        }
+        if let Some(after) = &self.after {
+            statement.push_bind(" AND key > ", after.as_str());
+        }
+        statement.push_bind(" ORDER BY key LIMIT ", i64::from(self.limit));
+        statement
+    }
+}
+
+impl Record {
+    pub(crate) fn by_key(kind: &str, key: &str, now: Timestamp) -> Statement {
+        let mut statement = Statement::new(SELECT).bind(kind).bind(now);
+        statement.push_bind(" AND key = ", key);
+        statement
+    }
+
+    pub(crate) fn from_row(mut row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            kind: row.text()?,
+            key: row.text()?,
+            owner: row.optional_text()?,
+            body: row.json()?,
+            expires: row.optional_timestamp()?,
+            revision: row.integer()?,
+        })
+    }
+
+    /// Creates or replaces the record. The revision it carries is the one that is stored.
+    pub(crate) fn upsert(&self) -> Statement {
+        Statement::new(
+            "INSERT INTO records (kind, key, owner, body, expires, revision) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (kind, key) DO UPDATE SET owner = excluded.owner, body = excluded.body, \
+             expires = excluded.expires, revision = excluded.revision",
+        )
+        .bind(self.kind.as_str())
+        .bind(self.key.as_str())
+        .bind(self.owner.clone())
+        .bind(&self.body)
+        .bind(self.expires)
+        .bind(self.revision)
+    }
+}
+
+/// Deletes up to `limit` records that have expired by `now` and says how many it found.
+pub(crate) async fn sweep(connection: &mut dyn Connection, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    let text = "DELETE FROM records WHERE (kind, key) IN \
+        (SELECT kind, key FROM records WHERE expires IS NOT NULL AND expires <= $1 ORDER BY expires LIMIT $2)";
+    connection.run(Statement::new(text).bind(now).bind(limit)).await
+}
+
+const SELECT: &str = "SELECT kind, key, owner, body, expires, revision FROM records \
+    WHERE kind = $1 AND (expires IS NULL OR expires > $2)";
