@@ -2,7 +2,7 @@
 
 import time
 
-from support.wire import GROUPS, IDENTITIES, refused
+from support.wire import IDENTITIES, refused
 
 KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 
@@ -125,4 +125,3 @@ def test_groups_are_listed_by_tag(wire, bastide, unique):
         f"{bastide.subscription}/resourcegroups", params={"$filter": f"tagName eq 'colour' and tagValue eq '{name}'"}
     ).json()  # fmt: skip
     assert [group["name"] for group in listing["value"]] == [name]
-    assert GROUPS

@@ -31,7 +31,6 @@ KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
         ("PUT", f"{{group}}/{KIND}"),
         ("DELETE", f"{{group}}/{KIND}"),
         ("TRACE", "{group}"),
-        ("CONNECT", "{group}"),
         ("FROBNICATE", "{group}"),
         ("POST", "/metadata/endpoints"),
     ],

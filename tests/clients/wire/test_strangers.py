@@ -3,8 +3,11 @@
 import uuid
 
 import pytest
+import requests
 
 from support import graph, login
+from support.identity import announce
+from support.secrets import SECRETS
 from support.wire import IDENTITIES, Wire, refused
 
 KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -93,26 +96,17 @@ def test_a_token_of_a_deleted_client_stops_at_once(bastide):
 
 
 def test_the_token_of_a_deleted_identity_stops_at_once(bastide, wire, group):
-    import requests
-
-    from support.secrets import SECRETS
-
-    path = f"{group}/{KIND}/mortal"
-    wire.put(path, {"location": "westus"}, IDENTITIES)
-    issued = wire.post(f"{path}/issueEndpointSecret", {}, IDENTITIES).json()
-    SECRETS.add(issued["identityHeader"])
+    mortal = announce(wire, group, "mortal")
 
     def token():
         return requests.get(
-            issued["identityEndpoint"], params={"api-version": "2019-08-01", "resource": bastide.endpoint},
-            headers={"X-IDENTITY-HEADER": issued["identityHeader"]}, verify=bastide.ca_file, timeout=10,
+            mortal.endpoint, params={"api-version": "2019-08-01", "resource": bastide.endpoint},
+            headers={"X-IDENTITY-HEADER": mortal.header}, verify=bastide.ca_file, timeout=10,
         )  # fmt: skip
 
-    answer = token()
-    assert answer.status_code == 200, answer.text
-    bearer = answer.json()["access_token"]
+    bearer = token().json()["access_token"]
     SECRETS.add_jwt(bearer)
     assert Wire(bastide, bearer).get("/subscriptions").status_code == 200
-    wire.delete(path, IDENTITIES)
+    assert wire.delete(mortal.id, IDENTITIES).status_code == 200
     refused(Wire(bastide, bearer).get("/subscriptions"), 401, "InvalidAuthenticationToken")
     assert token().status_code in (400, 401, 404)

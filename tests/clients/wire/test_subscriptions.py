@@ -2,7 +2,8 @@
 
 import uuid
 
-from support.wire import GROUPS, SUBSCRIPTIONS, refused
+from support import login
+from support.wire import GROUPS, SUBSCRIPTIONS, Wire, refused
 
 
 def test_a_tenant_has_the_fields_that_az_reads(wire, bastide):
@@ -62,18 +63,20 @@ def test_a_namespace_nobody_implements_is_not_found(wire, bastide):
     refused(wire.post(f"{bastide.subscription}/providers/Example.Castles/register"), 404, "InvalidResourceNamespace")
 
 
-def test_more_subscriptions_can_be_made_and_are_apart(wire, bastide, unique):
-    alias = unique("sub")
+def test_more_subscriptions_can_be_made_and_are_apart(start_bastide):
+    """A Bastide of its own, because the other tests count subscriptions."""
+    bastide = start_bastide()
+    wire = Wire(bastide, login.access_token(bastide))
     answer = wire.put(
-        f"/providers/Microsoft.Subscription/aliases/{alias}",
-        {"properties": {"displayName": alias, "workload": "Production"}}, "2021-10-01",
+        "/providers/Microsoft.Subscription/aliases/second",
+        {"properties": {"displayName": "Second", "workload": "Production"}}, "2021-10-01",
     )  # fmt: skip
     assert answer.status_code in (200, 201), answer.text
     made = answer.json()["properties"]["subscriptionId"]
     assert uuid.UUID(made) and made != bastide.bootstrap.subscription_id
     listed = [subscription["subscriptionId"] for subscription in wire.get("/subscriptions").json()["value"]]
-    assert made in listed
-    here, there = f"{bastide.subscription}/resourceGroups/{alias}", f"/subscriptions/{made}/resourceGroups/{alias}"
+    assert sorted(listed) == sorted([made, bastide.bootstrap.subscription_id])
+    here, there = f"{bastide.subscription}/resourceGroups/same", f"/subscriptions/{made}/resourceGroups/same"
     assert wire.put(here, {"location": "westus"}).status_code == 201
     assert wire.head(there).status_code == 404
     assert wire.put(there, {"location": "eastus"}).status_code == 201
