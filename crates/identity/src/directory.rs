@@ -1,0 +1,345 @@
+//! The directory: users, groups, service principals and managed identities, and their credentials.
+//!
+//! Every object is one record of kind `principal` under its object id, so that a request costs one read. Names are
+//! records of their own that point to the object: their keys make them unique. Object ids are random and never come
+//! back: a deleted one leaves a tombstone.
+
+mod credential;
+mod group;
+mod managed_identity;
+mod service_principal;
+mod user;
+
+use std::sync::Arc;
+
+use bastide_arm::clock::Clock;
+use bastide_store::{Change, CommitError, Expectation, Record, RecordQuery, Store, Write};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub use credential::{Credential, CredentialProof, NewCertificate, NewFederatedCredential, NewSecret};
+pub use group::Group;
+pub use managed_identity::IdentityEndpoint;
+pub use service_principal::{NewServicePrincipal, ServicePrincipal, ServicePrincipalType};
+pub use user::{NewUser, User, UserPrincipalName};
+
+use crate::error::IdentityError;
+use crate::password::Passwords;
+use crate::principal::{Principal, PrincipalKind};
+
+/// The principals of the tenant. Cheap to clone.
+#[derive(Clone)]
+pub struct Directory {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    passwords: Arc<Passwords>,
+    tenant_id: Uuid,
+}
+
+impl Directory {
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, passwords: Arc<Passwords>, tenant_id: Uuid) -> Self {
+        Self { store, clock, passwords, tenant_id }
+    }
+
+    /// The object with this id, of whatever kind.
+    pub async fn object(&self, object_id: Uuid) -> Result<Option<DirectoryObject>, IdentityError> {
+        let record = self.record(PRINCIPAL, &object_id.to_string()).await?;
+        record.as_ref().map(DirectoryObject::read).transpose()
+    }
+
+    /// The objects with these ids, in their order; unknown ids are left out (Graph's `getByIds`).
+    pub async fn objects(&self, object_ids: &[Uuid]) -> Result<Vec<DirectoryObject>, IdentityError> {
+        let mut found = Vec::with_capacity(object_ids.len());
+        for object_id in object_ids {
+            found.extend(self.object(*object_id).await?);
+        }
+        Ok(found)
+    }
+
+    /// The object as a principal with all its groups. Says nothing about whether it may sign in.
+    pub async fn principal(&self, object: &DirectoryObject) -> Result<Principal, IdentityError> {
+        Ok(Principal {
+            object_id: object.object_id(),
+            tenant_id: self.tenant_id,
+            kind: object.kind(),
+            name: object.name().to_owned(),
+            app_id: object.as_service_principal().map(|service_principal| service_principal.app_id),
+            groups: self.transitive_groups(object.object_id()).await?,
+        })
+    }
+
+    /// Lets or no longer lets the object sign in. Disabling also ends its sessions.
+    pub async fn set_enabled(&self, object_id: Uuid, enabled: bool) -> Result<(), IdentityError> {
+        let action = if enabled { "principals/enable" } else { "principals/disable" };
+        self.update(object_id, action, |object, now| {
+            let standing = object.standing_mut();
+            standing.enabled = enabled;
+            if !enabled {
+                standing.tokens_valid_from = next_second(now);
+            }
+        })
+        .await
+    }
+
+    /// Ends every session of the object: each token issued until now is refused from the next request on.
+    pub async fn revoke_sessions(&self, object_id: Uuid) -> Result<(), IdentityError> {
+        self.update(object_id, "principals/revokeSessions", |object, now| {
+            object.standing_mut().tokens_valid_from = next_second(now);
+        })
+        .await
+    }
+
+    /// Deletes a user, group or service principal with everything that hangs on it. Its object id never comes back.
+    /// Managed identities go with their resource: see [`Directory::managed_identity_deletion`].
+    pub async fn delete(&self, object_id: Uuid) -> Result<(), IdentityError> {
+        let object = self.required(object_id).await?;
+        let mut changes = self.deletion(object_id);
+        if matches!(object, DirectoryObject::Group(_)) {
+            let members = self.members(object_id).await?;
+            changes.extend(members.into_iter().map(|member| group::membership_deletion(object_id, member)));
+        }
+        self.commit("principals/delete", object_id, Vec::new(), changes).await
+    }
+
+    /// Applies `change` to the object as it is stored now, again when somebody else was faster.
+    async fn update(
+        &self,
+        object_id: Uuid,
+        action: &'static str,
+        change: impl Fn(&mut DirectoryObject, Timestamp),
+    ) -> Result<(), IdentityError> {
+        let key = object_id.to_string();
+        for _ in 0..UPDATE_ATTEMPTS {
+            let record = self.record(PRINCIPAL, &key).await?.ok_or_else(|| absent("object", object_id))?;
+            let mut object = DirectoryObject::read(&record)?;
+            change(&mut object, self.clock.now());
+            let expect = vec![Expectation::RecordRevision {
+                kind: PRINCIPAL.into(),
+                key: key.clone(),
+                revision: record.revision,
+            }];
+            let changes = vec![object.put(), Change::RaiseAccessEpoch];
+            match self.commit(action, object_id, expect, changes).await {
+                Err(IdentityError::Conflict) => {}
+                other => return other,
+            }
+        }
+        Err(IdentityError::Conflict)
+    }
+
+    /// One write, with its line for the auditor.
+    async fn commit(
+        &self,
+        action: &str,
+        object_id: Uuid,
+        expect: Vec<Expectation>,
+        changes: Vec<Change>,
+    ) -> Result<(), IdentityError> {
+        let audit = vec![json!({"action": format!("identity/{action}"), "objectId": object_id})];
+        let write = Write { expect, changes, audit, ..Write::new(self.clock.now()) };
+        self.store.commit(write).await.map(|_| ()).map_err(|error| match error {
+            CommitError::Conflict(Expectation::RecordAbsent { key, .. }) => IdentityError::Taken(key),
+            other => other.into(),
+        })
+    }
+
+    async fn record(&self, kind: &str, key: &str) -> Result<Option<Record>, IdentityError> {
+        Ok(self.store.record(kind, key, self.clock.now()).await?)
+    }
+
+    async fn required(&self, object_id: Uuid) -> Result<DirectoryObject, IdentityError> {
+        self.object(object_id).await?.ok_or_else(|| absent("object", object_id))
+    }
+
+    /// The object that a name record points to.
+    async fn named(&self, kind: &str, key: &str) -> Result<Option<DirectoryObject>, IdentityError> {
+        let Some(record) = self.record(kind, key).await? else { return Ok(None) };
+        match record.owner.as_deref().and_then(|owner| Uuid::try_parse(owner).ok()) {
+            Some(object_id) => self.object(object_id).await,
+            None => Err(IdentityError::Damaged { kind: "name", key: key.to_owned() }),
+        }
+    }
+
+    /// A page of the objects of one kind, by object id.
+    async fn list(&self, kind: &str, after: Option<Uuid>, limit: u32) -> Result<Vec<DirectoryObject>, IdentityError> {
+        let query = RecordQuery {
+            kind: PRINCIPAL.into(),
+            owner: Some(kind.into()),
+            now: self.clock.now(),
+            after: after.map(|id| id.to_string()),
+            limit,
+        };
+        self.store.records(&query).await?.iter().map(DirectoryObject::read).collect()
+    }
+
+    /// What deletes an object, apart from the members of a group.
+    #[allow(clippy::unused_self)]
+    fn deletion(&self, object_id: Uuid) -> Vec<Change> {
+        let key = object_id.to_string();
+        let mut changes = vec![
+            Change::DeleteRecord { kind: PRINCIPAL.into(), key: key.clone() },
+            put_record(TOMBSTONE, key.clone(), None, json!({})),
+            Change::RaiseAccessEpoch,
+        ];
+        let owned = [USER_NAME, SERVICE_PRINCIPAL_NAME, PASSWORD, CREDENTIAL, MEMBERSHIP, IDENTITY_ENDPOINT, SIGN_IN];
+        changes.extend(owned.iter().map(|kind| Change::DeleteRecordsOf { kind: (*kind).into(), owner: key.clone() }));
+        changes
+    }
+}
+
+/// Anything in the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "objectType", rename_all = "camelCase")]
+pub enum DirectoryObject {
+    /// A person.
+    User(User),
+    /// A group.
+    Group(Group),
+    /// An application's or a resource's identity.
+    ServicePrincipal(ServicePrincipal),
+}
+
+impl DirectoryObject {
+    /// The immutable id.
+    pub fn object_id(&self) -> Uuid {
+        match self {
+            Self::User(user) => user.object_id,
+            Self::Group(group) => group.object_id,
+            Self::ServicePrincipal(service_principal) => service_principal.object_id,
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> PrincipalKind {
+        match self {
+            Self::User(_) => PrincipalKind::User,
+            Self::Group(_) => PrincipalKind::Group,
+            Self::ServicePrincipal(service_principal) => match service_principal.service_principal_type {
+                ServicePrincipalType::Application => PrincipalKind::ServicePrincipal,
+                ServicePrincipalType::ManagedIdentity => PrincipalKind::ManagedIdentity,
+            },
+        }
+    }
+
+    /// User principal name of a user, display name of anything else.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(user) => user.user_principal_name.as_str(),
+            Self::Group(group) => &group.display_name,
+            Self::ServicePrincipal(service_principal) => &service_principal.display_name,
+        }
+    }
+
+    /// The user, if it is one.
+    pub fn as_user(&self) -> Option<&User> {
+        if let Self::User(user) = self { Some(user) } else { None }
+    }
+
+    /// The service principal (or managed identity), if it is one.
+    pub fn as_service_principal(&self) -> Option<&ServicePrincipal> {
+        if let Self::ServicePrincipal(service_principal) = self { Some(service_principal) } else { None }
+    }
+
+    /// Whether it may sign in, and from when on its tokens count.
+    pub fn standing(&self) -> &Standing {
+        match self {
+            Self::User(user) => &user.standing,
+            Self::Group(group) => &group.standing,
+            Self::ServicePrincipal(service_principal) => &service_principal.standing,
+        }
+    }
+
+    fn standing_mut(&mut self) -> &mut Standing {
+        match self {
+            Self::User(user) => &mut user.standing,
+            Self::Group(group) => &mut group.standing,
+            Self::ServicePrincipal(service_principal) => &mut service_principal.standing,
+        }
+    }
+
+    fn read(record: &Record) -> Result<Self, IdentityError> {
+        serde_json::from_value(record.body.clone())
+            .map_err(|_| IdentityError::Damaged { kind: PRINCIPAL, key: record.key.clone() })
+    }
+
+    fn put(&self) -> Change {
+        let partition = match self {
+            Self::User(_) => USERS,
+            Self::Group(_) => GROUPS,
+            Self::ServicePrincipal(_) => SERVICE_PRINCIPALS,
+        };
+        put_record(PRINCIPAL, self.object_id().to_string(), Some(partition.into()), json!(self))
+    }
+}
+
+/// Whether an object may sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Whether it may sign in at all.
+    pub enabled: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Tokens issued before this whole second are refused. Moves forward when sessions are revoked.
+    pub tokens_valid_from: Timestamp,
+}
+
+impl Standing {
+    fn new(now: Timestamp) -> Self {
+        Self { enabled: true, created: now, tokens_valid_from: whole_second(now) }
+    }
+
+    /// The `iat` of a token issued now. Right after a revocation this lies up to a second ahead of the clock, so that
+    /// the token is told apart from those the revocation was for.
+    pub(crate) fn issue_time(&self, now: Timestamp) -> Timestamp {
+        whole_second(now).max(self.tokens_valid_from)
+    }
+
+    /// Whether something that was issued then still counts.
+    pub(crate) fn admits(&self, issued: Timestamp) -> bool {
+        self.enabled && issued >= self.tokens_valid_from
+    }
+}
+
+/// Expectations that an object id was never used before.
+fn unused(object_id: Uuid) -> Vec<Expectation> {
+    [PRINCIPAL, TOMBSTONE]
+        .map(|kind| Expectation::RecordAbsent { kind: kind.into(), key: object_id.to_string() })
+        .into()
+}
+
+fn put_record(kind: &str, key: String, owner: Option<String>, body: Value) -> Change {
+    Change::PutRecord { kind: kind.into(), key, owner, body, expires: None }
+}
+
+fn absent(kind: &'static str, id: Uuid) -> IdentityError {
+    IdentityError::Absent { kind, id }
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn next_second(time: Timestamp) -> Timestamp {
+    whole_second(time).checked_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
+}
+
+const PRINCIPAL: &str = "principal";
+const TOMBSTONE: &str = "deleted-principal";
+const USER_NAME: &str = "user-name";
+const SERVICE_PRINCIPAL_NAME: &str = "service-principal-name";
+const PASSWORD: &str = "password";
+const CREDENTIAL: &str = "credential";
+const MEMBERSHIP: &str = "group-membership";
+const IDENTITY_ENDPOINT: &str = "identity-endpoint";
+/// The sign-ins that refresh tokens belong to; see the refresh token grant.
+pub(crate) const SIGN_IN: &str = "sign-in";
+
+/// The owners that part principals by kind, so that each kind can be listed.
+const USERS: &str = "users";
+const GROUPS: &str = "groups";
+const SERVICE_PRINCIPALS: &str = "service-principals";
+
+const UPDATE_ATTEMPTS: usize = 8;
