@@ -23,6 +23,8 @@ pub struct Access {
     grants: Vec<Grant>,
     /// Which part of `grants` belongs to a principal.
     principals: HashMap<Uuid, Range<usize>>,
+    /// Positions of assignments, sorted by scope hash.
+    scopes: Vec<(u64, usize)>,
     /// Sorted by scope hash.
     denies: Vec<Deny>,
 }
@@ -71,9 +73,12 @@ impl Access {
         }
         grants.sort_by_key(|grant| (grant.principal, grant.scope, grant.assignment));
         let denies = denies.iter().map(|deny| Deny::new(deny, &keys)).collect::<Result<Vec<_>, _>>()?;
+        let mut scopes: Vec<_> = grants.iter().map(|grant| (grant.scope, grant.assignment)).collect();
+        scopes.sort_unstable();
         let mut access = Self {
             principals: ranges(&grants),
             grants,
+            scopes,
             roles: roles.iter().map(|role| Role::new(role, &keys)).collect(),
             assignments: assignments.iter().map(|assignment| Assignment::new(assignment, &index)).collect(),
             denies,
@@ -128,6 +133,18 @@ impl Access {
             let found = grants.get(first..).unwrap_or_default().iter().take_while(|grant| grant.scope == prefix.hash);
             found
                 .filter_map(|grant| self.assignments.get(grant.assignment))
+                .filter(|assignment| same_scope(&assignment.scope, scope, *prefix))
+        })
+    }
+
+    /// The assignments of anybody at the scope and its ancestors.
+    pub(crate) fn all_assignments_at<'a>(&'a self, scope: &'a Path<'_>) -> impl Iterator<Item = &'a Assignment> {
+        scope.prefixes().iter().flat_map(move |prefix| {
+            let first = self.scopes.partition_point(|(hash, _)| *hash < prefix.hash);
+            let found =
+                self.scopes.get(first..).unwrap_or_default().iter().take_while(|(hash, _)| *hash == prefix.hash);
+            found
+                .filter_map(|(_, assignment)| self.assignments.get(*assignment))
                 .filter(|assignment| same_scope(&assignment.scope, scope, *prefix))
         })
     }
@@ -197,7 +214,6 @@ pub(crate) enum ConditionOf<'a> {
 /// A compiled role definition.
 #[derive(Debug)]
 pub(crate) struct Role {
-    pub(crate) id: Uuid,
     pub(crate) name: String,
     blocks: Box<[Block]>,
 }
@@ -205,7 +221,7 @@ pub(crate) struct Role {
 impl Role {
     fn new(role: &RoleDefinition, keys: &RandomState) -> Self {
         let blocks = role.permissions.iter().map(|permission| Block::new(permission, keys)).collect();
-        Self { id: role.id, name: role.role_name.clone(), blocks }
+        Self { name: role.role_name.clone(), blocks }
     }
 
     /// The best finding of any block: a block never takes away from another.
