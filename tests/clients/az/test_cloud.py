@@ -5,6 +5,7 @@ import json
 import pytest
 
 from support.az import CLOUD
+from support.certificates import self_signed
 
 
 def test_a_cloud_registers_by_discovery_from_the_resource_manager_endpoint_alone(fresh_az, bastide):
@@ -95,14 +96,7 @@ def test_with_the_ca_of_another_bastide_no_command_is_sent(fresh_az, bastide, tm
     """The wrong CA stops az before it sends a token to whoever answers."""
     az = fresh_az().register_cloud().login()
     stranger = tmp_path / "stranger.pem"
-    stranger.write_text(another_ca())
+    stranger.write_text(self_signed("Somebody else's CA").certificate_pem)
     result = az.run("group", "list", env={"REQUESTS_CA_BUNDLE": str(stranger)})
     assert result.code == 1, result
     assert "certificate verify failed" in result.stderr.lower(), result
-
-
-def another_ca() -> str:
-    """A self-signed CA that signed nothing of ours."""
-    from support.certificates import self_signed
-
-    return self_signed("Somebody else's CA").certificate_pem

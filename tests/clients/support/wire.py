@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import Any
@@ -148,8 +149,6 @@ def refused(answer: requests.Response | Answer, status: int, code: str) -> dict:
 
 def connect(server: Bastide, alpn: list[str] | None = None) -> ssl.SSLSocket:
     """A TLS connection to the server, checked against its CA."""
-    import socket
-
     context = ssl.create_default_context(cafile=server.ca_file)
     if alpn:
         context.set_alpn_protocols(alpn)

@@ -32,7 +32,6 @@ KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
         ("DELETE", f"{{group}}/{KIND}"),
         ("TRACE", "{group}"),
         ("FROBNICATE", "{group}"),
-        ("POST", "/metadata/endpoints"),
     ],
 )
 def test_a_wrong_method_is_refused_as_such(wire, bastide, shared_group, method, path):

@@ -3,6 +3,8 @@
 import pytest
 import requests
 
+from support import login
+
 
 def metadata(bastide, version="2022-09-01", path="/metadata/endpoints", host=None):
     origin = f"https://{host}:{bastide.port}" if host else bastide.endpoint
@@ -66,8 +68,6 @@ def test_every_address_is_on_the_origin_that_was_asked(bastide, host):
 
 
 def test_the_audience_is_one_the_token_service_knows(bastide):
-    from support import login
-
     for audience in metadata(bastide)["authentication"]["audiences"]:
         answer = login.client_credentials(bastide, scope=f"{audience}/.default")
         assert answer.status_code == 200, f"{audience}: {answer.text}"
@@ -82,3 +82,9 @@ def test_it_is_cheap(bastide):
             for _ in range(50)
         ]
     assert sorted(times)[25] < 0.02
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_it_is_only_read(bastide, method):
+    answer = requests.request(method, f"{bastide.endpoint}/metadata/endpoints", verify=bastide.ca_file, timeout=10)
+    assert answer.status_code == 405

@@ -1,9 +1,12 @@
 """OpenID discovery and keys: both route families, each consistent in itself."""
 
-import base64
-
 import pytest
 import requests
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from support import forge, login
 
 
 def fetch(bastide, path):
@@ -35,8 +38,6 @@ def test_the_document_promises_only_what_is_kept(document):
 
 def test_there_is_one_issuer(bastide, document):
     """Whatever way a client found the document, the `iss` of the tokens is the same."""
-    from support import forge, login
-
     assert document["issuer"] == forge.read(login.access_token(bastide))[1]["iss"]
 
 
@@ -52,12 +53,6 @@ def test_the_keys_are_public_current_and_next(bastide, document):
 
 
 def test_the_current_key_verifies_a_token(bastide, document):
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
-    from support import forge, login
-
     token = login.access_token(bastide)
     head, _ = forge.read(token)
     keys = requests.get(document["jwks_uri"], verify=bastide.ca_file, timeout=10).json()["keys"]
@@ -69,8 +64,8 @@ def test_the_current_key_verifies_a_token(bastide, document):
         public.verify(signature, message.encode(), padding.PKCS1v15(), hashes.SHA256())
     else:
         public = ec.EllipticCurvePublicNumbers(number(key["x"]), number(key["y"]), ec.SECP256R1()).public_key()
-        r, s = number(base64.urlsafe_b64encode(signature[:32])), number(base64.urlsafe_b64encode(signature[32:]))
-        public.verify(encode_dss_signature(r, s), message.encode(), ec.ECDSA(hashes.SHA256()))
+        halves = (int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+        public.verify(encode_dss_signature(*halves), message.encode(), ec.ECDSA(hashes.SHA256()))
 
 
 def test_another_tenant_has_no_document(bastide):
@@ -80,7 +75,5 @@ def test_another_tenant_has_no_document(bastide):
     assert answer.json()["error"] in ("invalid_tenant", "invalid_request")
 
 
-def number(text) -> int:
-    from support import forge
-
-    return int.from_bytes(forge.unbase64(text if isinstance(text, str) else text.decode()), "big")
+def number(text: str) -> int:
+    return int.from_bytes(forge.unbase64(text), "big")

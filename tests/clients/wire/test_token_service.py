@@ -9,6 +9,8 @@ import uuid
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from support import forge, graph, login
 from support.browser import Browser
@@ -142,9 +144,6 @@ def certificate(bastide):
 
 def assertion(bastide, certificate, flavour="tenant", header=None, **changes):
     """A client assertion as msal writes it; its times are floats."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
     now = time.time()
     head = {"alg": "RS256", "typ": "JWT", "x5t": forge.base64url(certificate.thumbprint), **(header or {})}
     claims = {

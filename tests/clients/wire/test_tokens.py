@@ -6,6 +6,8 @@ import uuid
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from support import forge, login
 from support.wire import Wire, refused
@@ -160,9 +162,6 @@ def discovery(bastide):
 
 def public_key_spellings(jwk):
     """The public key as an attacker might feed it to an HMAC: PEM, DER and the JWK itself."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
     def number(name):
         return int.from_bytes(forge.unbase64(jwk[name]), "big")
 
