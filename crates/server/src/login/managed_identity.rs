@@ -1,0 +1,2 @@
+use super::Login;
+pub(super) async fn token(_: axum::extract::State<Login>) {}
