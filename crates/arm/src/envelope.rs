@@ -117,7 +117,7 @@ impl Envelope {
                 "zones" => envelope.zones = Some(read_zones(value)?),
                 "extendedLocation" => envelope.extended_location = Some(object(value, name)?.clone()),
                 "managedBy" => envelope.managed_by = Some(text(value, name)?.to_owned()),
-                "properties" => envelope.properties = object(value, name)?.clone(),
+                "properties" => envelope.properties.clone_from(object(value, name)?),
                 _ => drop(envelope.unknown.insert(name.clone(), value.clone())),
             }
         }

@@ -78,10 +78,10 @@ impl ResourceId {
     /// A resource group.
     ///
     /// # Errors
-    /// 400 `InvalidResourceGroup` when the name is outside the grammar.
+    /// 400 when the name is outside the grammar.
     pub fn group(subscription: Uuid, group: &str) -> Result<Self, ArmError> {
         check_group(group)?;
-        Ok(Self::of(Root::Group { subscription: subscription.to_string(), group: group.to_owned() }, Vec::new()))
+        Self::of(Root::Group { subscription: subscription.to_string(), group: group.to_owned() }, Vec::new()).checked()
     }
 
     /// Reads an id as it stands in a body: not percent-encoded. Repeated and trailing slashes are forgiven.

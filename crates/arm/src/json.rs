@@ -184,9 +184,9 @@ fn refusal(error: &serde_json::Error) -> ArmError {
 /// Line and column (both from 1, the column in bytes) of an offset.
 fn place(bytes: &[u8], offset: usize) -> (usize, usize) {
     let before = bytes.get(..offset).unwrap_or(bytes);
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count() + 1;
-    (line, column)
+    let mut lines = before.split(|&byte| byte == b'\n');
+    let last = lines.next_back().unwrap_or_default();
+    (lines.count() + 1, last.len() + 1)
 }
 
 /// `serde_json` itself stops at 128.
