@@ -1,1 +1,103 @@
-fn main(){}
+//! The `bastide` command: flags and glue. The work is done in the other crates.
+
+mod address;
+mod bootstrap;
+mod client;
+mod configuration;
+mod data_directory;
+mod doctor;
+mod env;
+mod founding;
+mod logging;
+mod privilege;
+mod ready;
+mod shell;
+mod stop;
+mod token;
+mod trust;
+mod up;
+mod version;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A self-hosted AI hub that speaks the Azure Resource Manager protocol.
+#[derive(Debug, Parser)]
+#[command(name = "bastide", version, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a Bastide in the foreground until Ctrl-C.
+    Up(up::Arguments),
+    /// Run the API alone (in this version the same as 'up').
+    Serve(up::Arguments),
+    /// Print the lines that point a client at a Bastide: eval "$(bastide env az)".
+    Env(env::Arguments),
+    /// Print an access token of the bootstrap client.
+    Token(token::Arguments),
+    /// Try what Bastide needs of this host, and say what is missing.
+    Doctor(doctor::Arguments),
+    /// Print the version.
+    Version,
+}
+
+fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    // Every key and every connection in this process uses this one provider; installing fails only when there is one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let outcome = match command {
+        Command::Up(arguments) | Command::Serve(arguments) => up::run(arguments),
+        Command::Env(arguments) => env::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Version => version::run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("bastide: {}", sentence(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+/// How a command ends: with an exit code, or with a sentence on standard error and exit code 1.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// An error and what caused it on one line, leaving out causes that the text before already tells.
+fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_told_in_one_line_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot start\nhere")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("the disk is full"));
+        assert_eq!(sentence(&error), "cannot start here: the disk is full");
+    }
+}

@@ -1,0 +1,137 @@
+//! Finding a running Bastide and getting tokens from it, over the public API like every other client.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::bootstrap::{Bootstrap, BootstrapError};
+use crate::data_directory::{DataDirectory, DataDirectoryError};
+
+/// A Bastide, and how we prove who we are.
+pub(crate) enum Target {
+    /// A local one, by the bootstrap client in its data directory.
+    Local(Box<Bootstrap>),
+    /// Any one, by a token somebody got us: `BASTIDE_ENDPOINT` and `BASTIDE_TOKEN`.
+    Remote {
+        /// `BASTIDE_TOKEN`.
+        token: String,
+    },
+}
+
+/// Why no Bastide was found, or it gave no token. No text holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(
+        "there is no Bastide in {}: start one with 'bastide up', name another directory with --data-dir, or set BASTIDE_ENDPOINT, BASTIDE_CA_FILE and BASTIDE_TOKEN",
+        .0.display()
+    )]
+    NotFounded(PathBuf),
+    #[error("BASTIDE_ENDPOINT is set, BASTIDE_TOKEN is not: set both, or name a data directory with --data-dir")]
+    NoToken,
+    #[error("cannot use the certificate in {}: {problem}", .path.display())]
+    Certificate { path: PathBuf, problem: String },
+    #[error("the endpoint '{0}' is not a URL")]
+    Endpoint(String),
+    #[error("cannot reach {endpoint}: is it running?")]
+    Unreachable { endpoint: String, source: reqwest::Error },
+    #[error("{endpoint} gave no token: {problem}")]
+    Refused { endpoint: String, problem: String },
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirectoryError),
+}
+
+impl Target {
+    /// The Bastide in the named directory; when none is named the one in the environment, else the default directory's.
+    pub(crate) fn find(named: Option<&Path>) -> Result<Self, ClientError> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if named.is_none() && variable("BASTIDE_ENDPOINT").is_some() {
+            let token = variable("BASTIDE_TOKEN").ok_or(ClientError::NoToken)?;
+            return Ok(Self::Remote { token });
+        }
+        Ok(Self::Local(Box::new(local(named)?.1)))
+    }
+}
+
+/// The data directory (absolute) and its bootstrap file.
+pub(crate) fn local(named: Option<&Path>) -> Result<(PathBuf, Bootstrap), ClientError> {
+    let directory = match named {
+        Some(directory) => directory.to_owned(),
+        None => DataDirectory::default_path()?,
+    };
+    let directory = fs::canonicalize(&directory).map_err(|_| ClientError::NotFounded(directory))?;
+    let bootstrap = Bootstrap::read(&Bootstrap::file(&directory))?;
+    match bootstrap {
+        Some(bootstrap) => Ok((directory, bootstrap)),
+        None => Err(ClientError::NotFounded(directory)),
+    }
+}
+
+impl Bootstrap {
+    /// An access token of the bootstrap client for `resource`, the endpoint itself when there is none.
+    pub(crate) async fn token(&self, resource: Option<&str>) -> Result<String, ClientError> {
+        let resource = resource.unwrap_or(&self.endpoint);
+        // The scope that means "everything I may"; az and the SDKs ask the same way.
+        let scope = format!("{}/.default", resource.strip_suffix('/').unwrap_or(resource));
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.client_id.to_string()),
+            ("client_secret", &self.client_secret),
+            ("scope", &scope),
+        ];
+        let unreachable = |source| ClientError::Unreachable { endpoint: self.endpoint.clone(), source };
+        let url = format!("{}/{}/oauth2/v2.0/token", self.endpoint, self.tenant_id);
+        let response = self.http()?.post(url).form(&form).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(unreachable)?;
+        match serde_json::from_slice(&body) {
+            Ok(Answer::Token { access_token }) => Ok(access_token),
+            Ok(Answer::Refusal { error_description }) => {
+                Err(ClientError::Refused { endpoint: self.endpoint.clone(), problem: error_description })
+            }
+            Err(_) => Err(ClientError::Refused {
+                endpoint: self.endpoint.clone(),
+                problem: format!("it answered {status}, and no token"),
+            }),
+        }
+    }
+
+    /// A client that trusts this Bastide's certificate and nothing else.
+    fn http(&self) -> Result<reqwest::Client, ClientError> {
+        let refuse = |problem: String| ClientError::Certificate { path: self.ca_file.clone(), problem };
+        let pem = fs::read(&self.ca_file).map_err(|error| refuse(error.to_string()))?;
+        let trusted = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
+        let mut builder = reqwest::Client::builder()
+            .tls_certs_only(trusted)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .timeout(Duration::from_secs(30));
+        if is_loopback(&self.endpoint)? {
+            // A proxy cannot reach our loopback, whatever HTTPS_PROXY says.
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| refuse(error.to_string()))
+    }
+}
+
+/// What a token endpoint answers, RFC 6749 sections 5.1 and 5.2.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Token { access_token: String },
+    Refusal { error_description: String },
+}
+
+fn is_loopback(endpoint: &str) -> Result<bool, ClientError> {
+    let url = Url::parse(endpoint).map_err(|_| ClientError::Endpoint(endpoint.to_owned()))?;
+    Ok(match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    })
+}

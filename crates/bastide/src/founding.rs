@@ -1,0 +1,211 @@
+//! The first start: an installation, its first principals and subscription, and the file that tells about them.
+//!
+//! Each step looks at what is there before it does anything, and later steps depend only on what earlier ones stored.
+//! So a start that was killed between any two of them is finished by the next one. Secrets are shown once, in the answer
+//! that makes them; when they were lost on the way to the file, new ones are issued.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bastide_arm::clock::Clock;
+use bastide_identity::{
+    BootstrapIds, BootstrapNames, BootstrapSecrets, Bootstrapped, Identity, IdentityError, PasswordCost, Principal,
+    Settings, TrustedIssuer, WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES,
+};
+use bastide_server::origin::Origins;
+use bastide_server::{Failure, Founding};
+use bastide_store::{Change, CommitError, Expectation, Store, StoreError, Write};
+use bastide_vault::{SealError, Sealer};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::bootstrap::{Bootstrap, BootstrapError};
+
+/// What is decided once and never changes: it is stored before anything that depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Installation {
+    pub(crate) tenant_id: Uuid,
+    /// The first subscription.
+    pub(crate) subscription_id: Uuid,
+}
+
+/// An opened installation.
+#[derive(Clone)]
+pub(crate) struct Founded {
+    pub(crate) installation: Installation,
+    pub(crate) store: Store,
+    pub(crate) sealer: Sealer,
+    pub(crate) identity: Identity,
+}
+
+/// What founding needs to know.
+pub(crate) struct Plan<'a> {
+    pub(crate) sealing_key: &'a Path,
+    pub(crate) origins: &'a Origins,
+    pub(crate) allow_password_grant: bool,
+    pub(crate) trusted_issuers: &'a [TrustedIssuer],
+    pub(crate) password_cost: PasswordCost,
+}
+
+/// Why an installation cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoundingError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the first start was not recorded: {0}")]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("the first subscription was not made: {0}")]
+    Subscription(#[from] Failure),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error("the record of the first start is damaged ({0}): restore the database from a backup")]
+    Damaged(serde_json::Error),
+    #[error("the bootstrap {0} was deleted before the first subscription was made: start with an empty data directory")]
+    Vanished(&'static str),
+}
+
+impl Founded {
+    /// Opens the installation in `store`, founding it when the store is new.
+    pub(crate) async fn open(store: Store, plan: &Plan<'_>, clock: &Arc<dyn Clock>) -> Result<Self, FoundingError> {
+        let found = Installation::read(&store, clock.as_ref()).await?;
+        // Only beside a new store may there be a new key: an old store's secrets open with the old key alone.
+        let sealer = match found {
+            Some(_) => Sealer::open(plan.sealing_key)?,
+            None => Sealer::open_or_create(plan.sealing_key)?,
+        };
+        let installation = match found {
+            Some(installation) => installation,
+            None => Installation::create(&store, clock.as_ref()).await?,
+        };
+        let settings = settings(plan, installation.tenant_id);
+        let identity = Identity::open(store.clone(), sealer.clone(), Arc::clone(clock), settings).await?;
+        Ok(Self { installation, store, sealer, identity })
+    }
+
+    /// Makes sure of the first principals and the subscription they own, and that `file` tells how to use them at the
+    /// canonical origin. A good file keeps its secrets; its addresses follow the configuration.
+    pub(crate) async fn settle(
+        &self,
+        origins: &Origins,
+        ca_file: PathBuf,
+        file: &Path,
+        clock: &dyn Clock,
+    ) -> Result<Bootstrap, FoundingError> {
+        let names = BootstrapNames { admin: format!("admin@{}", origins.zone()), client: "bootstrap".to_owned() };
+        let Bootstrapped { ids, secrets } = self.identity.bootstrap(&names).await?;
+        self.subscribe(&ids, clock).await?;
+        let endpoint = origins.public().to_string();
+        let kept = Bootstrap::read(file)?.filter(|kept| {
+            kept.tenant_id == self.installation.tenant_id && kept.client_id == ids.client_id && secrets.is_none()
+        });
+        let admin_user = match &kept {
+            Some(kept) => kept.admin_user.clone(),
+            None => self.principal(ids.admin_object_id).await?.map_or(names.admin, |admin| admin.name),
+        };
+        let (client_secret, admin_password) = match &kept {
+            Some(kept) => (kept.client_secret.clone(), kept.admin_password.clone()),
+            None => {
+                let BootstrapSecrets { admin_password, client_secret } = self.secrets(secrets).await?;
+                (client_secret.expose().to_owned(), admin_password.expose().to_owned())
+            }
+        };
+        let bootstrap = Bootstrap {
+            portal_url: format!("{endpoint}/portal"),
+            endpoint,
+            ca_file,
+            tenant_id: self.installation.tenant_id,
+            subscription_id: self.installation.subscription_id,
+            client_id: ids.client_id,
+            client_secret,
+            admin_user,
+            admin_password,
+        };
+        if kept.as_ref() != Some(&bootstrap) {
+            bootstrap.write(file)?;
+        }
+        Ok(bootstrap)
+    }
+
+    /// The first subscription and its owners, unless it is there.
+    async fn subscribe(&self, ids: &BootstrapIds, clock: &dyn Clock) -> Result<(), FoundingError> {
+        let subscription_id = self.installation.subscription_id;
+        if self.store.resource_exists(&format!("/subscriptions/{subscription_id}")).await? {
+            return Ok(());
+        }
+        let client = self.principal(ids.client_object_id).await?.ok_or(FoundingError::Vanished("client"))?;
+        let administrator = self.principal(ids.admin_object_id).await?.ok_or(FoundingError::Vanished("admin"))?;
+        let founding = Founding { subscription_id, display_name: "Bastide".to_owned(), client, administrator };
+        bastide_server::found(&self.store, &founding, clock.now()).await?;
+        Ok(())
+    }
+
+    async fn principal(&self, object_id: Uuid) -> Result<Option<Principal>, FoundingError> {
+        let directory = self.identity.directory();
+        Ok(match directory.object(object_id).await? {
+            Some(object) => Some(directory.principal(&object).await?),
+            None => None,
+        })
+    }
+
+    async fn secrets(&self, fresh: Option<BootstrapSecrets>) -> Result<BootstrapSecrets, FoundingError> {
+        match fresh {
+            Some(secrets) => Ok(secrets),
+            None => {
+                tracing::warn!("bootstrap.json is missing or of another installation: new secrets are issued for it");
+                Ok(self.identity.renew_bootstrap_secrets().await?)
+            }
+        }
+    }
+}
+
+impl Installation {
+    async fn read(store: &Store, clock: &dyn Clock) -> Result<Option<Self>, FoundingError> {
+        let record = store.record(KIND, KEY, clock.now()).await?;
+        record.map(|record| serde_json::from_value(record.body).map_err(FoundingError::Damaged)).transpose()
+    }
+
+    async fn create(store: &Store, clock: &dyn Clock) -> Result<Self, FoundingError> {
+        let installation = Self { tenant_id: Uuid::new_v4(), subscription_id: Uuid::new_v4() };
+        let mut write = Write::new(clock.now());
+        write.expect.push(Expectation::RecordAbsent { kind: KIND.into(), key: KEY.into() });
+        write.changes.push(Change::PutRecord {
+            kind: KIND.into(),
+            key: KEY.into(),
+            owner: None,
+            body: json!(installation),
+            expires: None,
+        });
+        write.audit.push(json!({ "caller": "Bastide", "action": "installation/create", "ids": installation }));
+        match store.commit(write).await {
+            Ok(_) => Ok(installation),
+            // Another replica was first.
+            Err(CommitError::Conflict(expectation)) => match Self::read(store, clock).await? {
+                Some(installation) => Ok(installation),
+                None => Err(CommitError::Conflict(expectation).into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn settings(plan: &Plan<'_>, tenant_id: Uuid) -> Settings {
+    let origins = plan.origins;
+    let own = origins.all().flat_map(|origin| [origin.to_string(), format!("{origin}/graph/")]);
+    let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
+    Settings {
+        allow_password: plan.allow_password_grant,
+        trusted_issuers: plan.trusted_issuers.to_vec(),
+        password_cost: plan.password_cost,
+        // One issuer, whatever origin was asked.
+        ..Settings::new(tenant_id, format!("{}/{tenant_id}/v2.0", origins.public()), audiences)
+    }
+}
+
+const KIND: &str = "installation";
+const KEY: &str = "self";
