@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{Debug, Write as _};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -21,6 +22,11 @@ pub(crate) trait Engine: Debug + Send + Sync {
 
     /// Opens a connection of its own for the writer.
     fn writer(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, StoreError>>;
+
+    /// How long the writer waits for this engine before it counts it as gone.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
 
     /// Follows the commits of other processes for as long as it is polled. An engine without other processes waits.
     fn follow(&self, revisions: watch::Sender<i64>) -> BoxFuture<'static, ()>;

@@ -154,3 +154,95 @@ static DIALECT: Dialect = Dialect {
     text: "TEXT",
     bytes: "BLOB",
 };
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{AuditVerdict, Change, CommitError, Location, RecordQuery, Store, Write};
+
+    fn write(key: &str, size: usize) -> Write {
+        let record = Change::PutRecord {
+            kind: "blob".into(),
+            key: key.into(),
+            owner: Some("all".into()),
+            body: json!("x".repeat(size)),
+            expires: None,
+        };
+        Write { changes: vec![record], audit: vec![json!(key)], ..Write::new(Timestamp::UNIX_EPOCH) }
+    }
+
+    async fn keys(store: &Store) -> Vec<String> {
+        let now = Timestamp::UNIX_EPOCH;
+        let query = RecordQuery { kind: "blob".into(), owner: None, now, after: None, limit: 1000 };
+        store.records(&query).await.unwrap().into_iter().map(|record| record.key).collect()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_writes_and_keeps_what_it_has_until_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut engine = Sqlite::open(&directory.path().join("store.db")).unwrap();
+        engine.options = engine.options.pragma("max_page_count", "100");
+        let store = Store::on(Arc::new(engine)).await.unwrap();
+        let mut kept = Vec::new();
+        let refusal = loop {
+            let key = format!("{:03}", kept.len());
+            match store.commit(write(&key, 20_000)).await {
+                Ok(_) => kept.push(key),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refusal, CommitError::Store(StoreError::Unavailable { .. })), "{refusal}");
+        assert_eq!(keys(&store).await, kept);
+        let delete = Change::DeleteRecordsOf { kind: "blob".into(), owner: "all".into() };
+        store.commit(Write { changes: vec![delete], ..Write::new(Timestamp::UNIX_EPOCH) }).await.unwrap();
+        store.commit(write("after", 20_000)).await.unwrap();
+        assert_eq!(keys(&store).await, ["after"]);
+        let entries = i64::try_from(kept.len()).unwrap() + 1;
+        assert!(
+            matches!(store.verify_audit().await, Ok(AuditVerdict::Intact { entries: found, .. }) if found == entries)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_file_and_its_companions_are_for_their_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+        let store = Store::open(&Location::Sqlite(path)).await.unwrap();
+        store.commit(write("a", 1)).await.unwrap();
+        for file in std::fs::read_dir(directory.path()).unwrap() {
+            let file = file.unwrap();
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", file.path().display());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        std::fs::write(&path, "a letter to a friend, long enough to be looked at".repeat(100)).unwrap();
+        let error = Store::open(&Location::Sqlite(path)).await.unwrap_err();
+        assert!(error.to_string().contains("not a database"), "{error}");
+        let error = Store::open(&Location::Sqlite(directory.path().join("no/such/place.db"))).await.unwrap_err();
+        assert!(matches!(error, StoreError::File { .. }));
+    }
+
+    #[tokio::test]
+    async fn every_connection_flushes_fully_and_keeps_foreign_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Sqlite::open(&directory.path().join("store.db")).unwrap();
+        let mut writer = engine.writer().await.unwrap();
+        for (pragma, expected) in [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1)] {
+            let rows = writer.fetch(Statement::new(pragma)).await.unwrap();
+            assert_eq!(rows.into_iter().next().unwrap().integer().unwrap(), expected, "{pragma}");
+        }
+        let rows = writer.fetch(Statement::new("PRAGMA journal_mode")).await.unwrap();
+        assert_eq!(rows.into_iter().next().unwrap().text().unwrap(), "wal");
+        assert!(engine.read(Statement::new("CREATE TABLE t (a BIGINT)")).await.is_err(), "readers only read");
+    }
+}

@@ -101,10 +101,11 @@ impl Writer {
         let (writes, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         match self.commit(&writes).await {
             Ok((results, revision)) => {
+                // First, so that whoever has its answer finds its revision announced.
+                self.announce(revision);
                 for (reply, result) in replies.into_iter().zip(results) {
                     let _ = reply.send(result);
                 }
-                self.announce(revision);
                 self.sweep_now_and_then(&writes).await;
             }
             Err(error) => {
@@ -142,14 +143,15 @@ impl Writer {
         writes: &[Box<Write>],
     ) -> Result<(Vec<Result<Committed, CommitError>>, i64), StoreError> {
         let mut connection = self.connection().await?;
-        let outcome = guard("committing", commit(&mut *connection, &*self.engine, writes)).await;
+        let outcome =
+            guard(self.engine.patience(), "committing", commit(&mut *connection, &*self.engine, writes)).await;
         self.connection = outcome.is_ok().then_some(connection);
         outcome
     }
 
     async fn sweep(&mut self, now: Timestamp) -> Result<u64, StoreError> {
         let mut connection = self.connection().await?;
-        let outcome = guard("sweeping", sweep(&mut *connection, &*self.engine, now)).await;
+        let outcome = guard(self.engine.patience(), "sweeping", sweep(&mut *connection, &*self.engine, now)).await;
         self.connection = outcome.is_ok().then_some(connection);
         outcome
     }
@@ -158,15 +160,19 @@ impl Writer {
     async fn connection(&mut self) -> Result<Box<dyn Connection>, StoreError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => guard("connecting", self.engine.writer()).await,
+            None => guard(self.engine.patience(), "connecting", self.engine.writer()).await,
         }
     }
 }
 
 /// Waits for some work. Whatever goes wrong - an error, a panic, no answer at all - becomes an error, so that the writer
 /// lives on and nobody who waits for it hangs.
-async fn guard<T>(doing: &'static str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(PATIENCE, AssertUnwindSafe(work).catch_unwind()).await {
+async fn guard<T>(
+    patience: Duration,
+    doing: &'static str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_panic)) => Err(StoreError::unavailable(doing, std::io::Error::other("the writer failed inside"))),
         Err(elapsed) => Err(StoreError::unavailable(doing, elapsed)),
@@ -226,11 +232,11 @@ const GROUP: usize = 128;
 /// How many writes may wait before callers wait for a place.
 pub(crate) const QUEUE: usize = 1024;
 
-/// How long the database may take over a group before it counts as gone.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// How many writes pass between two sweeps.
 const SWEEP_EVERY: usize = 1024;
 
 /// How many records a sweep deletes in one transaction.
 const SWEEP_LIMIT: i64 = 1000;
+
+#[cfg(test)]
+mod tests;

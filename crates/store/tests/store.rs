@@ -49,4 +49,31 @@ suite! {
         tags_are_counted_by_name_in_any_case_and_by_exact_value,
         deleting_takes_tags_and_secrets_along,
         a_nul_character_is_refused_alike_everywhere;
+    records:
+        a_record_comes_back_and_is_replaced_whole,
+        records_are_listed_by_kind_and_owner_in_pages,
+        records_are_deleted_one_by_one_or_by_owner,
+        an_expired_record_is_as_if_it_were_not_there,
+        a_sweep_finds_thousands_and_busy_writers_sweep_by_themselves,
+        operations_are_durable_until_they_are_over,
+        secrets_are_kept_by_incarnation_and_field;
+    audit:
+        entries_come_back_in_order_each_tied_to_the_one_before,
+        a_write_that_conflicts_leaves_no_entry,
+        any_change_to_the_chain_is_named_by_its_first_bad_number,
+        a_long_chain_is_walked_while_it_grows;
+    commits:
+        the_first_failed_expectation_is_named_and_nothing_is_written,
+        every_commit_wakes_those_who_follow_revisions,
+        the_access_epoch_guards_decisions,
+        many_clients_leave_what_a_single_one_would_have,
+        a_caller_that_leaves_loses_nothing_and_leaves_no_half,
+        a_closed_store_has_finished_its_queue_and_says_that_it_is_closed;
+    model:
+        expectations_and_changes_follow_the_model;
+    schema:
+        opening_again_changes_nothing,
+        two_processes_may_make_the_database_at_once,
+        a_database_of_version_one_is_brought_up_to_date_with_its_rows,
+        a_newer_database_is_refused_with_a_sentence_and_left_alone;
 }

@@ -6,9 +6,9 @@ use bastide_store::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::*;
+use crate::support::{DISK, Database, GROUP, at, incarnation_of, keys, put, put_all, tagged, write};
 
-pub async fn a_resource_comes_back_as_it_was_committed(database: &Database) {
+pub(crate) async fn a_resource_comes_back_as_it_was_committed(database: &Database) {
     let store = database.open().await;
     let disk = ResourcePut {
         body: json!({"z": [1, 2.5, null, "é \u{0000} \u{10ffff}"], "a": {"deep": true}}),
@@ -24,7 +24,7 @@ pub async fn a_resource_comes_back_as_it_was_committed(database: &Database) {
     assert_eq!(stored.changed, stored.created);
 }
 
-pub async fn a_second_put_keeps_who_made_it_and_changes_the_rest(database: &Database) {
+pub(crate) async fn a_second_put_keeps_who_made_it_and_changes_the_rest(database: &Database) {
     let store = database.open().await;
     let id = "/subscriptions/s";
     let first = put_all(&store, [tagged(id, &[("a", "1"), ("b", "2")])]).await;
@@ -39,7 +39,7 @@ pub async fn a_second_put_keeps_who_made_it_and_changes_the_rest(database: &Data
     assert_eq!(names, ["B"], "the tags of before are gone");
 }
 
-pub async fn a_put_never_replaces_another_incarnation(database: &Database) {
+pub(crate) async fn a_put_never_replaces_another_incarnation(database: &Database) {
     let store = database.open().await;
     put_all(&store, [put("/a", DISK, 1)]).await;
     let stranger = ResourcePut { incarnation: Uuid::from_u128(7), ..put("/a", DISK, 2) };
@@ -52,7 +52,7 @@ pub async fn a_put_never_replaces_another_incarnation(database: &Database) {
     assert_eq!(store.resource("/a").await.unwrap().unwrap().incarnation, Uuid::from_u128(7));
 }
 
-pub async fn pages_follow_each_other_in_the_order_of_bytes(database: &Database) {
+pub(crate) async fn pages_follow_each_other_in_the_order_of_bytes(database: &Database) {
     let store = database.open().await;
     // Dictionary orders would sort some of these differently.
     let ids = ["/g/-", "/g/1", "/g/a", "/g/a-b", "/g/a/x", "/g/ab", "/g/é", "/g/\u{10ffff}"];
@@ -75,7 +75,7 @@ pub async fn pages_follow_each_other_in_the_order_of_bytes(database: &Database) 
     assert_eq!(keys(&store, early).await, ids, "a place before the prefix changes nothing");
 }
 
-pub async fn lists_narrow_by_type_name_listing_and_tag(database: &Database) {
+pub(crate) async fn lists_narrow_by_type_name_listing_and_tag(database: &Database) {
     let store = database.open().await;
     let machine = |id: &str| ResourcePut { type_name: "Microsoft.Compute/virtualMachines".into(), ..put(id, "", 0) };
     put_all(
@@ -116,7 +116,7 @@ pub async fn lists_narrow_by_type_name_listing_and_tag(database: &Database) {
     assert_eq!(keys(&store, with("Ключ", None)).await, [""; 0]);
 }
 
-pub async fn children_of_a_parent_are_a_type_under_a_prefix(database: &Database) {
+pub(crate) async fn children_of_a_parent_are_a_type_under_a_prefix(database: &Database) {
     let store = database.open().await;
     let workspace = format!("{GROUP}providers/Microsoft.X/workspaces/w");
     put_all(
@@ -139,7 +139,7 @@ pub async fn children_of_a_parent_are_a_type_under_a_prefix(database: &Database)
     assert_eq!(store.count_below("/nowhere/").await.unwrap(), 0);
 }
 
-pub async fn tags_are_counted_by_name_in_any_case_and_by_exact_value(database: &Database) {
+pub(crate) async fn tags_are_counted_by_name_in_any_case_and_by_exact_value(database: &Database) {
     let store = database.open().await;
     put_all(
         &store,
@@ -159,7 +159,7 @@ pub async fn tags_are_counted_by_name_in_any_case_and_by_exact_value(database: &
     assert_eq!((counts[1].name.as_str(), counts[1].values.as_slice()), ("team", [value("", 1)].as_slice()));
 }
 
-pub async fn deleting_takes_tags_and_secrets_along(database: &Database) {
+pub(crate) async fn deleting_takes_tags_and_secrets_along(database: &Database) {
     let store = database.open().await;
     let secret = |id: &str| {
         Change::PutSecret(SealedSecret {
@@ -181,7 +181,7 @@ pub async fn deleting_takes_tags_and_secrets_along(database: &Database) {
     }
 }
 
-pub async fn a_nul_character_is_refused_alike_everywhere(database: &Database) {
+pub(crate) async fn a_nul_character_is_refused_alike_everywhere(database: &Database) {
     let store = database.open().await;
     let outcome = store.commit(write([
         Change::PutResource(put("/before", DISK, 0)),

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use super::Database;
 
 /// A running server.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// URL of a database to which `CREATE DATABASE` can be said.
     url: String,
-    private: Option<Private>,
+    _private: Option<Private>,
 }
 
 struct Private {
@@ -24,9 +24,9 @@ struct Private {
 
 impl Cluster {
     /// Starts the server; says why when there is none to start.
-    pub async fn start() -> Result<Self, String> {
+    pub(crate) async fn start() -> Result<Self, String> {
         if let Ok(url) = std::env::var("BASTIDE_TEST_POSTGRES") {
-            return Ok(Self { url, private: None });
+            return Ok(Self { url, _private: None });
         }
         let programs = programs().ok_or("no PostgreSQL under /usr/lib/postgresql; apt-get install postgresql")?;
         let directory = tempfile::Builder::new().prefix("bastide-pg-").tempdir().map_err(|error| error.to_string())?;
@@ -49,13 +49,13 @@ impl Cluster {
             .spawn()
             .map_err(|error| error.to_string())?;
         let url = format!("postgres://postgres@localhost/postgres?host={}", directory.path().display());
-        let cluster = Self { url, private: Some(Private { server, directory }) };
+        let cluster = Self { url, _private: Some(Private { server, directory }) };
         cluster.wait().await?;
         Ok(cluster)
     }
 
     /// A new, empty database.
-    pub async fn database(&self, name: &str) -> Database {
+    pub(crate) async fn database(&self, name: &str) -> Database {
         let name = format!("{name}_{}", std::process::id());
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
         for sql in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
