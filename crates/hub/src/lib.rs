@@ -1,1 +1,6 @@
-//! placeholder
+//! The domain: hubs, projects and what belongs to them, as pure rules.
+//!
+//! Each noun is one file that implements [`bastide_arm::resource_type::ResourceType`]; nothing in this crate knows of
+//! sockets, SQL or clocks.
+
+pub mod workspace;

@@ -1,1 +1,38 @@
-//! placeholder
+//! The front door: ARM, login and cloud discovery on one TLS port.
+//!
+//! A request's whole way is [`front::Front::answer`]; everything else in this crate is called from there or serves the
+//! unauthenticated neighbours (cloud discovery, the token service).
+
+mod action;
+mod clock;
+mod context;
+pub mod discovery;
+mod failure;
+mod founding;
+pub mod front;
+pub mod graph;
+mod identities;
+mod ledger;
+mod list;
+pub mod login;
+mod metrics;
+mod operations;
+pub mod origin;
+mod pass;
+mod provider;
+mod providers;
+mod registry;
+mod reply;
+mod request;
+mod resource;
+mod routes;
+mod server;
+mod subscription;
+mod tags;
+mod throttle;
+pub mod tls;
+
+pub use clock::SystemClock;
+pub use failure::Failure;
+pub use founding::{Founding, found};
+pub use server::{Server, Settings};

@@ -1,0 +1,444 @@
+//! What a resource type is: the seam behind which every provider lives.
+//!
+//! A type is one file that says what it *accepts* (its [`Descriptor`]), what it *admits* (a pure function of the old and
+//! the new document) and what it *answers*. Authorisation, locks, ETags, tags, identities, storage, audit and status
+//! codes are the front door's and the same for all types, so a type cannot forget one of them.
+//!
+//! Everything here is pure: what a type needs from elsewhere it declares as [`Link`]s, what it wants done beside its own
+//! row it returns as [`Effect`]s; the front door loads the former and commits the latter in the same transaction.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::api_version::ApiVersion;
+use crate::error::ArmError;
+use crate::id::ResourceId;
+
+/// One resource type of one provider.
+pub trait ResourceType: Send + Sync {
+    /// The static facts: names, codes, what the envelope may hold.
+    fn descriptor(&self) -> &Descriptor;
+
+    /// The resources a document points at. The caller must be allowed to use each of them, and the front door hands
+    /// those that exist to [`ResourceType::admit`].
+    fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
+        let _ = document;
+        Ok(Vec::new())
+    }
+
+    /// Decides whether the new document may stand, and what is stored of it.
+    fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError>;
+
+    /// The wire form of `properties`, read-only outputs included. The envelope around it is the front door's.
+    fn answer(&self, view: &View<'_>) -> Map<String, Value>;
+
+    /// What must happen elsewhere when the resource goes.
+    fn release(&self, document: &Document) -> Vec<Effect> {
+        let _ = document;
+        Vec::new()
+    }
+
+    /// Answers a POST action that [`Descriptor::actions`] declares.
+    fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
+        let message = format!("'{}' has no action '{}'. See the provider's list of operations.", call.id, call.action);
+        Err(ArmError::not_found(message))
+    }
+}
+
+/// The static facts of a resource type.
+#[derive(Debug, Clone)]
+pub struct Descriptor {
+    /// Provider namespace in canonical spelling, `Microsoft.MachineLearningServices`.
+    pub namespace: &'static str,
+    /// Type path in canonical spelling, one segment a level: `["workspaces", "connections"]`.
+    pub types: &'static [&'static str],
+    /// Where resources of this type live.
+    pub placement: Placement,
+    /// Has a location and tags and shows up in the subscription's list of resources.
+    pub tracked: bool,
+    /// What a name may look like.
+    pub name: NameRule,
+    /// Which managed identities the envelope may ask for.
+    pub identity: IdentitySupport,
+    /// Properties that only the server writes; a body that carries them (GET, change, PUT) is accepted without them.
+    pub read_only: &'static [&'static str],
+    /// Which properties a PATCH may carry; `None` is all that are not read-only.
+    pub patchable: Option<&'static [&'static str]>,
+    /// Success statuses of PUT. Clients are strict per type (status-codes.txt, arm-models.md section 2).
+    pub put: PutStatus,
+    /// Actions by POST, in canonical spelling.
+    pub actions: &'static [Action],
+    /// api-versions to name in provider listings, newest first. Reading never depends on them.
+    pub api_versions: &'static [&'static str],
+    /// What serves the resource beyond its row.
+    pub data_plane: DataPlane,
+}
+
+/// The level a type's resources live at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// In a resource group (or below a resource in one, for child types).
+    ResourceGroup,
+    /// Directly in a subscription.
+    Subscription,
+    /// Anywhere: an extension of any scope.
+    Extension,
+}
+
+/// A name grammar with the sentence that explains it.
+#[derive(Debug, Clone, Copy)]
+pub struct NameRule {
+    /// Whether a name is acceptable.
+    pub accepts: fn(&str) -> bool,
+    /// What an acceptable name looks like, to follow "must be".
+    pub explanation: &'static str,
+}
+
+/// Which managed identities a type may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySupport {
+    /// None; the envelope's `identity` is ignored.
+    None,
+    /// System- and user-assigned; without a word about it, none.
+    Optional,
+    /// System- and user-assigned; without a word about it, system-assigned.
+    SystemByDefault,
+}
+
+/// Success statuses of PUT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutStatus {
+    /// When the resource is new.
+    pub created: u16,
+    /// When it was there.
+    pub replaced: u16,
+}
+
+/// A POST action.
+#[derive(Debug, Clone, Copy)]
+pub struct Action {
+    /// Name in canonical spelling, `listKeys`.
+    pub name: &'static str,
+    /// Whether the action answers with, or changes, secrets (its answer is never logged).
+    pub secret: bool,
+}
+
+/// What serves a resource beyond its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataPlane {
+    /// Bastide does what the type promises.
+    Served,
+    /// Stored only; answers say so with `bastide.dataPlane: "none"`.
+    None,
+}
+
+/// A resource as stored: the envelope parts every type shares, and the type's own properties.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Normalised region name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Kind in canonical spelling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// SKU as given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<Value>,
+    /// Managed identities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<AssignedIdentity>,
+    /// Id of the resource that manages this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
+    /// Envelope parts that are stored as they are: `plan`, `zones`, `extendedLocation`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
+    /// The type's own properties.
+    #[serde(default)]
+    pub properties: Map<String, Value>,
+    /// Tags; stored beside the body because they are searched for.
+    #[serde(skip)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The managed identities a resource carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedIdentity {
+    /// Principal of the system-assigned identity; stable for the life of the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<Principal>,
+    /// User-assigned identities by canonical ARM id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub user: BTreeMap<String, Principal>,
+}
+
+/// The two ids of a managed identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Principal {
+    /// Object id in the directory.
+    pub principal_id: Uuid,
+    /// Client (application) id.
+    pub client_id: Uuid,
+}
+
+/// A resource that a document points at.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The resource pointed at.
+    pub id: ResourceId,
+    /// The action the caller needs on it, such as `Microsoft.MachineLearningServices/workspaces/hubs/join/action`.
+    pub action: String,
+    /// The place in the body, for error targets: `properties.hubResourceId`.
+    pub target: String,
+    /// Whether it must exist.
+    pub required: bool,
+}
+
+/// A linked resource as it stands.
+#[derive(Debug, Clone)]
+pub struct Linked {
+    /// Its id in canonical spelling.
+    pub id: ResourceId,
+    /// Its incarnation.
+    pub incarnation: Uuid,
+    /// What is stored of it.
+    pub document: Document,
+}
+
+/// The resource before the change.
+#[derive(Debug, Clone, Copy)]
+pub struct Existing<'a> {
+    /// Its incarnation.
+    pub incarnation: Uuid,
+    /// What is stored of it.
+    pub document: &'a Document,
+}
+
+/// Everything an admission may look at.
+pub struct Admission<'a> {
+    /// The resource's id in canonical spelling.
+    pub id: &'a ResourceId,
+    /// The resource as it stands, if it does.
+    pub existing: Option<Existing<'a>>,
+    /// The document asked for. For a PATCH the patch is already merged in.
+    pub document: Document,
+    /// Linked resources that exist, by lower-cased id.
+    pub linked: &'a BTreeMap<String, Linked>,
+    /// The parent resource of a child type.
+    pub parent: Option<&'a Linked>,
+    /// The version the client speaks.
+    pub api_version: &'a ApiVersion,
+    /// Whether to refuse what the cloud refuses.
+    pub parity: Parity,
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The time of the change.
+    pub now: Timestamp,
+    /// Makes object ids; injected so that admission stays a pure function.
+    pub fresh_id: &'a dyn Fn() -> Uuid,
+}
+
+/// How much of the cloud's behaviour is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Parity {
+    /// Lifts the limits that mission.md marks LIFT or K+.
+    #[default]
+    Native,
+    /// Refuses what the cloud refuses.
+    Strict,
+}
+
+/// The outcome of an admission.
+#[derive(Debug, Clone, Default)]
+pub struct Admitted {
+    /// What is stored.
+    pub document: Document,
+    /// What else is committed in the same transaction.
+    pub effects: Vec<Effect>,
+    /// Warnings for the caller (`x-ms-bastide-warning`), each a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// A change beside the resource's own row, committed with it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// A managed identity comes into the directory.
+    CreatePrincipal {
+        /// Its ids.
+        principal: Principal,
+        /// Display name.
+        name: String,
+    },
+    /// A managed identity goes; its tokens stop at once.
+    RemovePrincipal(Principal),
+    /// Whoever shows this secret to the token endpoint for managed identities is given this identity's tokens; secrets
+    /// issued for it before are worthless.
+    IssueEndpointSecret {
+        /// The identity.
+        principal: Principal,
+        /// The secret.
+        secret: Secret,
+    },
+    /// A secret of this resource is sealed under a field name.
+    PutSecret {
+        /// Field name, unique in the resource.
+        field: String,
+        /// The secret itself.
+        secret: Secret,
+    },
+}
+
+/// Text that must never be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself; name the reason where you call it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// What an answer is made from.
+pub struct View<'a> {
+    /// The resource's id in canonical spelling.
+    pub id: &'a ResourceId,
+    /// Its incarnation.
+    pub incarnation: Uuid,
+    /// What is stored of it.
+    pub document: &'a Document,
+    /// The version the client speaks.
+    pub api_version: &'a ApiVersion,
+    /// The origin to build URLs with, `https://host:port`.
+    pub origin: &'a str,
+    /// The tenant.
+    pub tenant_id: Uuid,
+}
+
+/// A POST action on a resource.
+pub struct ActionCall<'a> {
+    /// The resource's id in canonical spelling.
+    pub id: &'a ResourceId,
+    /// The action in canonical spelling.
+    pub action: &'a str,
+    /// The resource.
+    pub existing: Existing<'a>,
+    /// The body, `{}` when there was none.
+    pub body: &'a Value,
+    /// The resource's secrets by field.
+    pub secrets: &'a BTreeMap<String, Secret>,
+    /// The version the client speaks.
+    pub api_version: &'a ApiVersion,
+    /// The origin to build URLs with.
+    pub origin: &'a str,
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// Makes random secrets; injected so that actions stay pure.
+    pub fresh_secret: &'a dyn Fn() -> Secret,
+}
+
+/// The outcome of an action.
+#[derive(Debug, Default)]
+pub struct Acted {
+    /// The body of the answer; none is 200 without a body.
+    pub answer: Option<Value>,
+    /// What to commit.
+    pub effects: Vec<Effect>,
+}
+
+impl Descriptor {
+    /// `Microsoft.X/a/b` in canonical spelling.
+    pub fn type_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.types.join("/"))
+    }
+
+    /// Whether resources of this type live below another resource.
+    pub fn is_child(&self) -> bool {
+        self.types.len() > 1
+    }
+
+    /// The declared action of that name, in any case.
+    pub fn action(&self, name: &str) -> Option<&Action> {
+        self.actions.iter().find(|action| action.name.eq_ignore_ascii_case(name))
+    }
+}
+
+impl PutStatus {
+    /// 201 when new, 200 when replaced: most types.
+    pub const CREATED: Self = Self { created: 201, replaced: 200 };
+    /// Always 200: workspaces, connections, storage accounts.
+    pub const OK: Self = Self { created: 200, replaced: 200 };
+    /// Always 201: role and policy definitions.
+    pub const ALWAYS_CREATED: Self = Self { created: 201, replaced: 201 };
+}
+
+impl NameRule {
+    /// 1 to 260 characters without `<>%&:\?/` and not ending in a blank or dot: the RPC's rule where a type states none.
+    pub const GENERIC: Self = Self {
+        accepts: is_generic_name,
+        explanation: "1 to 260 characters, none of < > % & : \\ ? / and no trailing dot",
+    };
+}
+
+impl AssignedIdentity {
+    /// Whether it holds none at all.
+    pub fn is_empty(&self) -> bool {
+        self.system.is_none() && self.user.is_empty()
+    }
+
+    /// The wire's word for what is assigned.
+    pub fn type_name(&self) -> &'static str {
+        match (self.system.is_some(), !self.user.is_empty()) {
+            (true, true) => "SystemAssigned,UserAssigned",
+            (true, false) => "SystemAssigned",
+            (false, true) => "UserAssigned",
+            (false, false) => "None",
+        }
+    }
+
+    /// The wire form.
+    pub fn answer(&self, tenant_id: Uuid) -> Value {
+        let mut body = Map::new();
+        body.insert("type".into(), self.type_name().into());
+        if let Some(system) = &self.system {
+            body.insert("principalId".into(), system.principal_id.to_string().into());
+            body.insert("tenantId".into(), tenant_id.to_string().into());
+        }
+        if !self.user.is_empty() {
+            let user = self.user.iter().map(|(id, principal)| {
+                let ids = serde_json::json!({
+                    "principalId": principal.principal_id.to_string(),
+                    "clientId": principal.client_id.to_string(),
+                });
+                (id.clone(), ids)
+            });
+            body.insert("userAssignedIdentities".into(), Value::Object(user.collect()));
+        }
+        Value::Object(body)
+    }
+}
+
+fn is_generic_name(name: &str) -> bool {
+    (1..=260).contains(&name.chars().count())
+        && !name.contains(['<', '>', '%', '&', ':', '\\', '?', '/'])
+        && !name.chars().any(char::is_control)
+        && !name.ends_with(['.', ' '])
+}

@@ -1,0 +1,52 @@
+//! POST actions on resources.
+
+use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::{ActionCall, Secret};
+use http::{StatusCode, header};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::front::Front;
+use crate::ledger::Entries;
+use crate::pass::Pass;
+use crate::reply::Reply;
+use crate::request::Request;
+
+impl Front {
+    /// POST of an action that the type declares.
+    pub(crate) async fn invoke_action(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let id = &request.matched.target;
+        let Some(entry) = self.ledger.resource(pass, id).await? else {
+            return Err(ArmError::resource_not_found(id).into());
+        };
+        let registered = request.registered()?;
+        let name = request.matched.action_name.as_deref().unwrap_or_default();
+        let empty = json!({});
+        let secrets = self.secrets(entry.row.incarnation).await?;
+        let acted = registered.rules.act(&ActionCall {
+            id: &entry.id,
+            action: name,
+            existing: entry.existing(),
+            body: request.body.unwrap_or(&empty),
+            secrets: &secrets,
+            api_version: request.api_version,
+            origin: request.context.origin.as_str(),
+            tenant_id: request.tenant_id,
+            fresh_secret: &fresh_secret,
+        })?;
+        if !acted.effects.is_empty() {
+            let mut entries = Entries { expect: vec![entry.stands()], changes: Vec::new() };
+            self.apply_effects(entry.row.incarnation, &entry.id, acted.effects, &mut entries.changes)?;
+            self.ledger.commit(request.context, pass, entries).await?;
+        }
+        let reply = acted.answer.map_or_else(|| Reply::empty(StatusCode::OK), Reply::ok);
+        let is_secret = registered.rules.descriptor().action(name).is_none_or(|action| action.secret);
+        Ok(if is_secret { reply.header(header::CACHE_CONTROL, "no-store") } else { reply })
+    }
+}
+
+/// 244 random bits, printable.
+fn fresh_secret() -> Secret {
+    Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
+}

@@ -1,0 +1,206 @@
+//! The store as the front door sees it: nothing comes out, and nothing goes in, without a [`Pass`].
+//!
+//! A write carries its audit record and the access epoch of its pass into the one transaction, so neither can be
+//! forgotten.
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::{Document, Linked};
+use bastide_store::{
+    Change, Committed, Expectation, Record, RecordQuery, Resource, ResourcePut, ResourceQuery, Store, TagCount, Write,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::pass::Pass;
+
+/// The store behind its counter.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    store: Store,
+}
+
+/// A resource that was read, with its body understood.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its id in canonical spelling.
+    pub id: ResourceId,
+    /// What is stored of it.
+    pub document: Document,
+    /// The row.
+    pub row: Resource,
+}
+
+/// What to commit, beside the audit record and the epoch that the ledger adds.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// What must hold.
+    pub expect: Vec<Expectation>,
+    /// What changes.
+    pub changes: Vec<Change>,
+}
+
+impl Ledger {
+    /// A ledger over a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The resource of that id, if it is there. The pass must be for it or for something above it.
+    pub async fn resource(&self, pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
+        check(pass, id)?;
+        self.store.resource(id.key()).await?.map(Entry::read).transpose()
+    }
+
+    /// A resource above the pass's scope: writing a child needs to know that its parents stand. Shows them to the
+    /// admission, never to the caller.
+    pub async fn ancestor(&self, pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
+        if !pass.scope().is_within(id) {
+            return Err(Failure::internal(format!("{id} is not above {}", pass.scope())));
+        }
+        self.store.resource(id.key()).await?.map(Entry::read).transpose()
+    }
+
+    /// Whether a subscription is one of ours, with its canonical id. Asked before anybody is authorised: an unknown
+    /// subscription is 404 for everybody, as in ARM.
+    pub async fn subscription(&self, id: &str) -> Result<Option<Entry>, Failure> {
+        let key = format!("/subscriptions/{}", id.to_ascii_lowercase());
+        self.store.resource(&key).await?.map(Entry::read).transpose()
+    }
+
+    /// Resources below the pass's scope, in order of key.
+    pub async fn resources(&self, pass: &Pass, query: &ResourceQuery) -> Result<Vec<Entry>, Failure> {
+        let prefix = query.prefix.as_deref().unwrap_or_default();
+        if !pass.scope().is_tenant() && !prefix.starts_with(&pass.scope().prefix()) {
+            return Err(Failure::internal(format!("a list of '{prefix}' under a pass for {}", pass.scope())));
+        }
+        self.store.resources(query).await?.into_iter().map(Entry::read).collect()
+    }
+
+    /// Tag names and values in use below the pass's scope.
+    pub async fn tag_counts(&self, pass: &Pass) -> Result<Vec<TagCount>, Failure> {
+        Ok(self.store.tag_counts(&pass.scope().prefix()).await?)
+    }
+
+    /// A record of the front door's own.
+    pub async fn record(&self, context: &Context, kind: &str, key: &str) -> Result<Option<Record>, Failure> {
+        Ok(self.store.record(kind, key, context.now).await?)
+    }
+
+    /// Records of the front door's own, in order of key.
+    pub async fn records(&self, context: &Context, kind: &str, owner: &str) -> Result<Vec<Record>, Failure> {
+        let query = RecordQuery {
+            kind: kind.to_owned(),
+            owner: Some(owner.to_owned()),
+            now: context.now,
+            after: None,
+            limit: MAX_RECORDS,
+        };
+        Ok(self.store.records(&query).await?)
+    }
+
+    /// Commits under a pass: expectations, changes, the audit record and the pass's epoch in one transaction.
+    pub async fn commit(&self, context: &Context, pass: &Pass, entries: Entries) -> Result<Committed, Failure> {
+        let Entries { mut expect, changes } = entries;
+        expect.push(Expectation::AccessEpoch(pass.epoch()));
+        let audit = vec![audit_record(context, pass)];
+        Ok(self.store.commit(Write { at: context.now, expect, changes, audit }).await?)
+    }
+
+    /// The store, for what is not a resource: operations, sealed secrets, readiness.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Entry {
+    /// Understands a row.
+    pub fn read(row: Resource) -> Result<Self, Failure> {
+        let unreadable = |what: String| Failure::internal(format!("resource {} cannot be read: {what}", row.id));
+        let id = ResourceId::parse(&row.id).map_err(|error| unreadable(error.message.clone()))?;
+        let mut document: Document =
+            serde_json::from_value(row.body.clone()).map_err(|error| unreadable(error.to_string()))?;
+        document.tags.clone_from(&row.tags);
+        Ok(Self { id, document, row })
+    }
+
+    /// The write of a new document over (or as) a resource.
+    pub fn put(
+        id: &ResourceId,
+        type_name: &str,
+        incarnation: Uuid,
+        listed: bool,
+        document: Document,
+        pass: &Pass,
+    ) -> Result<Change, Failure> {
+        let tags = document.tags.clone();
+        let body = serde_json::to_value(&document).map_err(|error| Failure::internal(error.to_string()))?;
+        Ok(Change::PutResource(ResourcePut {
+            id: id.to_string(),
+            type_name: type_name.to_owned(),
+            incarnation,
+            listed,
+            tags,
+            body,
+            by: author(pass),
+            by_type: pass.principal().kind.as_created_by_type().to_owned(),
+        }))
+    }
+
+    /// What must hold for a write that read this entry.
+    pub fn unchanged(&self) -> Expectation {
+        Expectation::ResourceRevision { key: self.row.key.clone(), revision: self.row.revision }
+    }
+
+    /// What must hold for a write below this entry: it is still the same incarnation.
+    pub fn stands(&self) -> Expectation {
+        Expectation::ResourceIncarnation { key: self.row.key.clone(), incarnation: self.row.incarnation }
+    }
+
+    /// As an admission sees it.
+    pub fn linked(&self) -> Linked {
+        Linked { id: self.id.clone(), incarnation: self.row.incarnation, document: self.document.clone() }
+    }
+}
+
+/// The name people read in `systemData.createdBy`.
+fn author(pass: &Pass) -> String {
+    let principal = pass.principal();
+    match principal.app_id {
+        Some(app_id) => app_id.to_string(),
+        None => principal.name.clone(),
+    }
+}
+
+/// Who did what to what, and under which ids it can be traced. Never a body: bodies may hold secrets.
+fn audit_record(context: &Context, pass: &Pass) -> Value {
+    let principal = pass.principal();
+    json!({
+        "caller": principal.name,
+        "objectId": principal.object_id,
+        "principalType": principal.kind.as_principal_type(),
+        "action": pass.action(),
+        "scope": pass.scope().to_string(),
+        "method": context.method.as_str(),
+        "status": "Succeeded",
+        "correlationId": context.correlation_id,
+        "requestId": context.request_id,
+    })
+}
+
+fn check(pass: &Pass, id: &ResourceId) -> Result<(), Failure> {
+    if id.is_within(pass.scope()) {
+        return Ok(());
+    }
+    Err(Failure::internal(format!("{id} asked for under a pass for {}", pass.scope())))
+}
+
+/// More records of one kind and owner than this are nobody's.
+const MAX_RECORDS: u32 = 5000;
+
+/// 404 in ARM's order: the group before what is in it.
+pub fn group_not_found(id: &ResourceId) -> ArmError {
+    ArmError::resource_group_not_found(id.resource_group().unwrap_or_default())
+}

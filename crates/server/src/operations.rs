@@ -1,0 +1,328 @@
+//! Long-running operations: durable before they are acknowledged, resumed after a crash, polled by their URLs.
+
+use std::sync::Arc;
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::operation::{OperationDocument, Outcome};
+use bastide_store::{Change, CommitError, Expectation, Operation, ResourceQuery, Write};
+use http::{HeaderName, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::front::Front;
+use crate::ledger::{Entries, Entry, group_not_found};
+use crate::pass::Pass;
+use crate::providers::resource_group::{DELETING, TYPE_NAME};
+use crate::reply::Reply;
+use crate::request::Request;
+
+/// Where accepted operations wait for the runner.
+#[derive(Debug, Clone)]
+pub struct Queue(mpsc::UnboundedSender<Uuid>);
+
+/// Works the accepted operations off.
+pub struct Runner {
+    front: Arc<Front>,
+    accepted: mpsc::UnboundedReceiver<Uuid>,
+}
+
+/// A queue and what it leads to.
+pub fn queue() -> (Queue, mpsc::UnboundedReceiver<Uuid>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Queue(sender), receiver)
+}
+
+impl Queue {
+    /// Tells the runner of an operation that has been committed. If the runner is gone the server is stopping, and the
+    /// next start finds the operation in the store.
+    pub fn accept(&self, operation: Uuid) {
+        let _ = self.0.send(operation);
+    }
+}
+
+impl Runner {
+    /// A runner for a front door.
+    pub fn new(front: Arc<Front>, accepted: mpsc::UnboundedReceiver<Uuid>) -> Self {
+        Self { front, accepted }
+    }
+
+    /// Resumes what a crash left unfinished, then works off what is accepted, until dropped.
+    pub async fn run(mut self) {
+        match self.front.ledger.store().unfinished_operations().await {
+            Ok(unfinished) => {
+                for operation in unfinished {
+                    tracing::info!(operation = %operation.id, kind = operation.kind, "resumed");
+                    self.work(operation.id).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "unfinished operations cannot be read"),
+        }
+        while let Some(operation) = self.accepted.recv().await {
+            self.work(operation).await;
+        }
+    }
+
+    /// One operation to its end. Trouble with the store leaves it unfinished and is tried again.
+    async fn work(&self, id: Uuid) {
+        for pause in [0, 100, 400, 1600, 6400] {
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            match self.front.work(id).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(operation = %id, %error, "an operation could not go on"),
+            }
+        }
+        tracing::error!(operation = %id, "an operation is left unfinished; the next start resumes it");
+    }
+}
+
+impl Front {
+    /// DELETE of a group: accepted at once, then everything in it goes.
+    pub(crate) async fn delete_resource_group(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let id = &request.matched.target;
+        let Some(group) = self.ledger.resource(pass, id).await? else { return Err(group_not_found(id).into()) };
+        let deleting = group.document.properties.get(OPERATION).and_then(Value::as_str);
+        if let Some(running) = deleting.and_then(|text| text.parse().ok()) {
+            // Asked for again: the same operation answers.
+            return Ok(accepted(request, &group.id, running));
+        }
+        let operation = Operation {
+            id: Uuid::new_v4(),
+            kind: DELETE_GROUP.to_owned(),
+            scope: group.row.key.clone(),
+            status: RUNNING.to_owned(),
+            principal: pass.principal().object_id.to_string(),
+            body: json!({"group": group.id.to_string(), "correlationId": request.context.correlation_id}),
+            created: request.context.now,
+            changed: request.context.now,
+        };
+        let mut document = group.document.clone();
+        document.properties.insert("provisioningState".into(), DELETING.into());
+        document.properties.insert(OPERATION.into(), operation.id.to_string().into());
+        let put = Entry::put(&group.id, TYPE_NAME, group.row.incarnation, false, document, pass)?;
+        let entries =
+            Entries { expect: vec![group.unchanged()], changes: vec![put, Change::PutOperation(operation.clone())] };
+        self.ledger.commit(request.context, pass, entries).await?;
+        self.queue.accept(operation.id);
+        Ok(accepted(request, &group.id, operation.id))
+    }
+
+    /// GET of an operation's status document.
+    pub(crate) async fn read_operation_status(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let operation = self.polled(request, pass).await?;
+        let document = OperationDocument {
+            id: request.context.uri.path().to_owned(),
+            name: operation.id.to_string(),
+            outcome: outcome(&operation),
+            started: operation.created,
+            ended: Some(operation.changed).filter(|_| operation.status != RUNNING),
+        };
+        let reply = Reply::ok(document.to_body());
+        Ok(if operation.status == RUNNING { reply.header(header::RETRY_AFTER, "1") } else { reply })
+    }
+
+    /// GET of an operation's result: 202 while it runs.
+    pub(crate) async fn read_operation_result(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let operation = self.polled(request, pass).await?;
+        match outcome(&operation) {
+            Outcome::Running { .. } => {
+                let here = format!("{}{}", request.context.origin, request.context.uri);
+                let reply = Reply::empty(StatusCode::ACCEPTED).header(header::LOCATION, &here);
+                Ok(reply.header(header::RETRY_AFTER, "1"))
+            }
+            Outcome::Succeeded { properties: Some(result) } => Ok(Reply::ok(result)),
+            Outcome::Succeeded { properties: None } => Ok(Reply::empty(StatusCode::OK)),
+            Outcome::Failed(error) | Outcome::Canceled(error) => Err(error.into()),
+        }
+    }
+
+    /// The operation a status URL names, for those who may read what it works on or who started it.
+    async fn polled(&self, request: &Request<'_>, pass: &Pass) -> Result<Operation, Failure> {
+        let text = request.matched.values.last().map(String::as_str).unwrap_or_default();
+        let missing = || {
+            let message = format!("There is no operation '{text}'. Use the URL from the answer that accepted it.");
+            Failure::from(ArmError::not_found(message))
+        };
+        let id: Uuid = text.parse().map_err(|_| missing())?;
+        let operation = self.ledger.store().operation(id).await?.ok_or_else(missing)?;
+        let scope = ResourceId::parse(&operation.scope)?;
+        let principal = pass.principal();
+        let started_it = operation.principal == principal.object_id.to_string();
+        // An operation belongs to one subscription; its id under another one's URL is nothing.
+        let is_here = scope.is_within(&request.matched.target);
+        if is_here && (started_it || self.gatekeeper.may(principal, READ_GROUP, &scope).await?) {
+            return Ok(operation);
+        }
+        Err(missing())
+    }
+
+    /// Does an operation's work. An error leaves it unfinished.
+    async fn work(&self, id: Uuid) -> Result<(), Failure> {
+        let Some(operation) = self.ledger.store().operation(id).await? else { return Ok(()) };
+        if operation.status != RUNNING {
+            return Ok(());
+        }
+        match operation.kind.as_str() {
+            DELETE_GROUP => self.work_group_deletion(&operation).await,
+            other => Err(Failure::internal(format!("an operation of unknown kind '{other}'"))),
+        }
+    }
+
+    /// Removes what is in a group, batch by batch, and the group with the last one. Each batch is one transaction, so a
+    /// crash between two leaves a smaller group that is still being deleted.
+    async fn work_group_deletion(&self, operation: &Operation) -> Result<(), Failure> {
+        let group = ResourceId::parse(&operation.scope)?;
+        loop {
+            // Rights can be taken away while an operation runs.
+            if !self.still_may(operation, "Microsoft.Resources/subscriptions/resourceGroups/delete", &group).await? {
+                return self.fail_group_deletion(operation, &group).await;
+            }
+            let query = ResourceQuery { prefix: Some(group.prefix()), limit: BATCH, ..ResourceQuery::default() };
+            let below = self.ledger.store().resources(&query).await?;
+            let is_last = below.len() < BATCH as usize;
+            let mut entries = Entries::default();
+            for row in below {
+                let entry = Entry::read(row)?;
+                entries.expect.push(entry.stands());
+                self.remove(&entry, &mut entries)?;
+            }
+            if is_last && let Some(row) = self.ledger.store().resource(group.key()).await? {
+                self.remove(&Entry::read(row)?, &mut entries)?;
+            }
+            let mut done = operation.clone();
+            done.changed = self.clock.now();
+            if is_last {
+                "Succeeded".clone_into(&mut done.status);
+            }
+            entries.changes.push(Change::PutOperation(done));
+            entries.expect.push(Expectation::OperationStatus { id: operation.id, status: RUNNING.to_owned() });
+            match self.commit_for(operation, &group, "delete", entries).await {
+                Ok(()) if is_last => return Ok(()),
+                // Something came into the group in the last moment: once more.
+                Ok(()) | Err(Failure::Raced) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Whoever started an operation lost the right to it: the group stays, with what is left in it.
+    async fn fail_group_deletion(&self, operation: &Operation, group: &ResourceId) -> Result<(), Failure> {
+        let mut entries = Entries::default();
+        if let Some(row) = self.ledger.store().resource(group.key()).await? {
+            let mut entry = Entry::read(row)?;
+            entries.expect.push(entry.unchanged());
+            entry.document.properties.clear();
+            entries.changes.push(entry.put_again()?);
+        }
+        let mut failed = operation.clone();
+        failed.changed = self.clock.now();
+        "Failed".clone_into(&mut failed.status);
+        let message = "The principal that asked for the deletion has lost the right to it; what was left stays.";
+        merge(&mut failed.body, "error", ArmError::new(403, "AuthorizationFailed", message).to_error_value());
+        entries.changes.push(Change::PutOperation(failed));
+        self.commit_for(operation, group, "delete", entries).await
+    }
+
+    async fn still_may(&self, operation: &Operation, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
+        let object_id: Uuid = operation
+            .principal
+            .parse()
+            .map_err(|_| Failure::internal(format!("operation {} has no principal", operation.id)))?;
+        let directory = self.identity.directory();
+        let Some(object) = directory.object(object_id).await? else { return Ok(false) };
+        let principal = directory.principal(&object).await?;
+        self.gatekeeper.may(&principal, action, scope).await
+    }
+
+    async fn commit_for(
+        &self,
+        operation: &Operation,
+        scope: &ResourceId,
+        verb: &str,
+        entries: Entries,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let audit = json!({
+            "objectId": operation.principal,
+            "action": format!("{TYPE_NAME}/{verb}"),
+            "scope": scope.to_string(),
+            "status": "Succeeded",
+            "operationId": operation.id,
+            "correlationId": operation.body.get("correlationId"),
+        });
+        let Entries { expect, changes } = entries;
+        match self.ledger.store().commit(Write { at: now, expect, changes, audit: vec![audit] }).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict(_)) => Err(Failure::Raced),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl Entry {
+    /// The write of the same resource with a changed document, by whoever changed it last.
+    fn put_again(&self) -> Result<Change, Failure> {
+        let body = serde_json::to_value(&self.document).map_err(|error| Failure::internal(error.to_string()))?;
+        Ok(Change::PutResource(bastide_store::ResourcePut {
+            id: self.row.id.clone(),
+            type_name: self.row.type_name.clone(),
+            incarnation: self.row.incarnation,
+            listed: self.row.listed,
+            tags: self.document.tags.clone(),
+            body,
+            by: self.row.changed.by.clone(),
+            by_type: self.row.changed.by_type.clone(),
+        }))
+    }
+}
+
+/// 202 with both URLs to poll.
+fn accepted(request: &Request<'_>, scope: &ResourceId, operation: Uuid) -> Reply {
+    let subscription = scope.subscription_id().unwrap_or_default();
+    let url = |word: &str| {
+        format!(
+            "{}/subscriptions/{subscription}/providers/Microsoft.Resources/locations/local/{word}/{operation}?api-version={}",
+            request.context.origin, request.api_version
+        )
+    };
+    Reply::empty(StatusCode::ACCEPTED)
+        .header(AZURE_ASYNC_OPERATION, &url("operationStatuses"))
+        .header(header::LOCATION, &url("operationResults"))
+        .header(header::RETRY_AFTER, "1")
+}
+
+fn outcome(operation: &Operation) -> Outcome {
+    let error = || {
+        let text = |name: &str, otherwise: &str| {
+            let found = operation.body.pointer(&format!("/error/{name}")).and_then(Value::as_str);
+            found.unwrap_or(otherwise).to_owned()
+        };
+        ArmError::new(409, text("code", "OperationFailed"), text("message", "The operation failed; try it again."))
+    };
+    match operation.status.as_str() {
+        "Succeeded" => Outcome::Succeeded { properties: operation.body.get("result").cloned() },
+        "Failed" => Outcome::Failed(error()),
+        "Canceled" => Outcome::Canceled(error()),
+        _ => Outcome::Running { percent: None },
+    }
+}
+
+fn merge(body: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+const DELETE_GROUP: &str = "DeleteResourceGroup";
+const RUNNING: &str = "Running";
+const READ_GROUP: &str = "Microsoft.Resources/subscriptions/resourceGroups/read";
+
+/// Property of a group that names the operation deleting it.
+const OPERATION: &str = "operation";
+
+/// Resources removed in one transaction.
+const BATCH: u32 = 200;
+
+const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");

@@ -1,0 +1,79 @@
+//! Answers as values: a status, a JSON body and the few headers ARM gives meaning to.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bastide_arm::error::ArmError;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::Value;
+
+/// An answer of the front door.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Option<Value>,
+}
+
+impl Reply {
+    /// 200 with a body.
+    pub fn ok(body: Value) -> Self {
+        Self::with_status(StatusCode::OK, Some(body))
+    }
+
+    /// Any status with a body.
+    pub fn json(status: u16, body: Value) -> Self {
+        Self::with_status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Some(body))
+    }
+
+    /// A status alone.
+    pub fn empty(status: StatusCode) -> Self {
+        Self::with_status(status, None)
+    }
+
+    /// An error in ARM's envelope.
+    pub fn error(error: &ArmError) -> Self {
+        let mut reply = Self::json(error.status, error.to_body());
+        // Clients repeat a 4xx that carries Retry-After, so only throttling may have one (wire-azure-ai-ml.md section 3).
+        if let Some(seconds) = error.retry_after.filter(|_| error.status == 429 || error.status >= 500) {
+            reply = reply.header(header::RETRY_AFTER, &seconds.to_string());
+        }
+        reply
+    }
+
+    /// Adds a header; a value that cannot be one is left out.
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn with_status(status: StatusCode, body: Option<Value>) -> Self {
+        Self { status, headers: HeaderMap::new(), body }
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let body = match &self.body {
+            Some(body) => Body::from(body.to_string()),
+            None => Body::empty(),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        if self.body.is_some() {
+            let json = HeaderValue::from_static("application/json; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+        }
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+}

@@ -1,0 +1,484 @@
+//! Reading, writing and deleting one resource of any type: the part that all types share.
+
+use std::collections::BTreeMap;
+
+use bastide_arm::envelope::Envelope;
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::merge;
+use bastide_arm::resource_type::{
+    Admission, Admitted, DataPlane, Descriptor, Document, Existing, Linked, Placement, View,
+};
+use bastide_store::{Change, Expectation};
+use http::{HeaderMap, Method, StatusCode, header};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::front::Front;
+use crate::identities;
+use crate::ledger::{Entries, Entry, group_not_found};
+use crate::pass::Pass;
+use crate::providers::{self, resource_group};
+use crate::registry::Registered;
+use crate::reply::Reply;
+use crate::request::Request;
+
+impl Front {
+    /// GET of a resource.
+    pub(crate) async fn read_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let entry = self.entry_or_404(request, pass).await?;
+        let body = self.wire_form(request, request.registered()?, &entry)?;
+        Ok(Reply::ok(body).header(header::ETAG, &quoted(&entry.row.etag)))
+    }
+
+    /// HEAD of a resource: 204 or 404.
+    pub(crate) async fn check_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let entry = self.entry_or_404(request, pass).await?;
+        Ok(Reply::empty(StatusCode::NO_CONTENT).header(header::ETAG, &quoted(&entry.row.etag)))
+    }
+
+    /// PUT of a resource: the whole document, new or in place of the old one.
+    pub(crate) async fn put_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let registered = request.registered()?;
+        let descriptor = registered.rules.descriptor();
+        let existing = self.ledger.resource(pass, &request.matched.target).await?;
+        check_preconditions(request, existing.as_ref())?;
+        let mut envelope = Envelope::read_patch(request.object()?)?;
+        for name in descriptor.read_only {
+            envelope.properties.remove(*name);
+        }
+        let document = document_of_put(&mut envelope, descriptor, existing.as_ref(), &request.matched.target)?;
+        self.write_resource(request, pass, registered, existing, &envelope, document).await
+    }
+
+    /// PATCH of a resource: what the body names changes, the rest stays.
+    pub(crate) async fn patch_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let registered = request.registered()?;
+        let descriptor = registered.rules.descriptor();
+        let existing = self.entry_or_404(request, pass).await?;
+        check_preconditions(request, Some(&existing))?;
+        let mut envelope = Envelope::read_patch(request.object()?)?;
+        for name in descriptor.read_only {
+            envelope.properties.remove(*name);
+        }
+        let document = document_of_patch(&mut envelope, descriptor, &existing)?;
+        self.write_resource(request, pass, registered, Some(existing), &envelope, document).await
+    }
+
+    /// DELETE of a resource and everything below it.
+    pub(crate) async fn delete_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let id = &request.matched.target;
+        let Some(existing) = self.ledger.resource(pass, id).await? else {
+            check_preconditions(request, None)?;
+            self.group_stands(pass, id).await?;
+            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+        };
+        check_preconditions(request, Some(&existing))?;
+        let mut entries = Entries { expect: vec![existing.unchanged()], changes: Vec::new() };
+        self.remove_below(pass, id, &mut entries).await?;
+        self.remove(&existing, &mut entries)?;
+        self.ledger.commit(request.context, pass, entries).await?;
+        Ok(Reply::empty(StatusCode::OK))
+    }
+
+    /// The wire form of a resource.
+    pub(crate) fn wire_form(
+        &self,
+        request: &Request<'_>,
+        registered: &Registered,
+        entry: &Entry,
+    ) -> Result<Value, Failure> {
+        let view = View {
+            id: &entry.id,
+            incarnation: entry.row.incarnation,
+            document: &entry.document,
+            api_version: request.api_version,
+            origin: request.context.origin.as_str(),
+            tenant_id: request.tenant_id,
+        };
+        let properties = registered.rules.answer(&view);
+        Ok(wire_form(registered, entry, properties, request.tenant_id))
+    }
+
+    /// The removal of one resource: its row, its secrets, what the type wants released, its identity.
+    pub(crate) fn remove(&self, entry: &Entry, entries: &mut Entries) -> Result<(), Failure> {
+        let mut effects = match self.registry.find(&entry.row.type_name, "") {
+            Ok(registered) => registered.rules.release(&entry.document),
+            // Stored while generic resources were on, deleted after they were switched off.
+            Err(_) => Vec::new(),
+        };
+        effects.extend(identities::release(entry.document.identity.as_ref()));
+        self.apply_effects(entry.row.incarnation, &entry.id, effects, &mut entries.changes)?;
+        if entry.row.type_name.eq_ignore_ascii_case(crate::pass::ROLE_ASSIGNMENT) {
+            entries.changes.push(Change::RaiseAccessEpoch);
+        }
+        entries.changes.push(Change::DeleteResource(entry.row.key.clone()));
+        Ok(())
+    }
+
+    async fn remove_below(&self, pass: &Pass, id: &ResourceId, entries: &mut Entries) -> Result<(), Failure> {
+        let mut query = bastide_store::ResourceQuery { prefix: Some(id.prefix()), limit: 500, ..Default::default() };
+        loop {
+            let below = self.ledger.resources(pass, &query).await?;
+            for entry in &below {
+                entries.expect.push(entry.stands());
+                self.remove(entry, entries)?;
+            }
+            match below.last() {
+                Some(last) if below.len() == 500 => query.after = Some(last.row.key.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The common end of PUT and PATCH: links, identity, admission, one commit.
+    async fn write_resource(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        existing: Option<Entry>,
+        envelope: &Envelope,
+        mut document: Document,
+    ) -> Result<Reply, Failure> {
+        let descriptor = registered.rules.descriptor();
+        let (id, parent) = self.place(request, pass, registered, existing.as_ref()).await?;
+        let mut entries = Entries::default();
+        entries.expect.push(match &existing {
+            Some(entry) => entry.unchanged(),
+            None => Expectation::ResourceAbsent(id.key().to_owned()),
+        });
+        entries.expect.extend(parent.iter().map(Entry::stands));
+        let mut links = registered.rules.links(&document)?;
+        links.extend(identities::links(envelope.identity.as_ref()));
+        let linked = self.linked(pass, &links, &mut entries.expect).await?;
+        let old_identity = existing.as_ref().and_then(|entry| entry.document.identity.clone());
+        let asked = identities::Asked {
+            support: descriptor.identity,
+            request: envelope.identity.as_ref(),
+            is_patch: request.context.method == Method::PATCH,
+        };
+        let (identity, mut effects) = identities::resolve(&asked, old_identity, &linked, &id)?;
+        document.identity = identity;
+        let parent_linked = parent.as_ref().map(Entry::linked);
+        let admitted = registered.rules.admit(Admission {
+            id: &id,
+            existing: existing.as_ref().map(Entry::existing),
+            document,
+            linked: &linked,
+            parent: parent_linked.as_ref(),
+            api_version: request.api_version,
+            parity: request.parity,
+            tenant_id: request.tenant_id,
+            now: request.context.now,
+            fresh_id: &Uuid::new_v4,
+        })?;
+        let Admitted { document, effects: more, warnings } = admitted;
+        effects.extend(more);
+        let entry = match existing {
+            // Re-PUT of what stands changes nothing: no revision, no audit record.
+            Some(entry) if entry.document == document && effects.is_empty() => entry,
+            existing => {
+                let incarnation = existing.as_ref().map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
+                self.apply_effects(incarnation, &id, effects, &mut entries.changes)?;
+                let listed = descriptor.tracked && !id.is_resource_group()
+                    || descriptor.types.is_empty() && id.types().len() == 1;
+                let name = self.type_name_of(&id, registered);
+                entries.changes.push(Entry::put(&id, &name, incarnation, listed, document, pass)?);
+                self.register_provider(pass, &id, &mut entries).await?;
+                let committed = self.ledger.commit(request.context, pass, entries).await?;
+                let row = committed.resources.into_iter().next();
+                let row = row.ok_or_else(|| Failure::internal("a commit without its resource"))?;
+                return self.written(request, registered, existing.is_none(), Entry::read(row)?, &warnings);
+            }
+        };
+        self.written(request, registered, false, entry, &warnings)
+    }
+
+    fn written(
+        &self,
+        request: &Request<'_>,
+        registered: &Registered,
+        is_new: bool,
+        entry: Entry,
+        warnings: &[String],
+    ) -> Result<Reply, Failure> {
+        let body = self.wire_form(request, registered, &entry)?;
+        let codes = registered.rules.descriptor().put;
+        let status = match (&request.context.method, is_new) {
+            (&Method::PATCH, _) => 200,
+            (_, true) => codes.created,
+            (_, false) => codes.replaced,
+        };
+        let reply = Reply::json(status, body).header(header::ETAG, &quoted(&entry.row.etag));
+        Ok(warnings.iter().fold(reply, |reply, warning| reply.header(X_MS_BASTIDE_WARNING, warning)))
+    }
+
+    /// Where a resource stands: its id in the spelling of what it stands in, and its parent, which must be there.
+    async fn place(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        existing: Option<&Entry>,
+    ) -> Result<(ResourceId, Option<Entry>), Failure> {
+        let descriptor = registered.rules.descriptor();
+        let target = &request.matched.target;
+        self.group_stands(pass, target).await?;
+        let parent = match target.parent() {
+            Some(parent) if !parent.is_tenant() => self.ledger.ancestor(pass, &parent).await?,
+            _ => None,
+        };
+        if parent.is_none() && target.parent().is_some_and(|parent| !parent.is_tenant()) {
+            return Err(ArmError::parent_resource_not_found(target).into());
+        }
+        if let Some(entry) = existing {
+            return Ok((entry.id.clone(), parent));
+        }
+        check_placement(descriptor, target)?;
+        if !(descriptor.name.accepts)(target.name()) {
+            let error = ArmError::invalid_resource_name(target.name(), &registered.name, descriptor.name.explanation);
+            return Err(error.into());
+        }
+        let id = parent.as_ref().map_or_else(|| target.clone(), |parent| target.with_spelling_of(&parent.id));
+        Ok((id, parent))
+    }
+
+    /// The resource group of an id must exist, and must not be on its way out.
+    async fn group_stands(&self, pass: &Pass, id: &ResourceId) -> Result<(), Failure> {
+        let Some(group) = id.resource_group_id().filter(|group| group != id) else { return Ok(()) };
+        let Some(entry) = self.ledger.ancestor(pass, &group).await? else { return Err(group_not_found(id).into()) };
+        if resource_group::is_deleting(&entry.document.properties) {
+            return Err(ArmError::resource_group_being_deleted(entry.id.name()).into());
+        }
+        Ok(())
+    }
+
+    /// Checks that the caller may use each linked resource, and loads those that exist.
+    async fn linked(
+        &self,
+        pass: &Pass,
+        links: &[bastide_arm::resource_type::Link],
+        expect: &mut Vec<Expectation>,
+    ) -> Result<BTreeMap<String, Linked>, Failure> {
+        let mut linked = BTreeMap::new();
+        for link in links {
+            let over_there = self.gatekeeper.authorise_linked(pass, &link.action, &link.id).await?;
+            expect.push(Expectation::AccessEpoch(over_there.epoch()));
+            match self.ledger.resource(&over_there, &link.id).await? {
+                Some(entry) => {
+                    expect.push(entry.stands());
+                    linked.insert(link.id.key().to_owned(), entry.linked());
+                }
+                None if link.required => {
+                    let message = format!(
+                        "{} names '{}', which does not exist. Create it first, or correct the id.",
+                        link.target, link.id
+                    );
+                    let error = ArmError::new(400, "LinkedResourceNotFound", message);
+                    return Err(error.with_target(link.target.clone()).into());
+                }
+                None => {}
+            }
+        }
+        Ok(linked)
+    }
+
+    async fn entry_or_404(&self, request: &Request<'_>, pass: &Pass) -> Result<Entry, Failure> {
+        let id = &request.matched.target;
+        if let Some(entry) = self.ledger.resource(pass, id).await? {
+            return Ok(entry);
+        }
+        if id.is_resource_group() {
+            return Err(group_not_found(id).into());
+        }
+        if let Some(group) = id.resource_group_id()
+            && self.ledger.ancestor(pass, &group).await?.is_none()
+        {
+            return Err(group_not_found(id).into());
+        }
+        Err(ArmError::resource_not_found(id).into())
+    }
+
+    fn type_name_of(&self, id: &ResourceId, registered: &Registered) -> String {
+        if id.is_resource_group() { providers::resource_group::TYPE_NAME.to_owned() } else { registered.name.clone() }
+    }
+}
+
+impl Entry {
+    /// As an admission sees the resource it changes.
+    pub(crate) fn existing(&self) -> Existing<'_> {
+        Existing { incarnation: self.row.incarnation, document: &self.document }
+    }
+}
+
+/// The envelope around a type's properties.
+pub(crate) fn wire_form(registered: &Registered, entry: &Entry, properties: Map<String, Value>, tenant: Uuid) -> Value {
+    let descriptor = registered.rules.descriptor();
+    let document = &entry.document;
+    let mut body = Map::new();
+    body.insert("id".into(), entry.id.to_string().into());
+    body.insert("name".into(), entry.id.name().into());
+    body.insert("type".into(), entry.row.type_name.clone().into());
+    if let Some(location) = &document.location {
+        body.insert("location".into(), location.clone().into());
+    }
+    if descriptor.tracked || !document.tags.is_empty() {
+        body.insert("tags".into(), json!(document.tags));
+    }
+    if let Some(kind) = &document.kind {
+        body.insert("kind".into(), kind.clone().into());
+    }
+    if let Some(sku) = &document.sku {
+        body.insert("sku".into(), sku.clone());
+    }
+    if let Some(identity) = &document.identity {
+        body.insert("identity".into(), identity.answer(tenant));
+    }
+    if let Some(manager) = &document.managed_by {
+        body.insert("managedBy".into(), manager.clone().into());
+    }
+    body.extend(document.extra.clone());
+    body.insert("properties".into(), Value::Object(properties));
+    if !entry.id.is_resource_group() {
+        body.insert("systemData".into(), system_data(entry));
+    }
+    if descriptor.data_plane == DataPlane::None {
+        body.insert("bastide".into(), json!({"dataPlane": "none"}));
+    }
+    Value::Object(body)
+}
+
+fn system_data(entry: &Entry) -> Value {
+    let (created, changed) = (&entry.row.created, &entry.row.changed);
+    json!({
+        "createdBy": created.by,
+        "createdByType": created.by_type,
+        "createdAt": created.at.to_string(),
+        "lastModifiedBy": changed.by,
+        "lastModifiedByType": changed.by_type,
+        "lastModifiedAt": changed.at.to_string(),
+    })
+}
+
+fn document_of_put(
+    envelope: &mut Envelope,
+    descriptor: &Descriptor,
+    existing: Option<&Entry>,
+    id: &ResourceId,
+) -> Result<Document, Failure> {
+    let asked = envelope.location.as_ref().map(|location| location.as_str().to_owned());
+    let location = match (existing.and_then(|entry| entry.document.location.clone()), asked) {
+        (Some(stands), Some(asked)) if stands != asked => {
+            return Err(ArmError::invalid_resource_location(id, &stands, &asked).into());
+        }
+        (Some(stands), _) => Some(stands),
+        // A child inherits its parent's place; what `az resource create` sends for one is dropped.
+        (None, _) if !descriptor.tracked && !descriptor.types.is_empty() => None,
+        (None, None) if descriptor.tracked => return Err(ArmError::location_required().into()),
+        (None, asked) => asked,
+    };
+    Ok(Document {
+        location,
+        // A kind is for life; a body that is silent about it keeps it.
+        kind: envelope.kind.take().or_else(|| existing.and_then(|entry| entry.document.kind.clone())),
+        sku: envelope.sku.take().map(|sku| json!(sku)),
+        identity: None,
+        managed_by: envelope.managed_by.take(),
+        extra: extra(envelope),
+        properties: std::mem::take(&mut envelope.properties),
+        tags: envelope.tags.take().unwrap_or_default(),
+    })
+}
+
+fn document_of_patch(envelope: &mut Envelope, descriptor: &Descriptor, existing: &Entry) -> Result<Document, Failure> {
+    let mut document = existing.document.clone();
+    if let (Some(stands), Some(asked)) = (&document.location, &envelope.location)
+        && stands != asked.as_str()
+    {
+        return Err(ArmError::invalid_resource_location(&existing.id, stands, asked.as_str()).into());
+    }
+    if let Some(patchable) = descriptor.patchable {
+        let fixed = envelope.properties.keys().find(|name| {
+            !patchable.contains(&name.as_str()) && envelope.properties.get(*name) != document.properties.get(*name)
+        });
+        if let Some(name) = fixed {
+            let message =
+                format!("{name} cannot be changed by PATCH. Leave it out, or send the whole resource by PUT.");
+            return Err(ArmError::invalid_parameter(&format!("properties.{name}"), message).into());
+        }
+    }
+    // A non-empty map replaces the tags; an empty one is what the SDK sends when it has nothing to say about them.
+    if let Some(tags) = envelope.tags.take().filter(|tags| !tags.is_empty()) {
+        document.tags = tags;
+    }
+    document.kind = envelope.kind.take().or(document.kind);
+    document.sku = envelope.sku.take().map(|sku| json!(sku)).or(document.sku);
+    document.managed_by = envelope.managed_by.take().or(document.managed_by);
+    document.extra.extend(extra(envelope));
+    let mut properties = Value::Object(std::mem::take(&mut document.properties));
+    merge::merge_patch(&mut properties, &Value::Object(std::mem::take(&mut envelope.properties)));
+    if let Value::Object(merged) = properties {
+        document.properties = merged;
+    }
+    Ok(document)
+}
+
+fn extra(envelope: &mut Envelope) -> Map<String, Value> {
+    let plan = envelope.plan.take().map(Value::Object);
+    let zones = envelope.zones.take().map(|zones| json!(zones));
+    let extended_location = envelope.extended_location.take().map(Value::Object);
+    [("plan", plan), ("zones", zones), ("extendedLocation", extended_location)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// A type lives at its level and nowhere else; a generic resource wherever it is put.
+fn check_placement(descriptor: &Descriptor, id: &ResourceId) -> Result<(), ArmError> {
+    let right = match descriptor.placement {
+        Placement::ResourceGroup => id.resource_group().is_some() && !id.is_extension(),
+        Placement::Subscription => id.subscription_id().is_some(),
+        Placement::Extension => true,
+    };
+    if right {
+        return Ok(());
+    }
+    let message = format!("A resource of type '{}' lives in a resource group; '{id}' is not in one.", id.type_name());
+    Err(ArmError::new(400, "InvalidResourceId", message))
+}
+
+/// `If-Match` and `If-None-Match` (arm-models.md 1.4).
+fn check_preconditions(request: &Request<'_>, existing: Option<&Entry>) -> Result<(), ArmError> {
+    let id = &request.matched.target;
+    let etag = existing.map(|entry| entry.row.etag.as_str());
+    let is_delete = request.context.method == Method::DELETE;
+    if let Some(wanted) = tag_list(request.headers, &header::IF_MATCH) {
+        let holds = match etag {
+            Some(etag) => wanted.iter().any(|tag| tag == "*" || tag == etag),
+            None => is_delete,
+        };
+        if !holds {
+            return Err(ArmError::precondition_failed(id));
+        }
+    }
+    if let (Some(unwanted), Some(etag)) = (tag_list(request.headers, &header::IF_NONE_MATCH), etag)
+        && unwanted.iter().any(|tag| tag == "*" || tag == etag)
+    {
+        return Err(ArmError::precondition_failed(id));
+    }
+    Ok(())
+}
+
+fn tag_list(headers: &HeaderMap, name: &header::HeaderName) -> Option<Vec<String>> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
+    Some(text.split(',').map(bare).filter(|tag| !tag.is_empty()).collect())
+}
+
+pub(crate) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+const X_MS_BASTIDE_WARNING: header::HeaderName = header::HeaderName::from_static("x-ms-bastide-warning");

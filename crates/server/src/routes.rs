@@ -1,0 +1,292 @@
+//! Everything the front door can be asked, one row each: method, path, the action it takes, the operation that answers.
+//!
+//! A row cannot be written without saying which action it takes, and [`crate::front::Front::answer`] authorises that
+//! action before the operation runs.
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::{ArmPath, ResourceId};
+use bastide_arm::path::PathSegments;
+use http::Method;
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path: literal segments in lower case, `{name}` for one segment, `{scope}` for any resource id, and the three
+    /// generic forms `{resource}`, `{collection}` and `{resource}/{action}`.
+    pub path: &'static str,
+    /// What the caller must be allowed to do.
+    pub action: Action,
+    /// What answers.
+    pub operation: Operation,
+}
+
+/// What a route's caller must be allowed to do on the route's target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing beyond being signed in; the operation shows only what the caller may read.
+    SignedIn,
+    /// This action on the target.
+    Fixed(&'static str),
+    /// `{type}/read` on the target.
+    Read,
+    /// `{type}/write` on the target.
+    Write,
+    /// `{type}/delete` on the target.
+    Delete,
+    /// `{type}/{action}/action` on the target.
+    Invoke,
+    /// Reading what the operation named in the path worked on; the operation looks it up.
+    ReadOfOperation,
+}
+
+/// The operations behind the routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named for what it does; their documentation is on the functions that do it")]
+pub enum Operation {
+    ListTenants,
+    ListSubscriptions,
+    ReadSubscription,
+    CreateSubscription,
+    ReadSubscriptionAlias,
+    ListLocations,
+    ListTenantProviders,
+    ListProviders,
+    ReadProvider,
+    RegisterProvider,
+    UnregisterProvider,
+    ListProviderOperations,
+    ListResourceGroups,
+    DeleteResourceGroup,
+    ListResources,
+    ListTagNames,
+    PutTagName,
+    DeleteTagName,
+    PutTagValue,
+    DeleteTagValue,
+    ReadTags,
+    ReplaceTags,
+    PatchTags,
+    DeleteTags,
+    ReadOperationStatus,
+    ReadOperationResult,
+    ReadResource,
+    CheckResource,
+    PutResource,
+    PatchResource,
+    DeleteResource,
+    ListCollection,
+    InvokeAction,
+}
+
+/// A request's path after the table has read it.
+#[derive(Debug)]
+pub struct Matched {
+    /// The row.
+    pub route: &'static Route,
+    /// What the action is taken on: a resource, or the scope of a list.
+    pub target: ResourceId,
+    /// The type in question, `Namespace/type[/child]`, as the client spelled it; for the generic forms.
+    pub type_name: Option<String>,
+    /// The POST action, as the client spelled it.
+    pub action_name: Option<String>,
+    /// Values of the other `{name}` segments, in order.
+    pub values: Vec<String>,
+}
+
+/// Finds the row for a request: 404 when no row has the path, 405 when none of those that have it takes the method.
+pub fn find(method: &Method, path: &PathSegments) -> Result<Matched, ArmError> {
+    let lower = path.lower();
+    let mut allowed: Vec<&str> = Vec::new();
+    let mut generic_allowed: Vec<&str> = Vec::new();
+    for route in ROUTES {
+        let is_generic = matches!(route.path, RESOURCE | COLLECTION | INVOCATION);
+        // A path of its own hides the generic forms: DELETE on a tag name must not delete a resource.
+        if is_generic && !allowed.is_empty() {
+            break;
+        }
+        if is_generic && route.method != *method {
+            if takes(route, path) {
+                generic_allowed.push(route.method.as_str());
+            }
+            continue;
+        }
+        let Some(bound) = bind(route, path, &lower) else { continue };
+        if route.method == *method {
+            return bound;
+        }
+        allowed.push(route.method.as_str());
+    }
+    allowed.extend(generic_allowed);
+    allowed.dedup();
+    if allowed.is_empty() {
+        let message = format!(
+            "Nothing answers at '/{}'. Check the path against the provider's list of operations.",
+            path.as_slice().join("/")
+        );
+        return Err(ArmError::not_found(message));
+    }
+    Err(ArmError::method_not_allowed(method.as_str(), &allowed))
+}
+
+impl Matched {
+    /// The action the caller needs on the target, in the provider's canonical spelling; none for the two kinds of route
+    /// whose operation decides what to show.
+    pub fn required_action(&self, canonical_type: Option<&str>) -> Option<String> {
+        let type_name = canonical_type.or(self.type_name.as_deref()).unwrap_or_default();
+        match self.route.action {
+            Action::SignedIn | Action::ReadOfOperation => None,
+            Action::Fixed(action) => Some(action.to_owned()),
+            Action::Read => Some(format!("{type_name}/read")),
+            Action::Write => Some(format!("{type_name}/write")),
+            Action::Delete => Some(format!("{type_name}/delete")),
+            Action::Invoke => Some(format!("{type_name}/{}/action", self.action_name.as_deref().unwrap_or_default())),
+        }
+    }
+
+    /// The n-th `{name}` value.
+    pub fn value(&self, index: usize) -> &str {
+        self.values.get(index).map_or("", String::as_str)
+    }
+}
+
+/// Binds a path to a row; `None` when the row is about other paths, an error when it is but the path is malformed.
+fn bind(route: &'static Route, path: &PathSegments, lower: &[String]) -> Option<Result<Matched, ArmError>> {
+    match route.path {
+        RESOURCE | COLLECTION | INVOCATION => bind_generic(route, path),
+        pattern => match pattern.strip_prefix("{scope}") {
+            Some(rest) => bind_extension(route, rest, path, lower),
+            None => bind_fixed(route, path, lower),
+        },
+    }
+}
+
+fn bind_fixed(route: &'static Route, path: &PathSegments, lower: &[String]) -> Option<Result<Matched, ArmError>> {
+    let pattern: Vec<&str> = route.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if pattern.len() != lower.len()
+        || !pattern.iter().zip(lower).all(|(want, have)| want.starts_with('{') || *want == have)
+    {
+        return None;
+    }
+    let mut scope: Vec<String> = Vec::new();
+    let mut values = Vec::new();
+    for (want, have) in pattern.iter().zip(path.as_slice()) {
+        match *want {
+            "{subscription}" => scope.extend(["subscriptions".to_owned(), have.clone()]),
+            "{group}" => scope.extend(["resourceGroups".to_owned(), have.clone()]),
+            want if want.starts_with('{') => values.push(have.clone()),
+            _ => {}
+        }
+    }
+    let target = ResourceId::from_segments(&scope);
+    Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
+}
+
+fn bind_extension(
+    route: &'static Route,
+    rest: &'static str,
+    path: &PathSegments,
+    lower: &[String],
+) -> Option<Result<Matched, ArmError>> {
+    let suffix: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+    let at = lower.len().checked_sub(suffix.len())?;
+    if lower.get(at..)?.iter().zip(&suffix).any(|(have, want)| have != want) {
+        return None;
+    }
+    let target = ResourceId::from_segments(path.as_slice().get(..at)?);
+    Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values: Vec::new() }))
+}
+
+fn bind_generic(route: &'static Route, path: &PathSegments) -> Option<Result<Matched, ArmError>> {
+    let matched = |target, type_name: String, action_name| Matched {
+        route,
+        target,
+        type_name: Some(type_name),
+        action_name,
+        values: Vec::new(),
+    };
+    Some(match (route.path, ArmPath::parse(path)) {
+        (_, Err(error)) => Err(error),
+        (RESOURCE, Ok(ArmPath::Resource(id))) => {
+            let type_name = id.type_name();
+            Ok(matched(id, type_name, None))
+        }
+        (COLLECTION, Ok(ArmPath::Collection(collection))) => {
+            let type_name = collection.type_name();
+            Ok(matched(collection.scope().clone(), type_name, None))
+        }
+        (INVOCATION, Ok(path)) => {
+            let (id, action) = path.split_action()?;
+            if !id.is_resource() {
+                return None;
+            }
+            let (type_name, action) = (id.type_name(), action.to_owned());
+            Ok(matched(id, type_name, Some(action)))
+        }
+        _ => return None,
+    })
+}
+
+/// Whether a generic row is about this path at all, whatever the method.
+fn takes(route: &'static Route, path: &PathSegments) -> bool {
+    matches!(bind_generic(route, path), Some(Ok(_)))
+}
+
+const fn route(method: Method, path: &'static str, action: Action, operation: Operation) -> Route {
+    Route { method, path, action, operation }
+}
+
+const RESOURCE: &str = "{resource}";
+const COLLECTION: &str = "{collection}";
+const INVOCATION: &str = "{resource}/{action}";
+
+/// The table. Rows with a path of their own come before the generic ones.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    route(Method::GET, "/tenants", Action::SignedIn, Operation::ListTenants),
+    route(Method::GET, "/providers", Action::SignedIn, Operation::ListTenantProviders),
+    route(Method::GET, "/providers/{namespace}", Action::SignedIn, Operation::ReadProvider),
+    route(Method::GET, "/providers/{namespace}/operations", Action::SignedIn, Operation::ListProviderOperations),
+    route(Method::PUT, "/providers/microsoft.subscription/aliases/{alias}", Action::Fixed("Microsoft.Subscription/aliases/write"), Operation::CreateSubscription),
+    route(Method::GET, "/providers/microsoft.subscription/aliases/{alias}", Action::Fixed("Microsoft.Subscription/aliases/read"), Operation::ReadSubscriptionAlias),
+
+    route(Method::GET, "/subscriptions", Action::SignedIn, Operation::ListSubscriptions),
+    route(Method::GET, "/subscriptions/{subscription}", Action::Fixed("Microsoft.Resources/subscriptions/read"), Operation::ReadSubscription),
+    route(Method::GET, "/subscriptions/{subscription}/locations", Action::Fixed("Microsoft.Resources/subscriptions/locations/read"), Operation::ListLocations),
+    route(Method::GET, "/subscriptions/{subscription}/providers", Action::Fixed("Microsoft.Resources/subscriptions/providers/read"), Operation::ListProviders),
+    route(Method::GET, "/subscriptions/{subscription}/providers/{namespace}", Action::Fixed("Microsoft.Resources/subscriptions/providers/read"), Operation::ReadProvider),
+    route(Method::POST, "/subscriptions/{subscription}/providers/{namespace}/register", Action::Fixed("Microsoft.Resources/subscriptions/providers/register/action"), Operation::RegisterProvider),
+    route(Method::POST, "/subscriptions/{subscription}/providers/{namespace}/unregister", Action::Fixed("Microsoft.Resources/subscriptions/providers/unregister/action"), Operation::UnregisterProvider),
+    route(Method::GET, "/subscriptions/{subscription}/resources", Action::Fixed("Microsoft.Resources/subscriptions/resources/read"), Operation::ListResources),
+
+    route(Method::GET, "/subscriptions/{subscription}/resourcegroups", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/read"), Operation::ListResourceGroups),
+    route(Method::GET, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/read"), Operation::ReadResource),
+    route(Method::HEAD, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/read"), Operation::CheckResource),
+    route(Method::PUT, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/write"), Operation::PutResource),
+    route(Method::PATCH, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/write"), Operation::PatchResource),
+    route(Method::DELETE, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/delete"), Operation::DeleteResourceGroup),
+    route(Method::GET, "/subscriptions/{subscription}/resourcegroups/{group}/resources", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/resources/read"), Operation::ListResources),
+
+    route(Method::GET, "/subscriptions/{subscription}/tagnames", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/read"), Operation::ListTagNames),
+    route(Method::PUT, "/subscriptions/{subscription}/tagnames/{name}", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/write"), Operation::PutTagName),
+    route(Method::DELETE, "/subscriptions/{subscription}/tagnames/{name}", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/delete"), Operation::DeleteTagName),
+    route(Method::PUT, "/subscriptions/{subscription}/tagnames/{name}/tagvalues/{value}", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/tagValues/write"), Operation::PutTagValue),
+    route(Method::DELETE, "/subscriptions/{subscription}/tagnames/{name}/tagvalues/{value}", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/tagValues/delete"), Operation::DeleteTagValue),
+
+    route(Method::GET, "/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operationstatuses/{id}", Action::ReadOfOperation, Operation::ReadOperationStatus),
+    route(Method::GET, "/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operationresults/{id}", Action::ReadOfOperation, Operation::ReadOperationResult),
+
+    route(Method::GET, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/read"), Operation::ReadTags),
+    route(Method::PUT, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/write"), Operation::ReplaceTags),
+    route(Method::PATCH, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/write"), Operation::PatchTags),
+    route(Method::DELETE, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/delete"), Operation::DeleteTags),
+
+    route(Method::GET, RESOURCE, Action::Read, Operation::ReadResource),
+    route(Method::HEAD, RESOURCE, Action::Read, Operation::CheckResource),
+    route(Method::PUT, RESOURCE, Action::Write, Operation::PutResource),
+    route(Method::PATCH, RESOURCE, Action::Write, Operation::PatchResource),
+    route(Method::DELETE, RESOURCE, Action::Delete, Operation::DeleteResource),
+    route(Method::GET, COLLECTION, Action::Read, Operation::ListCollection),
+    route(Method::POST, INVOCATION, Action::Invoke, Operation::InvokeAction),
+];

@@ -1,0 +1,143 @@
+//! Putting the house together: settings in, one router out.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use bastide_arm::clock::Clock;
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::Parity;
+use bastide_identity::{Identity, Principal};
+use bastide_store::Store;
+use bastide_vault::Sealer;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::Uri;
+use uuid::Uuid;
+
+use crate::discovery;
+use crate::front::{self, Front};
+use crate::graph::{self, Authority, Graph};
+use crate::ledger::Ledger;
+use crate::login::{self, Login};
+use crate::metrics::{self, Metrics};
+use crate::operations::{self, Runner};
+use crate::origin::Origins;
+use crate::pass::Gatekeeper;
+use crate::registry::Registry;
+use crate::throttle::Throttle;
+
+/// What the operator decides about the server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The origins it answers under.
+    pub origins: Origins,
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The first subscription: whoever owns it manages the directory.
+    pub subscription_id: Uuid,
+    /// Whether to refuse what the cloud refuses.
+    pub parity: Parity,
+    /// Whether types nobody implements are stored.
+    pub generic_resources: bool,
+}
+
+/// The server, ready to be served.
+pub struct Server {
+    front: Arc<Front>,
+    runner: Option<Runner>,
+    subscription_id: Uuid,
+}
+
+impl Server {
+    /// A server over an open store.
+    pub fn new(settings: Settings, store: Store, identity: Identity, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
+        let (queue, accepted) = operations::queue();
+        let front = Arc::new(Front {
+            registry: Registry::new(settings.generic_resources),
+            ledger: Ledger::new(store.clone()),
+            gatekeeper: Gatekeeper::new(store),
+            identity,
+            sealer,
+            clock,
+            origins: Arc::new(settings.origins),
+            metrics: Arc::new(Metrics::new()),
+            throttle: Throttle::default(),
+            queue,
+            tenant_id: settings.tenant_id,
+            parity: settings.parity,
+        });
+        let runner = Runner::new(Arc::clone(&front), accepted);
+        Self { front, runner: Some(runner), subscription_id: settings.subscription_id }
+    }
+
+    /// The runner of long-running operations; to be spawned once.
+    pub fn runner(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.runner.take().map(Runner::run)
+    }
+
+    /// Everything the port answers: the neighbours that need no token of ours first, then the front door.
+    pub fn router(&self) -> Router {
+        let front = &self.front;
+        let origins = &front.origins;
+        let login =
+            Login { identity: front.identity.clone(), origins: Arc::clone(origins), clock: Arc::clone(&front.clock) };
+        let authority =
+            Owners { front: Arc::clone(front), subscription: ResourceId::subscription(self.subscription_id) };
+        let graph =
+            Graph { identity: front.identity.clone(), origins: Arc::clone(origins), authority: Arc::new(authority) };
+        let store = front.ledger.store().clone();
+        let routes = Router::new()
+            .route("/healthz", get(|| async { "ok" }))
+            .route("/readyz", get(ready).with_state(store.clone()))
+            .route("/metrics", get(metrics::serve).with_state((Arc::clone(&front.metrics), store)))
+            .merge(discovery::routes(Arc::clone(origins), front.tenant_id))
+            .merge(login::routes(login))
+            .merge(graph::routes(graph))
+            .fallback_service(any(front::serve).with_state(Arc::clone(front)));
+        // The layer must be outside of routing, so the routes become the fallback of a router that has none.
+        Router::new().fallback_service(routes).layer(middleware::from_fn(tidy_path))
+    }
+}
+
+/// The directory belongs to whoever owns the first subscription.
+struct Owners {
+    front: Arc<Front>,
+    subscription: ResourceId,
+}
+
+impl Authority for Owners {
+    fn may<'a>(&'a self, principal: &'a Principal, action: &'a str) -> BoxFuture<'a, bool> {
+        async move { self.front.gatekeeper.may(principal, action, &self.subscription).await.unwrap_or(false) }.boxed()
+    }
+}
+
+async fn ready(State(store): State<Store>) -> Response {
+    match store.ping().await {
+        Ok(()) => "ready".into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").into_response(),
+    }
+}
+
+/// Clients append paths to endpoints that may end in a slash (wire-az-cli.md section 2), so repeated slashes are one.
+async fn tidy_path(mut request: Request, next: Next) -> Response {
+    if request.uri().path().contains("//") {
+        let mut path = String::with_capacity(request.uri().path().len());
+        for letter in request.uri().path().chars() {
+            if letter != '/' || !path.ends_with('/') {
+                path.push(letter);
+            }
+        }
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = format!("{path}{query}").parse().ok().or(parts.path_and_query);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    next.run(request).await
+}
