@@ -23,7 +23,7 @@ impl Attempts {
     /// Begins an attempt, which counts as a failure until it [`succeeded`](Self::succeeded): attempts that run at the
     /// same time cannot all slip in before the first of them fails. Answers the seconds to wait when there were too
     /// many.
-    pub(crate) fn begin(&self, name: &str, now: Timestamp) -> Result<(), u32> {
+    pub(crate) fn begin(&self, name: &str, now: Timestamp) -> Result<(), u16> {
         let mut counts = self.counts();
         self.make_room(&mut counts, name, now);
         let fresh = Count { since: now, failures: 0 };
@@ -33,7 +33,7 @@ impl Attempts {
         }
         if count.failures >= self.limit {
             let wait = self.window.saturating_sub(now.duration_since(count.since));
-            return Err(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1));
+            return Err(u16::try_from(wait.as_secs()).unwrap_or(u16::MAX).max(1));
         }
         count.failures += 1;
         Ok(())

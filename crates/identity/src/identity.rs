@@ -12,9 +12,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::access_token::{AccessClaims, AuthenticationError, Demands, LIFETIME, TOKEN_TYPE};
+use crate::attempts::Attempts;
 use crate::audience::Audiences;
 use crate::directory::{Directory, DirectoryObject};
 use crate::error::IdentityError;
+use crate::grant::POLL_INTERVAL;
+use crate::key_source::{HttpsKeySource, IssuerKeys, KeySource};
+use crate::login::LoginLimits;
 use crate::oauth_error::{OAuthError, Refusal};
 use crate::password::Passwords;
 use crate::principal::Principal;
@@ -37,11 +41,33 @@ impl Identity {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Result<Self, IdentityError> {
+        let source = Arc::new(HttpsKeySource::new()?);
+        Self::open_with(store, sealer, clock, settings, source).await
+    }
+
+    /// As [`Identity::open`], with another source for the keys of outside issuers.
+    pub async fn open_with(
+        store: Store,
+        sealer: Sealer,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        source: Arc<dyn KeySource>,
+    ) -> Result<Self, IdentityError> {
         let keys = SigningKeys::open(store.clone(), sealer, clock.clone()).await?;
         let passwords = Arc::new(Passwords::new(settings.password_cost)?);
         let directory = Directory::new(store.clone(), clock.clone(), passwords, settings.tenant_id);
         let audiences = Audiences::new(&settings.audiences);
-        Ok(Self(Arc::new(Service { store, clock, settings, audiences, keys, directory })))
+        Ok(Self(Arc::new(Service {
+            issuer_keys: IssuerKeys::new(source, &settings.trusted_issuers),
+            limits: LoginLimits::default(),
+            polls: Attempts::new(1, POLL_INTERVAL),
+            store,
+            clock,
+            settings,
+            audiences,
+            keys,
+            directory,
+        })))
     }
 
     /// The principal that an access token for any of the configured audiences speaks for.
@@ -101,6 +127,10 @@ pub(crate) struct Service {
     pub(crate) audiences: Audiences,
     pub(crate) keys: SigningKeys,
     pub(crate) directory: Directory,
+    pub(crate) issuer_keys: IssuerKeys,
+    pub(crate) limits: LoginLimits,
+    /// When each device code was last asked for.
+    pub(crate) polls: Attempts,
 }
 
 impl Service {

@@ -15,9 +15,12 @@ mod directory;
 mod error;
 mod grant;
 mod identity;
+mod key_source;
+mod login;
 mod oauth_error;
 mod password;
 mod principal;
+mod public_client;
 mod secret;
 mod settings;
 mod signing_keys;
@@ -33,7 +36,10 @@ pub use directory::{
     User, UserPrincipalName,
 };
 pub use error::IdentityError;
+pub use grant::{AuthorizeError, AuthorizeRequest, DeviceCodeError, DeviceSignIn, ResponseMode, ReturnAddress};
 pub use identity::Identity;
+pub use key_source::{HttpsKeySource, KeySource, KeySourceError};
+pub use login::LoginError;
 pub use oauth_error::OAuthError;
 pub use principal::{Principal, PrincipalKind};
 pub use secret::Secret;

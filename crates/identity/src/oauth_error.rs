@@ -18,7 +18,7 @@ pub struct OAuthError {
     /// `AADSTS...:` and a sentence that says what to do, then the ids below.
     pub error_description: String,
     /// The AADSTS number.
-    pub error_codes: [u32; 1],
+    pub error_codes: Vec<u32>,
     /// When it happened.
     pub timestamp: Timestamp,
     /// Names this answer.
@@ -26,7 +26,7 @@ pub struct OAuthError {
     /// Names the request, as the client called it or as we do.
     pub correlation_id: Uuid,
     /// Seconds to wait before the next attempt, when that is what is missing.
-    pub retry_after: Option<u32>,
+    pub retry_after: Option<u16>,
 }
 
 impl OAuthError {
@@ -50,7 +50,7 @@ pub(crate) struct Refusal {
     error: &'static str,
     number: u32,
     sentence: String,
-    retry_after: Option<u32>,
+    retry_after: Option<u16>,
 }
 
 impl Refusal {
@@ -62,7 +62,7 @@ impl Refusal {
             "AADSTS{number}: {sentence} Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {}",
             written(timestamp)
         );
-        let error_codes = [number];
+        let error_codes = vec![number];
         OAuthError { status, error, error_description, error_codes, timestamp, trace_id, correlation_id, retry_after }
     }
 
@@ -151,9 +151,14 @@ impl Refusal {
         Self::new(400, "invalid_grant", 50_126, sentence)
     }
 
-    pub(crate) fn too_many_failures(seconds: u32) -> Self {
+    pub(crate) fn too_many_failures(seconds: u16) -> Self {
         let sentence = format!("Too many failed sign-ins. Wait {seconds} seconds and try again.");
         Self { retry_after: Some(seconds), ..Self::new(429, "invalid_grant", 50_053, sentence) }
+    }
+
+    pub(crate) fn busy() -> Self {
+        let sentence = "Too many sign-ins at once. Try again in a moment.";
+        Self { retry_after: Some(1), ..Self::new(429, "temporarily_unavailable", 90_033, sentence) }
     }
 
     pub(crate) fn password_grant_is_off() -> Self {
@@ -244,8 +249,7 @@ impl Refusal {
 impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
         if matches!(error, IdentityError::Busy) {
-            let sentence = "Too many sign-ins at once. Try again in a moment.";
-            return Self { retry_after: Some(1), ..Self::new(429, "temporarily_unavailable", 90_033, sentence) };
+            return Self::busy();
         }
         tracing::error!(%error, "the token service failed");
         let sentence = "The token service cannot work just now. Try again in a moment; the server's log says more.";

@@ -101,7 +101,8 @@ mod tests {
     #[tokio::test]
     async fn when_too_many_wait_the_next_is_turned_away() {
         let passwords = passwords();
-        let _all = passwords.waiting.clone().acquire_many_owned(u32::try_from(AT_ONCE + MOST_WAITING).unwrap()).await.unwrap();
+        let _all =
+            passwords.waiting.clone().acquire_many_owned(u32::try_from(AT_ONCE + MOST_WAITING).unwrap()).await.unwrap();
         assert!(matches!(passwords.verify(None, Secret::new("x")).await, Err(IdentityError::Busy)));
     }
 

@@ -58,20 +58,15 @@ impl Directory {
     /// As [`Directory::add_identity_endpoint`], for a write of the caller's own.
     pub fn identity_endpoint_changes(owner: Uuid, identities: Vec<Uuid>) -> Result<(Secret, Change), IdentityError> {
         let secret = Secret::generate("")?;
-        let key = fingerprint(IDENTITY_ENDPOINT, secret.expose());
-        let change =
-            put_record(IDENTITY_ENDPOINT, key, Some(owner.to_string()), json!(IdentityEndpoint { identities }));
+        let change = endpoint_put(owner, identities, secret.expose());
         Ok((secret, change))
     }
 
-    /// As [`Directory::identity_endpoint_changes`], for a secret of the caller's own, which must be random. It takes the
-    /// place of the owner's earlier secrets.
+    /// What a write must contain so that `secret`, and no earlier one of this owner, asks for tokens of these
+    /// identities. The secret must be random: at least 128 bits, made by the caller, who shows it once.
     pub fn identity_endpoint_replacement(owner: Uuid, identities: Vec<Uuid>, secret: &str) -> [Change; 2] {
-        let key = fingerprint(IDENTITY_ENDPOINT, secret);
-        [
-            Change::DeleteRecordsOf { kind: IDENTITY_ENDPOINT.into(), owner: owner.to_string() },
-            put_record(IDENTITY_ENDPOINT, key, Some(owner.to_string()), json!(IdentityEndpoint { identities })),
-        ]
+        let earlier = Change::DeleteRecordsOf { kind: IDENTITY_ENDPOINT.into(), owner: owner.to_string() };
+        [earlier, endpoint_put(owner, identities, secret)]
     }
 
     /// Makes the secrets of this owner worthless.
@@ -88,6 +83,11 @@ impl Directory {
         let damaged = |_| IdentityError::Damaged { kind: IDENTITY_ENDPOINT, key };
         serde_json::from_value(record.body).map(Some).map_err(damaged)
     }
+}
+
+fn endpoint_put(owner: Uuid, identities: Vec<Uuid>, secret: &str) -> Change {
+    let key = fingerprint(IDENTITY_ENDPOINT, secret);
+    put_record(IDENTITY_ENDPOINT, key, Some(owner.to_string()), json!(IdentityEndpoint { identities }))
 }
 
 /// What a machine may ask for.

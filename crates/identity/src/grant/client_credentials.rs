@@ -43,17 +43,22 @@ impl Service {
         endpoint: &TokenEndpoint,
         form: &TokenForm,
     ) -> Result<ServicePrincipal, Refusal> {
-        let _ = endpoint;
-        let client = self.enabled_client(form.required("client_id")?).await?;
+        let client = self.enabled_client(form.required("client_id")?, 401).await?;
+        if let Some(assertion) = form.field("client_assertion") {
+            self.check_assertion(endpoint, form, &client, assertion).await?;
+            return Ok(client);
+        }
         let secret = form.field("client_secret").ok_or_else(Refusal::missing_client_credential)?;
         self.check_secret(&client, &Secret::new(secret)).await?;
         Ok(client)
     }
 
-    async fn enabled_client(&self, client_id: &str) -> Result<ServicePrincipal, Refusal> {
-        let app_id = Uuid::try_parse(client_id).map_err(|_| Refusal::unknown_application(401))?;
+    /// The application with this id. The status of the refusal depends on who hears it: a client that authenticates
+    /// (401) or a browser (400).
+    pub(super) async fn enabled_client(&self, client_id: &str, status: u16) -> Result<ServicePrincipal, Refusal> {
+        let app_id = Uuid::try_parse(client_id).map_err(|_| Refusal::unknown_application(status))?;
         let client = self.directory.service_principal_by_app_id(app_id).await?;
-        client.filter(|client| client.standing.enabled).ok_or_else(|| Refusal::unknown_application(401))
+        client.filter(|client| client.standing.enabled).ok_or_else(|| Refusal::unknown_application(status))
     }
 
     async fn check_secret(&self, client: &ServicePrincipal, secret: &Secret) -> Result<(), Refusal> {
