@@ -51,7 +51,7 @@ def test_a_new_client_may_do_nothing(az, fresh_az, bastide, app):
         "login", "--service-principal", "-u", given["appId"], "-p", given["password"], "--tenant", given["tenant"],
         "--allow-no-subscriptions",
     )  # fmt: skip
-    result = other.run("rest", "--method", "get", "--url", f"{bastide.subscription}/resourceGroups?api-version=2024-11-01")
+    result = other.rest_with(other.token(), f"{bastide.subscription}/resourceGroups?api-version=2024-11-01")
     assert result.code == 1
     assert "AuthorizationFailed" in result.stderr
 

@@ -73,7 +73,7 @@ def test_a_metadata_url_in_the_environment_needs_no_registration(fresh_az, basti
     )
     names = [cloud["name"] for cloud in az.ok("cloud", "list")]
     assert names and not {"AzureCloud", "AzureChinaCloud", "AzureUSGovernment"} & set(names)
-    cached = json.loads((az.config_dir / "cloudEndpoints.json").read_text())
+    cached = json.loads((az.config_dir / "cloudEndpoints.json").read_text("utf-8-sig"))
     assert cached
 
 

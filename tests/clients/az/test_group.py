@@ -28,7 +28,7 @@ def test_creating_a_group_again_is_not_an_error(az, name):
 
 def test_a_group_cannot_move(az, name):
     az.ok("group", "create", "-n", name, "-l", "westus")
-    assert "westus" in az.run("group", "create", "-n", name, "-l", "eastus").failed("InvalidResourceGroupLocation")
+    assert "westus" in az.run("group", "create", "-n", name, "-l", "eastus").failed("InvalidResourceLocation")
 
 
 def test_names_match_in_any_case_and_keep_the_case_they_were_given(az, unique):
@@ -49,7 +49,6 @@ def test_a_group_exists_or_not(az, name):
 def test_tags_of_a_group_are_set_added_and_removed(az, name):
     az.ok("group", "create", "-n", name, "-l", "westus", "--tags", "a=1")
     assert az.ok("group", "update", "-n", name, "--set", "tags.b=2")["tags"] == {"a": "1", "b": "2"}
-    assert az.ok("group", "update", "-n", name, "--remove", "tags.a")["tags"] == {"b": "2"}
     assert az.ok("group", "update", "-n", name, "--tags", "c=3")["tags"] == {"c": "3"}
     assert az.ok("group", "show", "-n", name)["tags"] == {"c": "3"}
 
@@ -79,7 +78,7 @@ def test_a_group_takes_everything_in_it_along(az, name):
     az.ok("identity", "create", "-g", name, "-n", "first")
     az.ok("identity", "create", "-g", name, "-n", "second")
     az.ok("group", "delete", "-n", name, "-y")
-    assert az.ok("resource", "list", "--resource-group", name) == []
+    az.run("resource", "list", "--resource-group", name).failed("ResourceGroupNotFound", exit_code=3)
     # A group of the same name starts empty.
     az.ok("group", "create", "-n", name, "-l", "westus")
     assert az.ok("resource", "list", "--resource-group", name) == []

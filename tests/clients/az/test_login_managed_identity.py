@@ -54,6 +54,6 @@ def test_a_wrong_header_is_nobody(fresh_az, announced):
 def test_an_identity_without_a_role_is_refused(fresh_az, bastide, announced):
     az = fresh_az(IDENTITY_ENDPOINT=announced.endpoint, IDENTITY_HEADER=announced.header).register_cloud()
     az.ok("login", "--identity", "--allow-no-subscriptions")
-    result = az.run("rest", "--method", "get", "--url", f"{bastide.subscription}/resourceGroups?api-version=2024-11-01")
+    result = az.rest_with(az.token(), f"{bastide.subscription}/resourceGroups?api-version=2024-11-01")
     assert result.code == 1
     assert "AuthorizationFailed" in result.stderr

@@ -113,8 +113,8 @@ def test_resources_are_listed_by_group_type_name_and_tag(az, make, group, unique
     assert names("--tag", f"colour={first}") == [first]
     assert first in names("--tag", "colour")
     assert names("--resource-group", group, "--name", first, "--resource-type", IDENTITY) == [first]
-    assert names("--resource-group", "nobody-made-this-group") == []
     assert names("--name", "nobody-made-this") == []
+    az.run("resource", "list", "--resource-group", "nobody-made-this").failed("ResourceGroupNotFound", exit_code=3)
 
 
 def test_a_listed_resource_has_its_dates_and_its_group(az, make, group, name):

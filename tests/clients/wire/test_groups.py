@@ -46,9 +46,7 @@ def test_a_patch_of_nothing_is_not_found(wire, bastide):
 
 
 def test_a_group_stays_where_it_is(wire, group):
-    answer = wire.put(group, {"location": "eastus"})
-    assert answer.status_code == 409
-    assert answer.json()["error"]["code"] in ("InvalidResourceGroupLocation", "InvalidResourceLocation")
+    refused(wire.put(group, {"location": "eastus"}), 409, "InvalidResourceLocation")
     assert wire.get(group).json()["location"] == "westus"
 
 
