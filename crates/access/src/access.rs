@@ -1,12 +1,11 @@
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::ops::Range;
 
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::condition::{Gate, Verdict};
-use crate::path::{Path, Prefix};
+use crate::path::{KeyedMap, Keys, Path, Prefix};
 use crate::pattern::PatternSet;
 use crate::{ActionPattern, Decision, DenyAssignment, DenyPrincipal, Permission, Reason};
 use crate::{Request, RoleAssignment, RoleDefinition};
@@ -16,13 +15,13 @@ use crate::{Request, RoleAssignment, RoleDefinition};
 /// Build one per access epoch and share it; it never changes.
 #[derive(Debug)]
 pub struct Access {
-    pub(crate) keys: RandomState,
+    pub(crate) keys: Keys,
     pub(crate) roles: Vec<Role>,
     pub(crate) assignments: Vec<Assignment>,
     /// Sorted by principal, then by scope hash.
     grants: Vec<Grant>,
     /// Which part of `grants` belongs to a principal.
-    principals: HashMap<Uuid, Range<usize>>,
+    principals: KeyedMap<Uuid, Range<usize>>,
     /// Positions of assignments, sorted by scope hash.
     scopes: Vec<(u64, usize)>,
     /// Sorted by scope hash.
@@ -57,7 +56,7 @@ impl Access {
         assignments: &[RoleAssignment],
         denies: &[DenyAssignment],
     ) -> Result<Self, CompileError> {
-        let keys = RandomState::new();
+        let keys = Keys::new();
         let mut index = HashMap::with_capacity(roles.len());
         for (position, role) in roles.iter().enumerate() {
             if index.insert(role.id, position).is_some() {
@@ -68,16 +67,17 @@ impl Access {
         for (position, assignment) in assignments.iter().enumerate() {
             // An assignment without a readable scope belongs nowhere.
             if let Some(scope) = Path::scope(&assignment.scope, &keys) {
-                grants.push(Grant { principal: assignment.principal_id, scope: scope.hash(), assignment: position });
+                let role = index.get(&assignment.role_definition_id).copied().unwrap_or(NO_ROLE);
+                grants.push((assignment.principal_id, Grant { scope: scope.hash(), role, assignment: position }));
             }
         }
-        grants.sort_by_key(|grant| (grant.principal, grant.scope, grant.assignment));
+        grants.sort_unstable_by_key(|(principal, grant)| (*principal, grant.scope, grant.assignment));
         let denies = denies.iter().map(|deny| Deny::new(deny, &keys)).collect::<Result<Vec<_>, _>>()?;
-        let mut scopes: Vec<_> = grants.iter().map(|grant| (grant.scope, grant.assignment)).collect();
+        let mut scopes: Vec<_> = grants.iter().map(|(_, grant)| (grant.scope, grant.assignment)).collect();
         scopes.sort_unstable();
         let mut access = Self {
-            principals: ranges(&grants),
-            grants,
+            principals: ranges(&grants, &keys),
+            grants: grants.into_iter().map(|(_, grant)| grant).collect(),
             scopes,
             roles: roles.iter().map(|role| Role::new(role, &keys)).collect(),
             assignments: assignments.iter().map(|assignment| Assignment::new(assignment, &index)).collect(),
@@ -98,8 +98,15 @@ impl Access {
             return Decision::Denied(Reason::DenyAssignment(deny.name));
         }
         let mut reason = Reason::NoAssignment;
+        let mut ruled_out = RoleSet::default();
         for principal in question.principals() {
-            for assignment in self.assignments_at(principal, &question.scope) {
+            for (grant, prefix) in self.grants_at(principal, &question.scope) {
+                // The role first: it is at hand, and mostly says no, while the assignment is somewhere in memory.
+                if ruled_out.contains(grant.role) || !self.may_grant(grant.role, &question) {
+                    ruled_out.insert(grant.role);
+                    continue;
+                }
+                let Some(assignment) = self.assignment(grant, prefix, &question.scope) else { continue };
                 match self.examine(assignment, &question) {
                     Finding::Grants(_) => return Decision::Allowed { assignment: assignment.name },
                     Finding::Condition(_) => reason = Reason::Condition(assignment.name),
@@ -110,9 +117,15 @@ impl Access {
         Decision::Denied(reason)
     }
 
+    /// Whether a role covers the action, its conditions aside.
+    fn may_grant(&self, role: usize, question: &Question<'_>) -> bool {
+        let blocks = self.roles.get(role).map(|role| &*role.blocks).unwrap_or_default();
+        blocks.iter().any(|block| matches!(block.covers(question), Finding::Grants(_)))
+    }
+
     /// What one assignment of the right principal and scope contributes.
     pub(crate) fn examine(&self, assignment: &Assignment, question: &Question<'_>) -> Finding<'_> {
-        let Some(role) = assignment.role.and_then(|role| self.roles.get(role)) else { return Finding::RoleUnknown };
+        let Some(role) = self.roles.get(assignment.role) else { return Finding::RoleUnknown };
         let finding = role.examine(question);
         if matches!(finding, Finding::Grants(_)) && question.verdict(&assignment.gate) != Verdict::True {
             return Finding::Condition(ConditionOf::Assignment);
@@ -126,15 +139,25 @@ impl Access {
         principal: Uuid,
         scope: &'a Path<'_>,
     ) -> impl Iterator<Item = &'a Assignment> {
+        self.grants_at(principal, scope).filter_map(|(grant, prefix)| self.assignment(grant, prefix, scope))
+    }
+
+    /// What one principal was probably granted at the scope and its ancestors: their hashes agree.
+    fn grants_at<'a>(&'a self, principal: Uuid, scope: &'a Path<'_>) -> impl Iterator<Item = (&'a Grant, Prefix)> {
         let grants = self.principals.get(&principal).and_then(|range| self.grants.get(range.clone()));
         let grants = grants.unwrap_or_default();
-        scope.prefixes().iter().flat_map(move |prefix| {
+        let prefixes = if grants.is_empty() { &[] } else { scope.prefixes() };
+        prefixes.iter().flat_map(move |prefix| {
             let first = grants.partition_point(|grant| grant.scope < prefix.hash);
             let found = grants.get(first..).unwrap_or_default().iter().take_while(|grant| grant.scope == prefix.hash);
-            found
-                .filter_map(|grant| self.assignments.get(grant.assignment))
-                .filter(|assignment| same_scope(&assignment.scope, scope, *prefix))
+            found.map(|grant| (grant, *prefix))
         })
+    }
+
+    /// The assignment of a grant, when its scope is indeed this prefix.
+    fn assignment(&self, grant: &Grant, prefix: Prefix, scope: &Path<'_>) -> Option<&Assignment> {
+        let assignment = self.assignments.get(grant.assignment)?;
+        same_scope(&assignment.scope, scope, prefix).then_some(assignment)
     }
 
     /// The assignments of anybody at the scope and its ancestors.
@@ -171,7 +194,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    pub(crate) fn new(request: &'a Request<'a>, keys: &RandomState) -> Result<Self, Reason> {
+    pub(crate) fn new(request: &'a Request<'a>, keys: &Keys) -> Result<Self, Reason> {
         Ok(Self {
             request,
             scope: Path::scope(request.scope, keys).ok_or(Reason::InvalidScope)?,
@@ -219,7 +242,7 @@ pub(crate) struct Role {
 }
 
 impl Role {
-    fn new(role: &RoleDefinition, keys: &RandomState) -> Self {
+    fn new(role: &RoleDefinition, keys: &Keys) -> Self {
         let blocks = role.permissions.iter().map(|permission| Block::new(permission, keys)).collect();
         Self { name: role.role_name.clone(), blocks }
     }
@@ -251,7 +274,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(permission: &Permission, keys: &RandomState) -> Self {
+    fn new(permission: &Permission, keys: &Keys) -> Self {
         Self {
             actions: PatternSet::new(&permission.actions, keys),
             not_actions: PatternSet::new(&permission.not_actions, keys),
@@ -291,8 +314,8 @@ pub(crate) struct Assignment {
     pub(crate) name: Uuid,
     pub(crate) principal: Uuid,
     pub(crate) scope: Box<str>,
-    /// Position of the role; `None` when nobody knows it.
-    pub(crate) role: Option<usize>,
+    /// Position of the role, or [`NO_ROLE`].
+    pub(crate) role: usize,
     pub(crate) role_id: Uuid,
     pub(crate) gate: Gate,
 }
@@ -303,18 +326,37 @@ impl Assignment {
             name: assignment.name,
             principal: assignment.principal_id,
             scope: assignment.scope.as_str().into(),
-            role: roles.get(&assignment.role_definition_id).copied(),
+            role: roles.get(&assignment.role_definition_id).copied().unwrap_or(NO_ROLE),
             role_id: assignment.role_definition_id,
             gate: Gate::new(assignment.condition.as_deref(), assignment.condition_version.as_deref()),
         }
     }
 }
 
+/// What a principal holds at the scope with this hash.
 #[derive(Debug)]
 struct Grant {
-    principal: Uuid,
     scope: u64,
+    /// Position of the role, or [`NO_ROLE`].
+    role: usize,
+    /// Position of the assignment.
     assignment: usize,
+}
+
+/// Roles by position; those beyond its size are never in it.
+#[derive(Default)]
+struct RoleSet([u64; 16]);
+
+impl RoleSet {
+    fn contains(&self, role: usize) -> bool {
+        self.0.get(role / 64).is_some_and(|word| word & (1 << (role % 64)) != 0)
+    }
+
+    fn insert(&mut self, role: usize) {
+        if let Some(word) = self.0.get_mut(role / 64) {
+            *word |= 1 << (role % 64);
+        }
+    }
 }
 
 /// A compiled deny assignment.
@@ -332,7 +374,7 @@ pub(crate) struct Deny {
 }
 
 impl Deny {
-    fn new(deny: &DenyAssignment, keys: &RandomState) -> Result<Self, CompileError> {
+    fn new(deny: &DenyAssignment, keys: &Keys) -> Result<Self, CompileError> {
         let Some(scope) = Path::scope(&deny.scope, keys) else {
             return Err(CompileError::DenyScope { name: deny.name, scope: deny.scope.clone() });
         };
@@ -367,10 +409,11 @@ impl Deny {
     }
 }
 
-fn ranges(grants: &[Grant]) -> HashMap<Uuid, Range<usize>> {
-    let mut ranges: HashMap<Uuid, Range<usize>> = HashMap::new();
-    for (position, grant) in grants.iter().enumerate() {
-        ranges.entry(grant.principal).or_insert(position..position).end = position + 1;
+/// Which part of the grants, sorted by principal, belongs to whom.
+fn ranges(grants: &[(Uuid, Grant)], keys: &Keys) -> KeyedMap<Uuid, Range<usize>> {
+    let mut ranges: KeyedMap<Uuid, Range<usize>> = KeyedMap::with_hasher(keys.clone());
+    for (position, (principal, _)) in grants.iter().enumerate() {
+        ranges.entry(*principal).or_insert(position..position).end = position + 1;
     }
     ranges
 }
@@ -379,3 +422,6 @@ fn ranges(grants: &[Grant]) -> HashMap<Uuid, Range<usize>> {
 fn same_scope(stored: &str, path: &Path<'_>, prefix: Prefix) -> bool {
     stored.trim_end_matches('/').eq_ignore_ascii_case(path.prefix_text(prefix))
 }
+
+/// The position of a role that nobody knows: beyond the end of every list.
+const NO_ROLE: usize = usize::MAX;

@@ -137,7 +137,7 @@ impl ScopeKind {
             }
             // A role for one resource alone, as the cloud has come to accept.
             ["subscriptions", subscription, "resourcegroups", group, "providers", _, _, ..]
-                if segments.len() % 2 == 0 && named(subscription) && named(group) =>
+                if segments.len().is_multiple_of(2) && named(subscription) && named(group) =>
             {
                 segments.iter().all(|segment| named(segment)).then_some(Self::Other)
             }

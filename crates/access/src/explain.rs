@@ -143,7 +143,7 @@ impl Access {
     }
 
     fn step(&self, assignment: &Assignment, group: Option<Uuid>, question: &Question<'_>) -> AssignmentStep {
-        let role = assignment.role.and_then(|role| self.roles.get(role));
+        let role = self.roles.get(assignment.role);
         AssignmentStep {
             assignment: assignment.name,
             scope: assignment.scope.to_string(),

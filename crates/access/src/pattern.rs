@@ -1,7 +1,6 @@
 use std::fmt;
-use std::hash::RandomState;
 
-use crate::path::{Path, hash_of};
+use crate::path::{Keys, Path, hash_of};
 
 /// A pattern over action names, as in a role's `actions` or a condition's `ActionMatches`.
 ///
@@ -107,32 +106,36 @@ impl fmt::Display for ActionPattern {
 /// They are found by their anchors, so that a role with hundreds of actions costs a few binary searches.
 #[derive(Debug, Default)]
 pub(crate) struct PatternSet {
-    /// Sorted by anchor hash.
-    patterns: Box<[(u64, ActionPattern)]>,
+    /// Hashes of the anchors, sorted.
+    anchors: Box<[u64]>,
+    /// The pattern of each anchor.
+    patterns: Box<[ActionPattern]>,
 }
 
 impl PatternSet {
-    pub(crate) fn new<'a>(patterns: impl IntoIterator<Item = &'a String>, keys: &RandomState) -> Self {
+    pub(crate) fn new<'a>(patterns: impl IntoIterator<Item = &'a String>, keys: &Keys) -> Self {
         let mut patterns: Vec<_> = patterns
             .into_iter()
-            // A pattern of more segments than any action has matches nothing.
+            // A pattern whose anchor no action can have matches nothing.
             .filter_map(|pattern| {
                 let pattern = ActionPattern::new(pattern);
                 Some((hash_of(pattern.anchor(), keys)?, pattern))
             })
             .collect();
         patterns.sort_by_key(|(anchor, _)| *anchor);
-        Self { patterns: patterns.into() }
+        let (anchors, patterns): (Vec<_>, Vec<_>) = patterns.into_iter().unzip();
+        Self { anchors: anchors.into(), patterns: patterns.into() }
     }
 
     /// The pattern that covers `action`, if one does.
     pub(crate) fn find(&self, action: &Path<'_>) -> Option<&ActionPattern> {
-        if self.patterns.is_empty() {
+        if self.anchors.is_empty() {
             return None;
         }
         action.prefixes().iter().find_map(|prefix| {
-            let first = self.patterns.partition_point(|(anchor, _)| *anchor < prefix.hash);
-            let candidates = self.patterns.get(first..)?.iter().take_while(|(anchor, _)| *anchor == prefix.hash);
+            let first = self.anchors.partition_point(|anchor| *anchor < prefix.hash);
+            let anchored = self.anchors.get(first..)?.iter().zip(self.patterns.get(first..)?);
+            let candidates = anchored.take_while(|(anchor, _)| **anchor == prefix.hash);
             candidates.map(|(_, pattern)| pattern).find(|pattern| pattern.matches(action.text()))
         })
     }
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_set_finds_patterns_by_any_anchor() {
-        let keys = RandomState::new();
+        let keys = Keys::new();
         let patterns = ["*/read", "a/b*", "a/*/write", "a/b/c/action"].map(String::from);
         let set = PatternSet::new(&patterns, &keys);
         let find = |action| set.find(&Path::action(action, &keys).unwrap()).map(ActionPattern::as_str);
@@ -249,7 +252,7 @@ mod tests {
             patterns in prop::collection::vec("[ab]{0,2}(/[ab*]{1,2}){0,3}|\\*", 0..6),
             action in "[abAB]{1,2}(/[ab]{1,2}){0,3}",
         ) {
-            let keys = RandomState::new();
+            let keys = Keys::new();
             let found = PatternSet::new(&patterns, &keys).find(&Path::action(&action, &keys).unwrap()).is_some();
             prop_assert_eq!(found, patterns.iter().any(|pattern| reference(pattern, &action)));
         }
