@@ -74,12 +74,8 @@ impl ApiVersion {
                 (day, Stage::read(suffix)?)
             }
         };
-        // jiff would read other ISO 8601 spellings too; the wire knows exactly one.
-        let shape = day.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-        if !shape || day.len() != DATE_LENGTH {
+        // jiff would read other ISO 8601 spellings too, all of another length; the wire knows exactly one.
+        if day.len() != DATE_LENGTH {
             return None;
         }
         let date = Date::from_str(day).ok()?;
@@ -126,6 +122,8 @@ const DATE_LENGTH: usize = 10;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn version(text: &str) -> ApiVersion {
@@ -186,5 +184,15 @@ mod tests {
         assert_eq!(code(&[]), "MissingApiVersionParameter");
         assert_eq!(code(&[("api-version", "")]), "MissingApiVersionParameter");
         assert_eq!(code(&[("api-version", "2024-10-01"), ("Api-Version", "2014-04-01")]), "InvalidApiVersionParameter");
+    }
+    proptest! {
+        #[test]
+        fn what_is_accepted_has_one_spelling_but_for_case(
+            text in "[+-]?[0-9TW:-]{7,12}|(20[0-9]{2}-[01][0-9]-[0-3][0-9])(-(preview|ALPHA|Beta|privatepreview))?|\\PC{0,12}"
+        ) {
+            if let Ok(version) = ApiVersion::parse(&text) {
+                prop_assert_eq!(version.to_string(), text.to_ascii_lowercase());
+            }
+        }
     }
 }

@@ -405,6 +405,7 @@ mod tests {
         let plain = |kind: &str| IdentityRequest::read(&json!({"type": kind})).map(|request| request.system_assigned);
         assert_eq!((plain("systemAssigned").unwrap(), plain("none").unwrap()), (true, false));
         assert!(plain("UserAssigned").is_err(), "which one?");
+        assert!(plain("None,SystemAssigned").is_err() && plain("SystemAssigned,SystemAssigned").is_err());
     }
 
     #[test]

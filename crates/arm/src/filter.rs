@@ -415,6 +415,8 @@ mod tests {
     fn name_and_value_speak_of_the_same_tag() {
         assert!(!holds("tagName eq 'env' and tagValue eq 'mei'"));
         assert!(!parse("tagName eq 'env'").matches_tagged(&BTreeMap::new(), &|_| None));
+        let only_env = BTreeMap::from([("env".to_owned(), "dev".to_owned())]);
+        assert!(!parse("tagName ne 'env'").matches_tagged(&only_env, &|_| None));
         assert!(parse("name eq 'a'").matches_tagged(&BTreeMap::new(), &|_| Some("a")));
     }
 
@@ -472,6 +474,7 @@ mod tests {
         let nested = |depth: usize| format!("{}name eq 'a'{}", "(".repeat(depth), ")".repeat(depth));
         assert_eq!(parse(&nested(32)), parse("name eq 'a'"));
         refusal(&nested(33));
+        parse(&vec!["(name eq 'a')"; 100].join(" or "));
         refusal(&format!("name eq '{}'", "x".repeat(9000)));
     }
 

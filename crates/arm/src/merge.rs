@@ -67,6 +67,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_removal_keeps_the_order_of_the_rest() {
+        let result = merged(json!({"a": 1, "b": 2, "c": 3}), &json!({"a": null}));
+        assert_eq!(result.to_string(), r#"{"b":2,"c":3}"#);
+    }
+
     fn has_null_member(value: &Value) -> bool {
         match value {
             Value::Object(members) => members.values().any(|member| member.is_null() || has_null_member(member)),

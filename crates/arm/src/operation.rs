@@ -169,6 +169,12 @@ mod tests {
     }
 
     #[test]
+    fn progress_never_exceeds_the_whole() {
+        assert_eq!(document(Outcome::Running { percent: Some(200) }, None)["percentComplete"], json!(100));
+        assert_eq!(document(Outcome::Running { percent: None }, None).get("percentComplete"), None);
+    }
+
+    #[test]
     fn success_carries_properties_and_failure_an_error() {
         let done = document(Outcome::Succeeded { properties: Some(json!({"a": 1})) }, Some("2026-01-01T00:00:05Z"));
         assert_eq!(

@@ -161,7 +161,10 @@ fn what_is_not_an_id_is_refused_with_a_fitting_code() {
         assert_eq!(refusal(&text), (400, "InvalidResourceName".into()), "{name}");
     }
     assert_eq!(refusal(&format!("{GROUP}/providers/Micro$oft/hubs/a")), (404, "InvalidResourceNamespace".into()));
-    assert_eq!(refusal(&format!("{GROUP}/providers/Microsoft.X/hübs/a")), (400, "InvalidResourceType".into()));
+    for kind in ["hübs", "hu bs", "providers"] {
+        let text = format!("{GROUP}/providers/Microsoft.X/{kind}/a");
+        assert_eq!(refusal(&text), (400, "InvalidResourceType".into()), "{kind}");
+    }
     for text in ["", "subscriptions", "/subscriptions", "/a/b", GROUP.trim_end_matches("/Lab")] {
         assert_eq!(refusal(text), (400, "InvalidResourceId".into()), "{text}");
     }
