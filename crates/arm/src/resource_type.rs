@@ -94,7 +94,7 @@ pub enum Placement {
 pub struct NameRule {
     /// Whether a name is acceptable.
     pub accepts: fn(&str) -> bool,
-    /// What an acceptable name looks like, to follow "must be".
+    /// What an acceptable name looks like, to follow "Use".
     pub explanation: &'static str,
 }
 

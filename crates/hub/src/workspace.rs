@@ -51,6 +51,10 @@ impl ResourceType for Workspace {
             text(&document.properties, name)?;
         }
         public_network_access(&mut document.properties)?;
+        managed_network(&mut document.properties, admission.existing.map(|existing| existing.document))?;
+        // Clients print these two of every workspace they read.
+        document.properties.entry("friendlyName").or_insert_with(|| admission.id.name().into());
+        document.properties.entry("description").or_insert_with(|| "".into());
         if let Some(existing) = admission.existing {
             keep_create_only(existing.document, &mut document)?;
         }
@@ -81,21 +85,14 @@ impl ResourceType for Workspace {
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
-        // The SDK crashes on a workspace without these (wire-azure-ai-ml.md section 4).
-        properties.entry("friendlyName").or_insert_with(|| view.id.name().into());
-        properties.entry("description").or_insert_with(|| "".into());
         properties.insert("workspaceId".into(), view.incarnation.to_string().into());
         properties.insert("tenantId".into(), view.tenant_id.to_string().into());
         properties.insert("provisioningState".into(), "Succeeded".into());
         properties.insert("discoveryUrl".into(), format!("{}/discovery", view.origin).into());
-        properties.insert(
-            "managedNetwork".into(),
+        if let Some(Value::Object(network)) = properties.get_mut("managedNetwork") {
             // No agent reports yet, so nothing about the kernel may be claimed.
-            match properties.get("managedNetwork") {
-                Some(Value::Object(asked)) => Value::Object(with_inactive_status(asked.clone())),
-                _ => json!({"isolationMode": "Disabled", "status": {"status": "Inactive", "sparkReady": false}}),
-            },
-        );
+            network.insert("status".into(), json!({"status": "Inactive", "sparkReady": false}));
+        }
         properties
     }
 }
@@ -137,6 +134,41 @@ fn public_network_access(properties: &mut Map<String, Value>) -> Result<(), ArmE
     Ok(())
 }
 
+/// The network as asked for. A body that is silent about it keeps it: Terraform's update is (infrastructure-as-code.md
+/// 5.3). What only the server knows is dropped, so that a GET can be sent back.
+fn managed_network(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<(), ArmError> {
+    let mut network = match properties.remove("managedNetwork") {
+        Some(Value::Object(asked)) => asked,
+        None | Some(Value::Null) => match existing.and_then(|document| document.properties.get("managedNetwork")) {
+            Some(Value::Object(stands)) => stands.clone(),
+            _ => Map::new(),
+        },
+        Some(_) => return Err(invalid("properties.managedNetwork", "managedNetwork must be an object.")),
+    };
+    for name in ["status", "networkId", "firewallPublicIpAddress", "changeableIsolationModes"] {
+        network.remove(name);
+    }
+    let mode = isolation_mode(text(&network, "isolationMode")?)?;
+    network.insert("isolationMode".into(), mode.into());
+    properties.insert("managedNetwork".into(), Value::Object(network));
+    Ok(())
+}
+
+/// Both spellings of the documents are read, in any case (mission.md F14); the wire's is answered.
+fn isolation_mode(asked: Option<&str>) -> Result<&'static str, ArmError> {
+    let Some(asked) = asked else { return Ok("Disabled") };
+    let bare = asked.replace('_', "");
+    ["Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound"]
+        .into_iter()
+        .find(|mode| mode.eq_ignore_ascii_case(&bare))
+        .ok_or_else(|| {
+            let message = format!(
+                "'{asked}' is not an isolation mode. Use Disabled, AllowInternetOutbound or AllowOnlyApprovedOutbound."
+            );
+            invalid("properties.managedNetwork.isolationMode", &message)
+        })
+}
+
 /// What is fixed at creation keeps its value when a body is silent about it, and refuses another one.
 fn keep_create_only(old: &Document, new: &mut Document) -> Result<(), ArmError> {
     if old.kind != new.kind {
@@ -157,11 +189,6 @@ fn keep_create_only(old: &Document, new: &mut Document) -> Result<(), ArmError> 
         }
     }
     Ok(())
-}
-
-fn with_inactive_status(mut network: Map<String, Value>) -> Map<String, Value> {
-    network.insert("status".into(), json!({"status": "Inactive", "sparkReady": false}));
-    network
 }
 
 /// ARM ids compare without regard to case.

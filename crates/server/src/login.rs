@@ -14,6 +14,7 @@ mod html;
 mod managed_identity;
 mod page;
 mod sender;
+mod ticket;
 mod token;
 mod view;
 
@@ -53,11 +54,13 @@ pub fn routes(login: Login) -> Router {
         .route("/{authority}/oauth2/authorize", get(authorize::show).post(authorize::submit))
         .route("/{authority}/oauth2/v2.0/logout", get(token::signed_out))
         .route("/{authority}/oauth2/logout", get(token::signed_out))
-        .route("/devicelogin", get(device::show).post(device::submit))
         .route("/msi/token", get(managed_identity::token))
+        .with_state(login.clone())
+        .merge(device::routes(login))
         .merge(assets::routes())
-        .with_state(login)
 }
 
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -238,8 +238,8 @@ impl Front {
         }
         check_placement(descriptor, target)?;
         if !(descriptor.name.accepts)(target.name()) {
-            let error = ArmError::invalid_resource_name(target.name(), &registered.name, descriptor.name.explanation);
-            return Err(error.into());
+            let rule = format!("Use {}.", descriptor.name.explanation);
+            return Err(ArmError::invalid_resource_name(target.name(), &registered.name, &rule).into());
         }
         let id = parent.as_ref().map_or_else(|| target.clone(), |parent| target.with_spelling_of(&parent.id));
         Ok((id, parent))

@@ -43,7 +43,6 @@ pub enum Action {
 
 /// The operations behind the routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named for what it does; their documentation is on the functions that do it")]
 pub enum Operation {
     ListTenants,
     ListSubscriptions,
@@ -290,3 +289,86 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, COLLECTION, Action::Read, Operation::ListCollection),
     route(Method::POST, INVOCATION, Action::Invoke, Operation::InvokeAction),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+
+    fn matched(method: Method, path: &str) -> Result<Matched, ArmError> {
+        find(&method, &PathSegments::parse(path)?)
+    }
+
+    #[test]
+    fn every_route_says_which_action_it_takes() {
+        for route in ROUTES {
+            match route.action {
+                Action::Fixed(action) => {
+                    let words: Vec<&str> = action.split('/').collect();
+                    assert!(words.len() >= 3 && words.iter().all(|word| !word.is_empty()), "{}: {action}", route.path);
+                    assert!(!action.contains('*'), "{}: {action}", route.path);
+                }
+                Action::Read | Action::Write | Action::Delete | Action::Invoke => {
+                    assert!(matches!(route.path, RESOURCE | COLLECTION | INVOCATION), "{}", route.path);
+                }
+                // Only what filters by itself may go without.
+                Action::SignedIn | Action::ReadOfOperation => assert_eq!(route.method, Method::GET, "{}", route.path),
+            }
+        }
+    }
+
+    #[test]
+    fn writing_routes_take_writing_actions() {
+        for route in ROUTES {
+            let Action::Fixed(action) = route.action else { continue };
+            let verb = action.rsplit('/').next().unwrap();
+            let expected = match route.method.as_str() {
+                "GET" | "HEAD" => "read",
+                "PUT" | "PATCH" => "write",
+                "DELETE" => "delete",
+                _ => "action",
+            };
+            assert_eq!(verb, expected, "{} {}", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn every_type_can_be_asked_for_each_verb() {
+        let group = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/rg";
+        for descriptor in Registry::new(false).all().filter(|descriptor| !descriptor.is_child()) {
+            if descriptor.namespace == "Microsoft.Resources" {
+                continue;
+            }
+            let name = descriptor.type_name();
+            let id = format!("{group}/providers/{name}/one");
+            for (method, verb) in
+                [(Method::GET, "read"), (Method::PUT, "write"), (Method::PATCH, "write"), (Method::DELETE, "delete")]
+            {
+                let found = matched(method, &id.to_uppercase().replace("%", "")).unwrap();
+                assert_eq!(found.required_action(Some(&name)), Some(format!("{name}/{verb}")));
+            }
+            let list = matched(Method::GET, &format!("{group}/providers/{name}")).unwrap();
+            assert_eq!(list.required_action(Some(&name)), Some(format!("{name}/read")));
+            for action in descriptor.actions {
+                let found = matched(Method::POST, &format!("{id}/{}", action.name)).unwrap();
+                assert_eq!(found.required_action(Some(&name)), Some(format!("{name}/{}/action", action.name)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_of_its_own_hides_the_generic_forms() {
+        let tags = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/providers/Microsoft.Resources/tags/default";
+        assert_eq!(matched(Method::GET, tags).unwrap().route.operation, Operation::ReadTags);
+        assert_eq!(matched(Method::POST, tags).unwrap_err().status, 405);
+        assert_eq!(matched(Method::GET, tags).unwrap().target.is_subscription(), true);
+    }
+
+    #[test]
+    fn a_known_path_with_a_wrong_method_is_405_and_names_the_right_ones() {
+        let error = matched(Method::POST, "/subscriptions").unwrap_err();
+        assert_eq!(error.status, 405);
+        assert!(error.message.contains("GET"), "{}", error.message);
+        assert_eq!(matched(Method::GET, "/nowhere").unwrap_err().status, 404);
+    }
+}

@@ -66,7 +66,7 @@ impl Front {
             || alias.len() > 64
             || !alias.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         {
-            let rule = "1 to 64 letters, digits, hyphens, underscores or dots";
+            let rule = "Use 1 to 64 letters, digits, hyphens, underscores or dots.";
             return Err(ArmError::invalid_resource_name(alias, "Microsoft.Subscription/aliases", rule).into());
         }
         if let Some(record) = self.ledger.record(request.context, ALIAS, &alias.to_ascii_lowercase()).await? {

@@ -97,3 +97,6 @@ pub enum TlsError {
         source: io::Error,
     },
 }
+
+#[cfg(test)]
+mod tests;

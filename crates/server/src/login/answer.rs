@@ -73,7 +73,7 @@ impl Refusal {
                 "AADSTS{}: {} Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {written}",
                 self.number, self.sentence
             ),
-            error_codes: [self.number],
+            error_codes: vec![self.number],
             timestamp,
             trace_id,
             correlation_id,

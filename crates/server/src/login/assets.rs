@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 /// `/login/style.css` and `/login/continue.js`.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(super) fn routes() -> Router {
     Router::new()
         .route("/login/style.css", get(|| async { asset("text/css; charset=utf-8", include_str!("style.css")) }))
         .route(

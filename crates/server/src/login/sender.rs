@@ -1,11 +1,11 @@
 //! Who sent a request, as far as the token service cares.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
-use std::convert::Infallible;
 use uuid::Uuid;
 
 use super::Login;
@@ -15,7 +15,7 @@ use crate::origin::Origin;
 /// Where a request came from and where it was sent to.
 pub(super) struct Sender {
     /// The peer's address, which limits on failures count by. Behind a proxy all requests share one.
-    pub(super) address: IpAddr,
+    pub(super) address: Option<IpAddr>,
     /// What the client calls the request.
     pub(super) correlation_id: Option<Uuid>,
     /// The origin that was asked.
@@ -26,15 +26,18 @@ pub(super) struct Sender {
     pub(super) uri: Uri,
 }
 
-impl FromRequestParts<Login> for Sender {
+impl<S: Sync> FromRequestParts<S> for Sender
+where
+    Login: FromRef<S>,
+{
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, login: &Login) -> Result<Self, Infallible> {
-        // Without a peer (in tests) everybody is the same somebody: limits get tighter, not looser.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let login = Login::from_ref(state);
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let correlation = parts.headers.get("client-request-id").and_then(|id| id.to_str().ok());
         Ok(Self {
-            address: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            address,
             correlation_id: correlation.and_then(|id| Uuid::try_parse(id).ok()),
             origin: login.origins.asked(host(&parts.headers, &parts.uri)).clone(),
             headers: parts.headers.clone(),

@@ -69,9 +69,13 @@ pub(super) async fn device_code(
     sender: Sender,
     body: Body,
 ) -> Response {
-    match read(&login, &authority, &sender, body).await {
-        Ok(_) => login.refuse(Refusal::invalid_request("Device codes are not given out yet.")),
-        Err(refusal) => login.refuse(refusal),
+    let (_, form) = match read(&login, &authority, &sender, body).await {
+        Ok(read) => read,
+        Err(refusal) => return login.refuse(refusal),
+    };
+    match login.identity.start_device_code(sender.origin.as_str(), &form).await {
+        Ok(answer) => private(answer),
+        Err(error) => refused(&error),
     }
 }
 
@@ -94,7 +98,10 @@ impl Login {
 async fn read(login: &Login, authority: &str, sender: &Sender, body: Body) -> Result<(Authority, TokenForm), Refusal> {
     let authority = Authority::parse(authority, &login.identity)?;
     let fields = Fields::read(&sender.headers, body).await?;
-    let mut form = TokenForm::from_pairs(fields.into_pairs()).with_source(sender.address);
+    let mut form = TokenForm::from_pairs(fields.into_pairs());
+    if let Some(address) = sender.address {
+        form = form.with_source(address);
+    }
     if let Some(id) = sender.correlation_id {
         form = form.with_correlation_id(id);
     }

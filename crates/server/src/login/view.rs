@@ -24,30 +24,26 @@ pub(super) struct SignIn<'a> {
     pub(super) asking: &'a Asking,
     /// Where the person is sent afterwards.
     pub(super) returns_to: &'a Url,
-    /// The authorization request as it came, to be posted along.
-    pub(super) request: &'a str,
     /// The form's token.
     pub(super) csrf: &'a CsrfToken,
-    /// What was typed before.
+    /// What was typed before, or what the client suggests.
     pub(super) user_name: &'a str,
     /// What was wrong with it.
     pub(super) problem: Option<&'a str>,
 }
 
 impl SignIn<'_> {
-    /// The page; its form posts to the address it was served under.
+    /// The page. Its form posts to the address it was served under, so the client's request travels along in the query.
     pub(super) fn page(&self) -> Page {
-        let mut body = heading(&format!("Sign in to {}", self.asking.client));
+        let mut body = heading("Sign in");
         body += &problem(self.problem);
         body += &facts(self.asking, Some(&display_address(self.returns_to)));
         let _ = write!(
             body,
-            "<form method=\"post\" autocomplete=\"on\">\n{}<input type=\"hidden\" name=\"request\" value=\"{}\">\n{}\
-             <button type=\"submit\">Sign in</button>\n</form>\n\
+            "<form method=\"post\" autocomplete=\"on\">\n{}{}<button type=\"submit\">Sign in</button>\n</form>\n\
              <p class=\"hint\">If you did not start this yourself, close this page.</p>\n",
             csrf_field(self.csrf),
-            Text(self.request),
-            credentials(self.user_name)
+            credentials(self.user_name, true)
         );
         Page::new("Sign in", body)
             .header(header::SET_COOKIE, &self.csrf.set_cookie())
@@ -56,19 +52,21 @@ impl SignIn<'_> {
     }
 }
 
-/// The page that posts the answer to the client: by itself where scripts run, by its button everywhere.
-pub(super) fn hand_over(returns_to: &Url, fields: &[(&str, &str)], succeeded: bool) -> Page {
+/// The page that posts the answer to the client: by itself where scripts run, by its button everywhere. `address` is the
+/// client's own spelling of `returns_to`.
+pub(super) fn hand_over(returns_to: &Url, address: &str, fields: &[(&str, &str)]) -> Page {
+    let succeeded = fields.iter().any(|(name, _)| *name == "code");
     let (title, sentence) = if succeeded {
         ("You are signed in", "Continue to return to")
     } else {
-        ("Sign-in did not finish", "Continue to tell")
+        ("The sign-in did not finish", "Continue to tell")
     };
     let mut body = heading(title);
     let _ = write!(
         body,
         "<p>{sentence} <code>{}</code>.</p>\n<form id=\"answer\" method=\"post\" action=\"{}\">\n",
         Text(&display_address(returns_to)),
-        Text(returns_to.as_str())
+        Text(address)
     );
     for (name, value) in fields {
         let _ = writeln!(body, "<input type=\"hidden\" name=\"{}\" value=\"{}\">", Text(name), Text(value));
@@ -77,55 +75,72 @@ pub(super) fn hand_over(returns_to: &Url, fields: &[(&str, &str)], succeeded: bo
     Page::new(title, body).leads_to(returns_to).continues()
 }
 
-/// The page on which a person types the code that a device shows.
-pub(super) fn device_code(csrf: &CsrfToken, typed: &str, trouble: Option<&str>) -> Page {
-    let mut body = heading("Connect a device");
-    body += &problem(trouble);
-    let _ = write!(
-        body,
-        "<p>Type the code that your terminal or device shows.</p>\n<form method=\"post\">\n{}\
-         <label>Code <input class=\"code\" name=\"user_code\" value=\"{}\" required autofocus autocomplete=\"off\" \
-         autocapitalize=\"characters\" spellcheck=\"false\" maxlength=\"32\"></label>\n\
-         <button type=\"submit\">Next</button>\n</form>\n\
-         <p class=\"hint\">Never type a code that somebody sent you: you would sign them in as yourself.</p>\n",
-        csrf_field(csrf),
-        Text(typed)
-    );
-    Page::new("Connect a device", body).header(header::SET_COOKIE, &csrf.set_cookie())
-}
-
-/// The page on which a person approves a device, or does not.
-pub(super) struct DeviceApproval<'a> {
-    /// Who asks for what.
-    pub(super) asking: &'a Asking,
-    /// The code the person typed.
-    pub(super) user_code: &'a str,
+/// The page on which a person types the code that a device shows, and signs in.
+pub(super) struct DeviceCode<'a> {
     /// The form's token.
     pub(super) csrf: &'a CsrfToken,
+    /// What was typed before.
+    pub(super) user_code: &'a str,
     /// What was typed before.
     pub(super) user_name: &'a str,
     /// What was wrong with it.
     pub(super) problem: Option<&'a str>,
 }
 
+impl DeviceCode<'_> {
+    /// The page.
+    pub(super) fn page(&self) -> Page {
+        let mut body = heading("Sign in on another device");
+        body += &problem(self.problem);
+        let _ = write!(
+            body,
+            "<p>Type the code that your terminal or device shows, and sign in.</p>\n\
+             <form method=\"post\" autocomplete=\"on\">\n{}\
+             <label>Code <input class=\"code\" name=\"user_code\" value=\"{}\" required{} autocomplete=\"off\" \
+             autocapitalize=\"characters\" spellcheck=\"false\" maxlength=\"32\"></label>\n\
+             {}<button type=\"submit\">Next</button>\n</form>\n\
+             <p class=\"hint\">Never type a code that somebody sent you: you would sign them in as yourself.</p>\n",
+            csrf_field(self.csrf),
+            Text(self.user_code),
+            if self.user_code.is_empty() { " autofocus" } else { "" },
+            credentials(self.user_name, !self.user_code.is_empty())
+        );
+        Page::new("Sign in on another device", body).header(header::SET_COOKIE, &self.csrf.set_cookie())
+    }
+}
+
+/// The page on which a person who has signed in approves a device, or does not.
+pub(super) struct DeviceApproval<'a> {
+    /// Who asks for what.
+    pub(super) asking: &'a Asking,
+    /// The code the person typed.
+    pub(super) user_code: &'a str,
+    /// Who the person is.
+    pub(super) user_name: &'a str,
+    /// What stands for the sign-in of the page before.
+    pub(super) ticket: &'a str,
+    /// The form's token.
+    pub(super) csrf: &'a CsrfToken,
+}
+
 impl DeviceApproval<'_> {
     /// The page.
     pub(super) fn page(&self) -> Page {
-        let mut body = heading(&format!("Sign in to {} on another device", self.asking.client));
-        body += &problem(self.problem);
+        let mut body = heading("Let this device in?");
         body += &facts(self.asking, None);
         let _ = write!(
             body,
-            "<p>Go on only if the device in front of you shows <code>{code}</code> and you started it yourself.</p>\n\
-             <form method=\"post\" autocomplete=\"on\">\n{}<input type=\"hidden\" name=\"user_code\" value=\"{code}\">\n{}\
-             <button type=\"submit\" name=\"decision\" value=\"approve\">Sign in and approve</button>\n\
-             <button type=\"submit\" name=\"decision\" value=\"deny\" class=\"quiet\" formnovalidate>Not me: deny</button>\n\
-             </form>\n",
+            "<p>It will act as <strong>{}</strong>. Go on only if the device in front of you shows <code>{}</code> and \
+             you started this yourself.</p>\n\
+             <form method=\"post\">\n{}<input type=\"hidden\" name=\"ticket\" value=\"{}\">\n\
+             <button type=\"submit\" name=\"decision\" value=\"approve\">Approve</button>\n\
+             <button type=\"submit\" name=\"decision\" value=\"deny\" class=\"quiet\">Deny</button>\n</form>\n",
+            Text(self.user_name),
+            Text(self.user_code),
             csrf_field(self.csrf),
-            credentials(self.user_name),
-            code = Text(self.user_code),
+            Text(self.ticket),
         );
-        Page::new("Approve a device", body).header(header::SET_COOKIE, &self.csrf.set_cookie())
+        Page::new("Let this device in?", body).header(header::SET_COOKIE, &self.csrf.set_cookie())
     }
 }
 
@@ -148,14 +163,14 @@ fn problem(sentence: Option<&str>) -> String {
 }
 
 fn facts(asking: &Asking, returns_to: Option<&str>) -> String {
-    let mut list = format!("<dl>\n<dt>Asked by</dt><dd>{}</dd>\n", Text(&asking.client));
-    list += "<dt>It wants to</dt><dd><ul>";
+    let mut list = format!("<dl>\n<dt>Application</dt><dd>{}</dd>\n", Text(&asking.client));
+    list += "<dt>It will be able to</dt><dd><ul>";
     for wish in &asking.wishes {
         let _ = write!(list, "<li>{}</li>", Text(wish));
     }
     list += "</ul></dd>\n";
     if let Some(address) = returns_to {
-        let _ = writeln!(list, "<dt>Then you return to</dt><dd><code>{}</code></dd>", Text(address));
+        let _ = writeln!(list, "<dt>You return to</dt><dd><code>{}</code></dd>", Text(address));
     }
     list + "</dl>\n"
 }
@@ -164,15 +179,17 @@ fn csrf_field(csrf: &CsrfToken) -> String {
     format!("<input type=\"hidden\" name=\"csrf\" value=\"{}\">\n", csrf.as_str())
 }
 
-fn credentials(user_name: &str) -> String {
+fn credentials(user_name: &str, takes_focus: bool) -> String {
     // The cursor waits where something is missing.
-    let (name_focus, password_focus) = if user_name.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
+    let focus = |wanted: bool| if wanted && takes_focus { " autofocus" } else { "" };
     format!(
-        "<label>User name <input name=\"username\" value=\"{}\" required{name_focus} autocomplete=\"username\" \
+        "<label>User name <input name=\"username\" value=\"{}\" required{} autocomplete=\"username\" \
          autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"256\"></label>\n\
-         <label>Password <input name=\"password\" type=\"password\" required{password_focus} \
+         <label>Password <input name=\"password\" type=\"password\" required{} \
          autocomplete=\"current-password\" maxlength=\"1024\"></label>\n",
-        Text(user_name)
+        Text(user_name),
+        focus(user_name.is_empty()),
+        focus(!user_name.is_empty()),
     )
 }
 
@@ -186,6 +203,7 @@ fn display_address(address: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
     use axum::response::IntoResponse;
     use http_body_util::BodyExt;
 
@@ -206,29 +224,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_hostile_client_name_stays_text_on_every_page() {
-        let (asking, csrf) = (hostile(), CsrfToken::of(&Default::default()));
+        let (asking, csrf) = (hostile(), CsrfToken::of(&HeaderMap::new()));
         let attack = "\" autofocus onfocus=alert(1) <x>";
-        let sign_in = SignIn {
-            asking: &asking,
-            returns_to: &address(),
-            request: attack,
-            csrf: &csrf,
-            user_name: attack,
-            problem: Some(attack),
-        };
-        let approval = DeviceApproval {
-            asking: &asking,
-            user_code: attack,
-            csrf: &csrf,
-            user_name: attack,
-            problem: Some(attack),
-        };
+        let (user_name, user_code, ticket, problem) = (attack, attack, attack, Some(attack));
         let pages = [
-            sign_in.page(),
-            approval.page(),
-            device_code(&csrf, attack, Some(attack)),
+            SignIn { asking: &asking, returns_to: &address(), csrf: &csrf, user_name, problem }.page(),
+            DeviceCode { csrf: &csrf, user_code, user_name, problem }.page(),
+            DeviceApproval { asking: &asking, user_code, user_name, ticket, csrf: &csrf }.page(),
             notice("Title", attack),
-            hand_over(&address(), &[(attack, attack)], true),
+            hand_over(&address(), attack, &[(attack, attack)]),
         ];
         for page in pages {
             let html = html(page).await;
@@ -241,26 +245,18 @@ mod tests {
     #[tokio::test]
     async fn a_person_sees_who_asks_for_what_and_where_it_goes() {
         let asking = Asking { client: "Azure CLI".to_owned(), wishes: vec!["manage resources as you".to_owned()] };
-        let csrf = CsrfToken::of(&Default::default());
+        let csrf = CsrfToken::of(&HeaderMap::new());
         let returns_to = Url::parse("http://localhost:8400/").unwrap();
-        let sign_in = SignIn {
-            asking: &asking,
-            returns_to: &returns_to,
-            request: "client_id=x",
-            csrf: &csrf,
-            user_name: "",
-            problem: None,
-        };
-        let html = html(sign_in.page()).await.replace(csrf.as_str(), "[token]");
-        insta::assert_snapshot!(html);
+        let page =
+            SignIn { asking: &asking, returns_to: &returns_to, csrf: &csrf, user_name: "", problem: None }.page();
+        insta::assert_snapshot!(html(page).await.replace(csrf.as_str(), "[token]"));
     }
 
     #[tokio::test]
-    async fn the_hand_over_works_without_scripts() {
-        let html =
-            html(hand_over(&Url::parse("http://localhost:8400/").unwrap(), &[("code", "c"), ("state", "s")], true))
-                .await;
-        assert!(html.contains("<form id=\"answer\" method=\"post\" action=\"http://localhost:8400/\">"), "{html}");
+    async fn the_hand_over_works_without_scripts_and_keeps_the_clients_spelling() {
+        let (address, fields) = ("http://localhost:8400", [("code", "c"), ("state", "s")]);
+        let html = html(hand_over(&Url::parse(address).unwrap(), address, &fields)).await;
+        assert!(html.contains("<form id=\"answer\" method=\"post\" action=\"http://localhost:8400\">"), "{html}");
         assert!(html.contains("<button type=\"submit\">Continue</button>"), "{html}");
         assert!(html.contains("<input type=\"hidden\" name=\"state\" value=\"s\">"), "{html}");
     }
