@@ -36,9 +36,18 @@ def test_the_document_promises_only_what_is_kept(document):
     assert "code" in document["response_types_supported"]
 
 
-def test_there_is_one_issuer(bastide, document):
-    """Whatever way a client found the document, the `iss` of the tokens is the same."""
-    assert document["issuer"] == forge.read(login.access_token(bastide))[1]["iss"]
+@pytest.mark.parametrize("flavour", ["adfs", "tenant"])
+def test_there_is_one_issuer_of_access_tokens(bastide, flavour):
+    """Whichever route family bought the token, resource servers see the same `iss`: that of the tenant's document."""
+    tenant = fetch(bastide, f"/{bastide.bootstrap.tenant_id}/v2.0/.well-known/openid-configuration")
+    token = login.client_credentials(bastide, flavour).json()["access_token"]
+    assert forge.read(token)[1]["iss"] == tenant["issuer"]
+
+
+def test_a_document_names_the_authority_it_was_asked_of(bastide, document):
+    """OpenID Connect Discovery 4.3; azure-identity compares it with the authority it was given."""
+    issuer = document["issuer"].removeprefix(bastide.endpoint)
+    assert issuer in ("/adfs", f"/{bastide.bootstrap.tenant_id}/v2.0")
 
 
 def test_the_keys_are_public_current_and_next(bastide, document):

@@ -44,7 +44,7 @@ def test_doubled_and_trailing_slashes_and_needless_encoding_are_tolerated(wire, 
 @pytest.mark.parametrize(
     "segment",
     [
-        "..", ".", "%2e%2e", "%2E", "..%2f..", "a%2fb", "a%2Fb", "a%5cb", "a\\b", "a%00", "%00", "a%0a", "a%0d%0aX: y",
+        "..", ".", "%2e%2e", "%2E", "..%2f..", "a%2fb", "a%2Fb", "a%5cb", "a\\b", "a%00", "%00", "a%0a", "a%0d%0aX:%20y",
         "a%7f", "a%", "a%2", "a%zz", "%ff", "%c0%ae%c0%ae", "%ed%a0%80", "a%e2%80%8b", "a%e2%80%ae",
     ],
 )  # fmt: skip

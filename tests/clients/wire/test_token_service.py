@@ -1,7 +1,5 @@
 """The token service: every grant, both route families, and refusals in the shape msal understands."""
 
-import base64
-import hashlib
 import json
 import secrets
 import time
@@ -13,16 +11,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from support import forge, graph, login
-from support.browser import Browser
 from support.certificates import self_signed
 from support.identity import announce
+from support.login import AZ_CLIENT, REDIRECT, CodeFlow
 from support.wire import Wire
 
 FLAVOURS = ["adfs", "tenant"]
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
-# What the tests of the authorisation code say they are; az's own public client, with a port no browser listens on.
-REDIRECT = "http://localhost:8400"
+# Nobody.
+STRANGER = "6f2c9e51-0000-4000-8000-000000000000"
 
 
 def refusal(answer, status, code, aadsts=None):
@@ -176,7 +174,7 @@ def test_an_assertion_works_once(bastide, certificate):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"aud": "https://other.example/token"}, {"aud": None}, {"iss": str(uuid.uuid4())}, {"sub": str(uuid.uuid4())},
+        {"aud": "https://other.example/token"}, {"aud": None}, {"iss": STRANGER}, {"sub": STRANGER},
         {"exp": 1_700_000_000.5}, {"exp": None}, {"nbf": 4_000_000_000.5}, {"iat": 4_000_000_000.5}, {"jti": None},
         {"exp": "tomorrow"}, {"exp": 1e300},
     ],
@@ -212,14 +210,14 @@ def device(request, bastide):
     """A device flow just begun."""
     authority = "adfs" if request.param == "adfs" else bastide.bootstrap.tenant_id
     url = f"{bastide.endpoint}/{authority}/oauth2/v2.0/devicecode"
-    form = {"client_id": login.AZ_CLIENT, "scope": f"{bastide.endpoint}/.default offline_access openid profile"}
+    form = {"client_id": AZ_CLIENT, "scope": f"{bastide.endpoint}/.default offline_access openid profile"}
     answer = login.post_form(bastide, url, form)
     assert answer.status_code == 200, answer.text
     return {**answer.json(), "flavour": request.param}
 
 
 def poll(bastide, device, **changes):
-    form = {"grant_type": DEVICE, "client_id": login.AZ_CLIENT, "device_code": device["device_code"],
+    form = {"grant_type": DEVICE, "client_id": AZ_CLIENT, "device_code": device["device_code"],
             "code": device["device_code"], "client_info": "1", **changes}  # fmt: skip
     return login.post_form(bastide, login.token_url(bastide, device["flavour"]), form)
 
@@ -255,41 +253,6 @@ def test_a_device_code_belongs_to_the_client_that_asked(bastide, device):
 # Authorisation codes ----------------------------------------------------------------------------------------------
 
 
-class CodeFlow:
-    """One authorisation request of a public client with PKCE."""
-
-    def __init__(self, bastide, flavour="tenant", **changes):
-        self.bastide, self.flavour = bastide, flavour
-        self.verifier = secrets.token_urlsafe(48)
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
-        authority = "adfs" if flavour == "adfs" else bastide.bootstrap.tenant_id
-        self.url = f"{bastide.endpoint}/{authority}/oauth2/v2.0/authorize"
-        self.parameters = {
-            "client_id": login.AZ_CLIENT, "response_type": "code", "response_mode": "form_post", "redirect_uri": REDIRECT,
-            "scope": f"{bastide.endpoint}/.default offline_access openid profile", "state": secrets.token_urlsafe(16),
-            "nonce": secrets.token_urlsafe(16), "code_challenge": challenge, "code_challenge_method": "S256",
-            "prompt": "select_account", "client_info": "1", **changes,
-        }  # fmt: skip
-        self.parameters = {name: value for name, value in self.parameters.items() if value is not None}
-        self.browser = Browser(bastide.ca_file)
-
-    def page(self):
-        return self.browser.open(requests.Request("GET", self.url, params=self.parameters).prepare().url)
-
-    def sign_in(self, password=None):
-        who = self.bastide.bootstrap
-        return self.browser.sign_in(self.page(), who.admin_user, password or who.admin_password)
-
-    def code(self):
-        return self.sign_in().form.fields["code"]
-
-    def redeem(self, code, **changes):
-        form = {"grant_type": "authorization_code", "client_id": login.AZ_CLIENT, "code": code, "client_info": "1",
-                "redirect_uri": REDIRECT, "code_verifier": self.verifier, **changes}  # fmt: skip
-        form = {name: value for name, value in form.items() if value is not None}
-        return login.post_form(self.bastide, login.token_url(self.bastide, self.flavour), form)
-
-
 def test_the_login_page_is_safe_to_show(bastide):
     page = CodeFlow(bastide).page()
     assert page.status == 200
@@ -315,7 +278,7 @@ def test_a_person_signs_in_and_the_code_comes_back_as_a_form(bastide, flavour):
     _, claims = forge.read(document["id_token"])
     assert claims["nonce"] == flow.parameters["nonce"]
     assert claims["tid"] == bastide.bootstrap.tenant_id
-    assert claims["aud"] == login.AZ_CLIENT
+    assert claims["aud"] == AZ_CLIENT
     assert bastide.bootstrap.admin_user in (claims.get("preferred_username"), claims.get("upn"))
     info = json.loads(forge.unbase64(document["client_info"]))
     assert info == {"uid": claims["oid"], "utid": claims["tid"]}
@@ -346,14 +309,14 @@ def test_a_code_works_once_and_a_second_use_ends_what_the_first_began(bastide):
     first = flow.redeem(code)
     assert first.status_code == 200
     refusal(flow.redeem(code), 400, "invalid_grant")
-    form = {"grant_type": "refresh_token", "client_id": login.AZ_CLIENT, "refresh_token": first.json()["refresh_token"]}
+    form = {"grant_type": "refresh_token", "client_id": AZ_CLIENT, "refresh_token": first.json()["refresh_token"]}
     refusal(login.post_form(bastide, login.token_url(bastide), form), 400, "invalid_grant")
 
 
 @pytest.mark.parametrize(
     "changes",
     [{"code_verifier": None}, {"code_verifier": "wrong" * 10}, {"redirect_uri": "http://localhost:9999"},
-     {"client_id": str(uuid.uuid4())}, {"code": "nonsense"}],
+     {"client_id": STRANGER}, {"code": "nonsense"}],
     ids=lambda changes: next(iter(changes)) + str(next(iter(changes.values())))[:6],
 )  # fmt: skip
 def test_a_code_is_worth_nothing_without_the_rest(bastide, changes):
@@ -369,7 +332,7 @@ def test_a_code_is_worth_nothing_without_the_rest(bastide, changes):
     [
         {"code_challenge": None}, {"code_challenge_method": "plain"}, {"code_challenge_method": None},
         {"response_type": "token"}, {"response_type": "id_token"}, {"response_type": None}, {"client_id": None},
-        {"client_id": str(uuid.uuid4())}, {"scope": "https://evil.example/.default"},
+        {"client_id": STRANGER}, {"scope": "https://evil.example/.default"},
     ],
     ids=lambda changes: "-".join(f"{name}={value}"[:30] for name, value in changes.items()),
 )  # fmt: skip
@@ -406,7 +369,7 @@ def session(bastide):
 
 
 def refresh(bastide, token, **changes):
-    form = {"grant_type": "refresh_token", "client_id": login.AZ_CLIENT, "refresh_token": token, "client_info": "1",
+    form = {"grant_type": "refresh_token", "client_id": AZ_CLIENT, "refresh_token": token, "client_info": "1",
             "scope": f"{bastide.endpoint}/.default offline_access openid profile", **changes}  # fmt: skip
     return login.post_form(bastide, login.token_url(bastide), form)
 
@@ -446,7 +409,7 @@ def test_an_access_token_is_no_refresh_token(bastide, session):
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_the_password_grant_is_off(bastide, flavour):
     who = bastide.bootstrap
-    form = {"grant_type": "password", "client_id": login.AZ_CLIENT, "username": who.admin_user,
+    form = {"grant_type": "password", "client_id": AZ_CLIENT, "username": who.admin_user,
             "password": who.admin_password, "scope": f"{bastide.endpoint}/.default"}  # fmt: skip
     answer = login.post_form(bastide, login.token_url(bastide, flavour), form)
     assert answer.status_code == 400

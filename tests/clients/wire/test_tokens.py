@@ -50,13 +50,13 @@ def test_two_authorizations_are_refused(bastide, owner_token):
         "GET", "/subscriptions?api-version=2022-12-01",
         headers={"Authorization": f"Bearer {owner_token}\r\nAuthorization: Bearer other"},
     )  # fmt: skip
-    assert raw.status_code in (400, 401)
+    assert raw.status_code in (400, 401), "a proxy may have looked at the other one"
 
 
 @pytest.mark.parametrize(
     "token",
-    ["x", "a.b", "a.b.c", "a.b.c.d", "..", "e30.e30.e30", "null", "\x7f", "a" * 9000],
-    ids=["word", "two", "three", "four", "dots", "empty objects", "null", "control", "long"],
+    ["x", "a.b", "a.b.c", "a.b.c.d", "..", "e30.e30.e30", "null", "a" * 9000],
+    ids=["word", "two", "three", "four", "dots", "empty objects", "null", "long"],
 )
 def test_what_is_no_token_is_refused(bastide, token):
     refused(ask(bastide, token), 401, "InvalidAuthenticationToken")
