@@ -8,8 +8,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::IntoResponse as _;
 use bastide_arm::clock::Clock;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -49,7 +50,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// From one answer on an HTTP/1.1 connection (or from its start) to the end of the next request's head.
     pub head: Duration,
-    /// Bytes of a request's head.
+    /// Bytes of a request's head; more get 431.
     pub head_bytes: u32,
     /// Header fields in a request over HTTP/1.1; more get 431.
     pub head_fields: usize,
@@ -251,10 +252,24 @@ impl Port {
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Counted<Body>>, std::convert::Infallible>> + Send + 'static {
         let counted = activity.request();
-        let router = self.router.clone();
         request.extensions_mut().insert(ConnectInfo(peer));
-        async move { Ok(router.oneshot(request).await?.map(|body| Counted::new(body, counted))) }
+        // hyper bounds its buffer, not the head in it: what arrives in one piece may be larger.
+        let router = (head_bytes(&request) <= u64::from(self.limits.head_bytes)).then(|| self.router.clone());
+        async move {
+            let response = match router {
+                Some(router) => router.oneshot(request).await?,
+                None => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+            };
+            Ok(response.map(|body| Counted::new(body, counted)))
+        }
     }
+}
+
+/// Bytes of a request's target and header fields.
+fn head_bytes(request: &Request<Incoming>) -> u64 {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    fields.chain([target]).map(|length| length as u64).sum()
 }
 
 /// The protocol name of HTTP/2 in a TLS handshake, RFC 9113 section 3.2.
