@@ -82,6 +82,8 @@ class Writer(threading.Thread):
         self.complaint: str | None = None
 
     def run(self):
+        # The handshake is done before the clock runs.
+        self.client.send("GET", self.client.server.subscription, VERSIONS["group"])
         self.barrier.wait()
         try:
             self.write(self.group, 1)
@@ -264,8 +266,8 @@ def run_round(server: Bastide, round_: int, chance: random.Random) -> list[Write
     for writer in writers:
         writer.start()
     barrier.wait()
-    # Long enough that handshakes are done, random enough to hit every phase of a commit.
-    time.sleep(chance.uniform(0.05, 0.3))
+    # Random enough to hit every phase of a commit.
+    time.sleep(chance.uniform(0.02, 0.3))
     return writers
 
 
