@@ -5,7 +5,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::condition::{Gate, Verdict};
-use crate::path::{KeyedMap, Keys, Path, Prefix};
+use crate::path::{Filter, KeyedMap, Keys, Path, Prefix};
 use crate::pattern::PatternSet;
 use crate::{ActionPattern, Decision, DenyAssignment, DenyPrincipal, Permission, Reason};
 use crate::{Request, RoleAssignment, RoleDefinition};
@@ -26,6 +26,8 @@ pub struct Access {
     scopes: Vec<(u64, usize)>,
     /// Sorted by scope hash.
     denies: Vec<Deny>,
+    /// Hashes of all scopes at which there is an assignment or a deny.
+    known_scopes: Filter,
 }
 
 /// What kept a snapshot from being compiled.
@@ -75,6 +77,9 @@ impl Access {
         let denies = denies.iter().map(|deny| Deny::new(deny, &keys)).collect::<Result<Vec<_>, _>>()?;
         let mut scopes: Vec<_> = grants.iter().map(|(_, grant)| (grant.scope, grant.assignment)).collect();
         scopes.sort_unstable();
+        let mut known: Vec<_> = scopes.iter().map(|(scope, _)| *scope).collect();
+        known.dedup();
+        known.extend(denies.iter().map(|deny| deny.scope_hash));
         let mut access = Self {
             principals: ranges(&grants, &keys),
             grants: grants.into_iter().map(|(_, grant)| grant).collect(),
@@ -82,6 +87,7 @@ impl Access {
             roles: roles.iter().map(|role| Role::new(role, &keys)).collect(),
             assignments: assignments.iter().map(|assignment| Assignment::new(assignment, &index)).collect(),
             denies,
+            known_scopes: Filter::new(known.into_iter()),
             keys,
         };
         access.denies.sort_by_key(|deny| deny.scope_hash);
@@ -90,7 +96,7 @@ impl Access {
 
     /// Answers a request. Does not allocate.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
-        let question = match Question::new(request, &self.keys) {
+        let question = match self.question(request) {
             Ok(question) => question,
             Err(reason) => return Decision::Denied(reason),
         };
@@ -115,6 +121,14 @@ impl Access {
             }
         }
         Decision::Denied(reason)
+    }
+
+    /// Reads a request.
+    pub(crate) fn question<'a>(&self, request: &'a Request<'a>) -> Result<Question<'a>, Reason> {
+        let mut scope = Path::scope(request.scope, &self.keys).ok_or(Reason::InvalidScope)?;
+        let action = Path::action(request.action, &self.keys).ok_or(Reason::InvalidAction)?;
+        scope.retain(|hash| self.known_scopes.may_contain(hash));
+        Ok(Question { request, scope, action })
     }
 
     /// Whether a role covers the action, its conditions aside.
@@ -193,15 +207,7 @@ pub(crate) struct Question<'a> {
     pub(crate) action: Path<'a>,
 }
 
-impl<'a> Question<'a> {
-    pub(crate) fn new(request: &'a Request<'a>, keys: &Keys) -> Result<Self, Reason> {
-        Ok(Self {
-            request,
-            scope: Path::scope(request.scope, keys).ok_or(Reason::InvalidScope)?,
-            action: Path::action(request.action, keys).ok_or(Reason::InvalidAction)?,
-        })
-    }
-
+impl Question<'_> {
     /// The principal itself, then its groups.
     pub(crate) fn principals(&self) -> impl Iterator<Item = Uuid> {
         std::iter::once(self.request.principal).chain(self.request.groups.iter().copied())

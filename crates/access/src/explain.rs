@@ -87,7 +87,7 @@ impl Access {
     pub fn explain(&self, request: &Request<'_>) -> Explanation {
         let decision = self.decide(request);
         let (mut assignments, mut denies) = (Vec::new(), Vec::new());
-        if let Ok(question) = Question::new(request, &self.keys) {
+        if let Ok(question) = self.question(request) {
             for principal in question.principals() {
                 let group = (principal != request.principal).then_some(principal);
                 let found = self.assignments_at(principal, &question.scope);
@@ -116,7 +116,7 @@ impl Access {
                 scope,
                 attributes: &Attributes::NONE,
             };
-            let Ok(question) = Question::new(&request, &self.keys) else { continue };
+            let Ok(question) = self.question(&request) else { continue };
             let constrained = match self.examine(assignment, &question) {
                 Finding::Grants(_) => false,
                 Finding::Condition(condition) if condition.gate(assignment).may_hold(ASSIGN) => true,

@@ -43,6 +43,19 @@ impl<'a> Path<'a> {
         self.prefixes.get(..self.length).unwrap_or_default()
     }
 
+    /// Forgets the prefixes that nobody will ask about.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.length {
+            let Some(prefix) = self.prefixes.get(at).copied().filter(|prefix| keep(prefix.hash)) else { continue };
+            if let Some(slot) = self.prefixes.get_mut(kept) {
+                *slot = prefix;
+                kept += 1;
+            }
+        }
+        self.length = kept;
+    }
+
     /// The text of one of this path's prefixes.
     pub(crate) fn prefix_text(&self, prefix: Prefix) -> &'a str {
         self.text.get(..prefix.end).unwrap_or_default()
@@ -121,6 +134,41 @@ impl Keys {
 
 /// A map whose keys are hashed by [`Keys`].
 pub(crate) type KeyedMap<K, V> = HashMap<K, V, Keys>;
+
+/// A set of hashes that may hold a few more than were put in, and is small enough to stay in the cache.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    /// A power of two.
+    words: Box<[u64]>,
+}
+
+impl Filter {
+    /// About one hash in sixteen that was not put in is found all the same.
+    pub(crate) fn new(hashes: impl ExactSizeIterator<Item = u64>) -> Self {
+        let mut words = vec![0; (hashes.len() / 4).next_power_of_two()];
+        let mask = words.len() - 1;
+        for hash in hashes {
+            if let Some(word) = words.get_mut(index(hash) & mask) {
+                *word |= bit(hash);
+            }
+        }
+        Self { words: words.into() }
+    }
+
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
+        self.words.get(index(hash) & (self.words.len() - 1)).is_some_and(|word| word & bit(hash) != 0)
+    }
+}
+
+/// One of 64 bits for a hash.
+pub(crate) fn bit(hash: u64) -> u64 {
+    1 << (hash >> 58)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are all that is wanted")]
+fn index(hash: u64) -> usize {
+    hash as usize
+}
 
 impl BuildHasher for Keys {
     type Hasher = KeyedHasher;
@@ -210,6 +258,17 @@ mod tests {
         assert_ne!(hash("/a/\u{212a}"), hash("/a/k"));
         assert_ne!(hash("/ab/c"), hash("/a/bc"));
         assert_eq!(Path::scope("/a/b/c", &keys).unwrap().prefixes()[2].hash, hash("/A/B"));
+    }
+
+    #[test]
+    fn a_filter_holds_what_was_put_in_and_little_else() {
+        let keys = Keys::new();
+        let hash = |number: u32| hash_of(&number.to_string(), &keys).unwrap();
+        let filter = Filter::new((0..1000).map(hash));
+        assert!((0..1000).all(|number| filter.may_contain(hash(number))));
+        let wrong = (1000..11_000).filter(|number| filter.may_contain(hash(*number))).count();
+        assert!(wrong < 1500, "{wrong} of 10,000");
+        assert!(!Filter::new([].into_iter()).may_contain(7));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::path::{Keys, Path, hash_of};
+use crate::path::{Keys, Path, bit, hash_of};
 
 /// A pattern over action names, as in a role's `actions` or a condition's `ActionMatches`.
 ///
@@ -106,6 +106,8 @@ impl fmt::Display for ActionPattern {
 /// They are found by their anchors, so that a role with hundreds of actions costs a few binary searches.
 #[derive(Debug, Default)]
 pub(crate) struct PatternSet {
+    /// The [`bit`] of every anchor, so that most actions that miss do so at once.
+    filter: u64,
     /// Hashes of the anchors, sorted.
     anchors: Box<[u64]>,
     /// The pattern of each anchor.
@@ -124,15 +126,13 @@ impl PatternSet {
             .collect();
         patterns.sort_by_key(|(anchor, _)| *anchor);
         let (anchors, patterns): (Vec<_>, Vec<_>) = patterns.into_iter().unzip();
-        Self { anchors: anchors.into(), patterns: patterns.into() }
+        let filter = anchors.iter().fold(0, |filter, anchor| filter | bit(*anchor));
+        Self { filter, anchors: anchors.into(), patterns: patterns.into() }
     }
 
     /// The pattern that covers `action`, if one does.
     pub(crate) fn find(&self, action: &Path<'_>) -> Option<&ActionPattern> {
-        if self.anchors.is_empty() {
-            return None;
-        }
-        action.prefixes().iter().find_map(|prefix| {
+        action.prefixes().iter().filter(|prefix| self.filter & bit(prefix.hash) != 0).find_map(|prefix| {
             let first = self.anchors.partition_point(|anchor| *anchor < prefix.hash);
             let anchored = self.anchors.get(first..)?.iter().zip(self.patterns.get(first..)?);
             let candidates = anchored.take_while(|(anchor, _)| **anchor == prefix.hash);
