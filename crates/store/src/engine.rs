@@ -25,7 +25,7 @@ pub(crate) trait Engine: Debug + Send + Sync {
 
     /// How long the writer waits for this engine before it counts it as gone.
     fn patience(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     /// Follows the commits of other processes for as long as it is polled. An engine without other processes waits.
@@ -193,7 +193,7 @@ impl Row {
         match self.values.next() {
             Some(Value::Integer(value)) => Ok(value),
             Some(Value::Text(None) | Value::Bytes(None)) => Ok(None),
-            other => Err(unexpected("an integer", other)),
+            other => Err(unexpected("an integer", other.as_ref())),
         }
     }
 
@@ -205,14 +205,14 @@ impl Row {
         match self.values.next() {
             Some(Value::Text(value)) => Ok(value),
             Some(Value::Integer(None) | Value::Bytes(None)) => Ok(None),
-            other => Err(unexpected("a text", other)),
+            other => Err(unexpected("a text", other.as_ref())),
         }
     }
 
     pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
         match self.values.next() {
             Some(Value::Bytes(Some(value))) => Ok(value),
-            other => Err(unexpected("bytes", other)),
+            other => Err(unexpected("bytes", other.as_ref())),
         }
     }
 
@@ -261,7 +261,7 @@ fn timestamp(microseconds: i64) -> Result<Timestamp, StoreError> {
         .map_err(|error| StoreError::Corrupt(format!("{microseconds} should be a time in microseconds ({error})")))
 }
 
-fn unexpected(wanted: &str, found: Option<Value>) -> StoreError {
+fn unexpected(wanted: &str, found: Option<&Value>) -> StoreError {
     let found = match found {
         Some(Value::Integer(Some(_))) => "an integer",
         Some(Value::Text(Some(_))) => "a text",

@@ -25,7 +25,8 @@ impl Postgres {
             .map_err(|_| StoreError::Location)?
             .application_name("bastide")
             // A server set to answer before it has written would break the promise of `commit`.
-            .options([("synchronous_commit", "on")]);
+            .options([("synchronous_commit", "on")])
+            .options(PLANS);
         let readers =
             PgPoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE).connect_lazy_with(options.clone());
         Ok(Self { options, readers })
@@ -149,6 +150,19 @@ fn decode(row: &PgRow) -> Result<Row, StoreError> {
 fn failed(doing: &'static str, error: sqlx::Error) -> StoreError {
     StoreError::unavailable(doing, error)
 }
+
+/// Every statement of this crate follows an index and reads no further than its page. Left alone, the planner sorts all
+/// rows of a type to find a hundred of them for as long as it has no statistics, or once it has stopped looking at
+/// the arguments. These switches do not forbid the other ways, they only price them: what needs them still runs.
+const PLANS: [(&str, &str); 7] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_sort", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    ("plan_cache_mode", "force_custom_plan"),
+];
 
 /// How long to wait for the server, or for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,5 +1,8 @@
 //! `kill -9` at any moment: everything acknowledged is there, nothing is half there, and the chain holds.
 
+// Only test functions are excused from these by the configuration, not what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -3,6 +3,9 @@
 //! On SQLite every function is a test of its own. On PostgreSQL they are one test, so that they share one server; it is
 //! the server that `BASTIDE_TEST_POSTGRES` names, or a private one.
 
+// Only test functions are excused from these by the configuration, not what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod suite;
 mod support;
 
@@ -48,7 +51,8 @@ suite! {
         children_of_a_parent_are_a_type_under_a_prefix,
         tags_are_counted_by_name_in_any_case_and_by_exact_value,
         deleting_takes_tags_and_secrets_along,
-        a_nul_character_is_refused_alike_everywhere;
+        a_nul_character_is_refused_alike_everywhere,
+        a_page_takes_the_same_time_however_much_there_is;
     records:
         a_record_comes_back_and_is_replaced_whole,
         records_are_listed_by_kind_and_owner_in_pages,

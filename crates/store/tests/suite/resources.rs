@@ -1,5 +1,7 @@
 //! What resources do: written, read, listed, tagged, deleted.
 
+use std::time::Instant;
+
 use bastide_store::{
     Change, CommitError, Expectation, ResourcePut, ResourceQuery, SealedSecret, Stamp, TagValueCount, Write,
 };
@@ -16,7 +18,7 @@ pub(crate) async fn a_resource_comes_back_as_it_was_committed(database: &Databas
     };
     let committed = put_all(&store, [disk.clone()]).await;
     let stored = store.resource(&disk.id.to_ascii_lowercase()).await.unwrap().unwrap();
-    assert_eq!(committed.resources, [stored.clone()]);
+    assert_eq!(committed.resources.as_slice(), std::slice::from_ref(&stored));
     assert_eq!((stored.id, stored.type_name, stored.incarnation), (disk.id, disk.type_name, disk.incarnation));
     assert_eq!((stored.tags, stored.listed, stored.revision), (disk.tags, true, committed.revision));
     assert_eq!(stored.body.to_string(), disk.body.to_string(), "the order of members is kept");
@@ -31,7 +33,7 @@ pub(crate) async fn a_second_put_keeps_who_made_it_and_changes_the_rest(database
     let again = ResourcePut { by: "bob".into(), listed: false, ..tagged(id, &[("B", "3")]) };
     let second = store.commit(Write { changes: vec![Change::PutResource(again)], ..Write::new(at(9)) }).await.unwrap();
     let stored = store.resource(id).await.unwrap().unwrap();
-    assert_eq!(second.resources, [stored.clone()]);
+    assert_eq!(second.resources.as_slice(), std::slice::from_ref(&stored));
     assert_eq!(stored.created, first.resources[0].created);
     assert_eq!(stored.changed, Stamp { at: at(9), by: "bob".into(), by_type: "User".into() });
     assert!(stored.revision > first.revision && stored.etag != first.resources[0].etag && !stored.listed);
@@ -190,4 +192,41 @@ pub(crate) async fn a_nul_character_is_refused_alike_everywhere(database: &Datab
     assert!(matches!(outcome.await, Err(CommitError::Store(bastide_store::StoreError::Unstorable))));
     assert_eq!(keys(&store, ResourceQuery::default()).await, [""; 0]);
     put_all(&store, [put("/next", DISK, 0)]).await;
+}
+
+/// A plan that sorts what it finds would take sixty times as long in the large group.
+pub(crate) async fn a_page_takes_the_same_time_however_much_there_is(database: &Database) {
+    let store = database.open().await;
+    for (group, count) in [("small", 300), ("large", 20_000)] {
+        let resource = |number| ResourcePut {
+            type_name: format!("T/{group}"),
+            ..tagged(&format!("/{group}/{number:05}"), &[("group", group)])
+        };
+        put_all(&store, (0..count).map(resource)).await;
+    }
+    let all = ResourceQuery::default();
+    let below = |group: &str| Some(format!("/{group}/"));
+    let shapes: [(&str, &dyn Fn(&str) -> ResourceQuery); 5] = [
+        ("prefix", &|group| ResourceQuery { prefix: below(group), ..all.clone() }),
+        ("listed", &|group| ResourceQuery { prefix: below(group), listed_only: true, ..all.clone() }),
+        ("type", &|group| ResourceQuery { types: vec![format!("T/{group}")], ..all.clone() }),
+        ("types", &|group| ResourceQuery { types: vec![format!("T/{group}"), "T/none".into()], ..all.clone() }),
+        ("tag", &|group| ResourceQuery { tag: Some(("group".into(), Some(group.into()))), ..all.clone() }),
+    ];
+    let page = async |query: ResourceQuery, group: &str, from: usize| {
+        let query = ResourceQuery { after: Some(format!("/{group}/{from:05}")), ..query };
+        let started = Instant::now();
+        assert_eq!(store.resources(&query).await.unwrap().len(), 100);
+        started.elapsed()
+    };
+    for (name, query) in shapes {
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        for _ in 0..31 {
+            small.push(page(query("small"), "small", 150).await);
+            large.push(page(query("large"), "large", 15_000).await);
+        }
+        small.sort_unstable();
+        large.sort_unstable();
+        assert!(large[15] < small[15] * 5, "by {name}: {:?} and {:?}", small[15], large[15]);
+    }
 }
