@@ -1,0 +1,65 @@
+# `make` lists the targets. Everything also works by hand: the recipes are what you would type.
+
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+# Arguments of `make up`, such as ARGS="--network simulated".
+ARGS ?=
+NEXTEST_PROFILE ?= $(if $(CI),ci,default)
+# Minutes for each fuzz target, and kills for the durability test, of `make soak`.
+SOAK_MINUTES ?= 10
+SOAK_KILLS ?= 1000
+
+.PHONY: help up check test bench soak prerequisites release fmt clippy unit doc-tests clients deny
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## install what is missing, build, and run a Bastide until Ctrl-C (ARGS="--network simulated" ...)
+	@scripts/prerequisites.sh build run
+	$(CARGO) build --release --locked -p bastide
+	@exec target/release/bastide up $(ARGS)
+
+check: fmt clippy unit ## the quick loop: format, lints, unit tests
+
+test: ## everything: check, doc tests, release build, real clients, durability, licences
+	@scripts/prerequisites.sh build test
+	$(MAKE) check
+	$(MAKE) doc-tests
+	$(MAKE) release
+	$(MAKE) clients
+	$(MAKE) deny
+
+bench: ## measure, in one run
+	@scripts/prerequisites.sh build test
+	$(CARGO) bench --workspace --locked --benches
+
+soak: ## hours of fuzzing and killing (SOAK_MINUTES, SOAK_KILLS)
+	@scripts/prerequisites.sh build test
+	$(MAKE) release
+	BASTIDE_KILL_ROUNDS=$(SOAK_KILLS) tests/clients/run.sh durability
+	fuzz/run.sh all $$(($(SOAK_MINUTES) * 60))
+
+prerequisites: ## install what building, running and testing take (apt-get, when root)
+	@scripts/prerequisites.sh build run test nextest deny
+
+release:
+	$(CARGO) build --release --locked -p bastide
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit:
+	@scripts/prerequisites.sh nextest
+	$(CARGO) nextest run --workspace --locked --profile $(NEXTEST_PROFILE)
+
+doc-tests:
+	$(CARGO) test --workspace --locked --doc
+
+clients:
+	tests/clients/run.sh
+
+deny:
+	@scripts/deny.sh

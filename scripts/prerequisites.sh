@@ -1,0 +1,79 @@
+#!/bin/sh
+# Sees to it that what Bastide needs of a Debian or Ubuntu machine is there: installs it when run as root, else says
+# what to install. Quiet when nothing is missing.
+#
+#   scripts/prerequisites.sh build run test nextest deny    any of these
+set -eu
+
+say() { printf 'prerequisites: %s\n' "$1" >&2; }
+fail() {
+    say "$1"
+    exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+
+packages=''
+# need PACKAGE COMMAND...: the package is missing when the command fails.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages="$packages $package"
+}
+
+rust() {
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    has cargo || fail "Rust is missing, which no package of Debian has in version $wanted: install it from https://rustup.rs, then run this again"
+    found=$(rustc --version | cut -d' ' -f2)
+    oldest=$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)
+    [ "$oldest" = "$wanted" ] || fail "Rust $found is too old, $wanted is needed: run 'rustup update stable'"
+}
+
+# cargo_tool NAME PURPOSE
+cargo_tool() {
+    cargo "$1" --version >/dev/null 2>&1 && return
+    say "installing cargo-$1, which $2 (some minutes, once)"
+    cargo install "cargo-$1" --locked || fail "cargo-$1 could not be installed: see above"
+}
+
+postgresql() { has initdb || ls /usr/lib/postgresql/*/bin/initdb; }
+
+cd -- "$(dirname -- "$0")/.."
+tests=''
+deny=''
+for purpose in "$@"; do
+    case $purpose in
+        build)
+            rust
+            need gcc has cc
+            need libc6-dev test -e /usr/include/stdlib.h
+            need make has make
+            ;;
+        run)
+            need iproute2 has ip
+            need nftables has nft
+            ;;
+        test)
+            tests=yes
+            need python3-venv python3 -c 'import ensurepip, venv'
+            need curl has curl
+            need postgresql postgresql
+            ;;
+        nextest) tests=yes ;;
+        deny) deny=yes ;;
+        *) fail "no such purpose: $purpose (build, run, test, nextest, deny)" ;;
+    esac
+done
+
+if [ -n "$packages" ]; then
+    if [ "$(id -u)" = 0 ] && has apt-get; then
+        say "installing$packages"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -q >&2 || say 'the package lists could not be refreshed; trying with the old ones'
+        # shellcheck disable=SC2086 # the packages are words
+        apt-get install -q -y --no-install-recommends $packages >&2 || fail "apt-get could not install$packages"
+    else
+        fail "missing:$packages. As root: apt-get install$packages"
+    fi
+fi
+[ -z "$tests" ] || cargo_tool nextest 'runs the tests'
+[ -z "$deny" ] || cargo_tool deny 'checks dependencies'
