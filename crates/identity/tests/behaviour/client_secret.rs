@@ -133,7 +133,7 @@ async fn an_unknown_or_disabled_application_is_named_as_such() {
     let form = client_credentials(&application, secret.secret.expose());
     for client_id in ["11111111-1111-1111-1111-111111111111", "not-a-guid"] {
         let refusal = fixture.refusal(&but(&form, "client_id", client_id)).await;
-        assert_eq!((refusal.status, refusal.error_codes), (401, [700_016]), "{client_id}");
+        assert_eq!((refusal.status, refusal.error_codes), (401, vec![700_016]), "{client_id}");
     }
     fixture.identity.directory().set_enabled(application.object_id, false).await.unwrap();
     assert_eq!(fixture.refusal(&form).await.error_codes, [700_016]);

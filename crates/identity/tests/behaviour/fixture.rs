@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bastide_arm::clock::{Clock as _, ManualClock};
 use bastide_identity::{
-    AuthenticationError, Flavour, Identity, NewSecret, NewServicePrincipal, NewUser, OAuthError, PasswordCost, Secret,
-    ServicePrincipal, Settings, TokenAnswer, TokenEndpoint, TokenForm, User, UserPrincipalName,
+    AuthenticationError, DirectoryObject, Flavour, Identity, NewSecret, NewServicePrincipal, NewUser, OAuthError,
+    PasswordCost, Principal, Secret, ServicePrincipal, Settings, TokenAnswer, TokenEndpoint, TokenForm, User,
+    UserPrincipalName,
 };
 use bastide_store::{Location, Store};
 use bastide_vault::Sealer;
@@ -18,6 +19,9 @@ pub const TENANT: Uuid = Uuid::from_u128(0x7e_0000);
 pub const ORIGIN: &str = "https://bastide.test:19643";
 pub const SCOPE: &str = "https://bastide.test:19643/.default";
 pub const PASSWORD: &str = "correct horse battery staple";
+pub const REDIRECT: &str = "http://localhost:8400";
+/// The verifier and, in [`authorize`], the challenge of the example in RFC 7636, appendix B.
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// The public client of az itself.
 pub const AZ: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 
@@ -77,6 +81,22 @@ impl Fixture {
         (application, secret)
     }
 
+    /// Signs a person in with the browser, for az: the answer with all three kinds of token.
+    pub async fn sign_in(&self, user: &User) -> Value {
+        let code = self.code(user, &authorize()).await;
+        self.ask(&redeem(&code)).await.unwrap().to_body()
+    }
+
+    pub async fn code(&self, user: &User, authorize: &[(&str, &str)]) -> String {
+        let request = self.identity.authorize_request(&TokenForm::from_pairs(authorize.iter().copied())).await.unwrap();
+        let code = self.identity.issue_code(&self.principal(user).await, &request).await.unwrap();
+        code.expose().to_owned()
+    }
+
+    pub async fn principal(&self, user: &User) -> Principal {
+        self.identity.directory().principal(&DirectoryObject::User(user.clone())).await.unwrap()
+    }
+
     /// An access token of a new application.
     pub async fn token(&self) -> String {
         let (application, secret) = self.application_with_secret("someone").await;
@@ -119,6 +139,45 @@ pub fn client_credentials<'a>(application: &ServicePrincipal, secret: &'a str) -
         ("scope", SCOPE),
         ("client_info", "1"),
         ("claims", r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#),
+    ]
+}
+
+/// What az opens the browser with.
+pub fn authorize() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("client_id", AZ),
+        ("response_type", "code"),
+        ("response_mode", "form_post"),
+        ("redirect_uri", REDIRECT),
+        ("scope", "https://bastide.test:19643/.default offline_access openid profile"),
+        ("state", "some state"),
+        ("nonce", "some nonce"),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge_method", "S256"),
+        ("prompt", "select_account"),
+    ]
+}
+
+/// What az sends when the code has come back.
+pub fn redeem(code: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("grant_type", "authorization_code"),
+        ("client_id", AZ),
+        ("code", code),
+        ("redirect_uri", REDIRECT),
+        ("code_verifier", VERIFIER),
+        ("client_info", "1"),
+    ]
+}
+
+/// What az sends to carry a sign-in on.
+pub fn refresh(token: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("grant_type", "refresh_token"),
+        ("client_id", AZ),
+        ("refresh_token", token),
+        ("scope", "https://bastide.test:19643/.default offline_access openid profile"),
+        ("client_info", "1"),
     ]
 }
 
