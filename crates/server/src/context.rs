@@ -43,6 +43,11 @@ impl Context {
         }
     }
 
+    /// The context of a step of this request: another method and URL under the same correlation id.
+    pub fn step(&self, method: Method, uri: Uri, now: Timestamp) -> Self {
+        Self { request_id: Uuid::new_v4(), client_request_id: None, now, method, uri, ..self.clone() }
+    }
+
     /// Puts the request's ids on an answer.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         let ids = [

@@ -17,7 +17,7 @@ use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Ca
 use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -40,6 +40,8 @@ pub struct Front {
     pub(crate) ledger: Ledger,
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) identity: Identity,
+    /// What a token must be for to be good here. One that was given for another service is not.
+    pub(crate) audiences: Vec<String>,
     pub(crate) sealer: Sealer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) origins: Arc<Origins>,
@@ -48,6 +50,14 @@ pub struct Front {
     pub(crate) queue: Queue,
     pub(crate) tenant_id: Uuid,
     pub(crate) parity: Parity,
+}
+
+/// A body on its way in.
+enum Incoming {
+    /// Still to be read.
+    Wire(Body),
+    /// A step's own.
+    Read(Option<Value>),
 }
 
 /// Answers any request that is not for an unauthenticated neighbour.
@@ -101,6 +111,27 @@ impl Front {
         body: Body,
     ) -> Result<Reply, Failure> {
         self.throttled(principal, context)?;
+        self.way_of(principal, context, headers, Incoming::Wire(body)).await
+    }
+
+    /// A step of something larger, such as one resource of a deployment: the same way as a request from outside, with
+    /// the rights of the principal it is done for. There is no other entrance.
+    pub(crate) async fn ask(
+        &self,
+        principal: &Caller,
+        context: &Context,
+        body: Option<Value>,
+    ) -> Result<Reply, Failure> {
+        self.way_of(principal, context, &HeaderMap::new(), Incoming::Read(body)).await
+    }
+
+    async fn way_of(
+        &self,
+        principal: &Caller,
+        context: &Context,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
         let path = PathSegments::parse(context.uri.path())?;
         let mut matched = routes::find(&context.method, &path)?;
         let query = context.query();
@@ -109,7 +140,10 @@ impl Front {
         let registered = self.settle_type(&mut matched, &api_version)?;
         let action = matched.required_action(registered.as_ref().map(|registered| registered.name.as_str()));
         let mut pass = self.authorise(principal, action.as_deref(), &matched.target).await?;
-        let body = collect(headers, body).await?;
+        let body = match body {
+            Incoming::Wire(body) => collect(headers, body).await?,
+            Incoming::Read(body) => body,
+        };
         let request = Request {
             context,
             matched: &matched,
@@ -171,8 +205,8 @@ impl Front {
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let bearer = bearer(headers).ok_or_else(ArmError::authentication_failed)?;
-        self.identity.authenticate(bearer).await.map_err(|error| match error {
+        let bearer = bearer(headers)?;
+        self.identity.authenticate_for(bearer, &self.audiences).await.map_err(|error| match error {
             AuthenticationError::Unavailable(cause) => Failure::Unavailable(cause.to_string()),
             refused => ArmError::new(refused.status(), refused.code(), refused.to_string()).into(),
         })
@@ -290,27 +324,48 @@ impl Front {
     }
 }
 
-/// The bearer token of a request.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The bearer token of a request. Two of them are refused: whoever checks one and uses the other lets a stranger in.
+fn bearer(headers: &HeaderMap) -> Result<&str, ArmError> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (given.next(), given.next()) else {
+        return Err(ArmError::authentication_failed());
+    };
+    let token = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(ArmError::authentication_failed()),
+    }
 }
 
 /// The body, bounded in size and time.
-async fn collect(headers: &HeaderMap, body: Body) -> Result<Option<Value>, Failure> {
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await;
-    let bytes = match collected {
+async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Option<Value>, Failure> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > MAX_DRAINED) {
+        return Err(ArmError::content_too_large(MAX_BODY).into());
+    }
+    let bytes = match tokio::time::timeout(BODY_TIME, gather(&mut body)).await {
         Err(_) => return Err(ArmError::request_timeout().into()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            return Err(ArmError::content_too_large(MAX_BODY).into());
-        }
-        Ok(Err(_)) => {
-            return Err(ArmError::invalid_request_content("The body broke off before its end; send it again.").into());
-        }
-        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(gathered) => gathered?,
     };
     Ok(read_body(headers, &bytes)?)
+}
+
+/// Reads a body to its end. One that is too large is read on and dropped for a while, because a client that is still
+/// sending when the connection closes never sees the answer.
+async fn gather(body: &mut Body) -> Result<Vec<u8>, ArmError> {
+    let mut bytes = Vec::new();
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let broken = |_| ArmError::invalid_request_content("The body broke off before its end; send it again.");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        seen += data.len();
+        if seen <= MAX_BODY {
+            bytes.extend_from_slice(&data);
+        } else if seen > MAX_DRAINED {
+            break;
+        }
+    }
+    if seen > MAX_BODY { Err(ArmError::content_too_large(MAX_BODY)) } else { Ok(bytes) }
 }
 
 fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
@@ -338,6 +393,9 @@ fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
 
 /// Body of a request, as ARM bounds it.
 const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// As much of a body that is too large is read to be able to say so.
+const MAX_DRAINED: usize = 32 * 1024 * 1024;
 
 /// Time for a body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);

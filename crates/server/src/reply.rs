@@ -53,6 +53,11 @@ impl Reply {
         self.status
     }
 
+    /// The body, for the step of something larger that asked for it.
+    pub fn into_body(self) -> Option<Value> {
+        self.body
+    }
+
     fn with_status(status: StatusCode, body: Option<Value>) -> Self {
         Self { status, headers: HeaderMap::new(), body }
     }

@@ -11,7 +11,7 @@ use axum::routing::{any, get};
 use bastide_arm::clock::Clock;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::Parity;
-use bastide_identity::{Identity, Principal};
+use bastide_identity::{Identity, Principal, WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES};
 use bastide_store::Store;
 use bastide_vault::Sealer;
 use futures_util::FutureExt;
@@ -57,11 +57,14 @@ impl Server {
     /// A server over an open store.
     pub fn new(settings: Settings, store: Store, identity: Identity, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
         let (queue, accepted) = operations::queue();
+        let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
+        let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
         let front = Arc::new(Front {
             registry: Registry::new(settings.generic_resources),
             ledger: Ledger::new(store.clone()),
             gatekeeper: Gatekeeper::new(store),
             identity,
+            audiences,
             sealer,
             clock,
             origins: Arc::new(settings.origins),
