@@ -18,6 +18,7 @@ pub struct TokenForm {
     fields: BTreeMap<String, Secret>,
     repeated: bool,
     oversize: bool,
+    unstorable: bool,
     pub(crate) source: Option<IpAddr>,
     pub(crate) correlation_id: Option<Uuid>,
 }
@@ -37,6 +38,8 @@ impl TokenForm {
                 form.oversize = true;
                 break;
             }
+            // PostgreSQL cannot hold it, and no client has a use for it.
+            form.unstorable |= text.expose().contains('\0');
             if !text.expose().is_empty() && form.fields.insert(name, text).is_some() {
                 form.repeated = true;
             }
@@ -94,6 +97,9 @@ impl TokenForm {
     pub(crate) fn checked(&self) -> Result<&Self, Refusal> {
         if self.repeated {
             return Err(Refusal::malformed("A parameter is repeated in the request. Send each one once."));
+        }
+        if self.unstorable {
+            return Err(Refusal::malformed("A parameter contains a NUL character."));
         }
         if self.oversize {
             return Err(Refusal::malformed("The request has too many parameters, or one of them is too long."));

@@ -52,6 +52,10 @@ impl Directory {
     /// The service principal with this among its `servicePrincipalNames`: its application id, an identifier URI, or
     /// the resource id of a managed identity; in any case.
     pub async fn service_principal_by_name(&self, name: &str) -> Result<Option<ServicePrincipal>, IdentityError> {
+        if name.contains('\0') {
+            // Not every store can be asked for it.
+            return Ok(None);
+        }
         let object = self.named(SERVICE_PRINCIPAL_NAME, &name.to_ascii_lowercase()).await?;
         Ok(object.and_then(|object| object.as_service_principal().cloned()))
     }

@@ -177,6 +177,7 @@ async fn a_repeated_or_oversize_parameter_is_refused() {
     assert_eq!(fixture.refusal(&repeated).await.error, "invalid_request");
     let long = "x".repeat(16 * 1024 + 1);
     assert_eq!(fixture.refusal(&but(&form, "claims", &long)).await.error, "invalid_request");
+    assert_eq!(fixture.refusal(&but(&form, "claims", "a\0b")).await.error, "invalid_request");
     let mut many = form.clone();
     let names: Vec<String> = (0..64).map(|number| format!("field{number}")).collect();
     many.extend(names.iter().map(|name| (name.as_str(), "x")));
