@@ -155,7 +155,11 @@ pub(super) fn object_id(text: &str) -> Result<Uuid, GraphError> {
 }
 
 async fn authenticate(graph: &Graph, headers: &HeaderMap) -> Result<Principal, GraphError> {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (given.next(), given.next()) else {
+        return Err(GraphError::unauthenticated("Several access tokens were sent. Send one."));
+    };
+    let authorization = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = authorization
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))

@@ -1,5 +1,7 @@
 //! `passwordCredentials` and `keyCredentials` of applications and service principals.
 
+use std::fmt::Write;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bastide_identity::{Credential, CredentialProof, NewCertificate, ServicePrincipal};
@@ -161,7 +163,11 @@ fn key(credential: &Credential) -> Option<Value> {
 /// The SHA-1 thumbprint as Graph writes it: upper-case hexadecimal.
 fn thumbprint(base64url: &str) -> String {
     let bytes = URL_SAFE_NO_PAD.decode(base64url).unwrap_or_default();
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
 }
 
 const CERTIFICATE_TYPE: &str = "AsymmetricX509Cert";

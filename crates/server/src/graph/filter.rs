@@ -243,28 +243,28 @@ impl Parser {
 
     fn literal(&mut self) -> Result<Value, FilterError> {
         match self.peek().cloned() {
-            Some(Token::Text(text)) => self.took(Value::String(text)),
-            Some(Token::Word(word)) => self.took(match word.as_str() {
+            Some(Token::Text(text)) => Ok(self.took(Value::String(text))),
+            Some(Token::Word(word)) => Ok(self.took(match word.as_str() {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
                 // A GUID or a number may stand without quotes.
                 _ => word.parse::<i64>().map_or(Value::String(word), Value::from),
-            }),
+            })),
             _ => Err(self.refuse("expected a value")),
         }
     }
 
     fn text(&mut self) -> Result<String, FilterError> {
         match self.peek().cloned() {
-            Some(Token::Text(text)) => self.took(text),
+            Some(Token::Text(text)) => Ok(self.took(text)),
             _ => Err(self.refuse("expected a text in single quotes")),
         }
     }
 
     fn name(&mut self) -> Result<String, FilterError> {
         match self.peek().cloned() {
-            Some(Token::Word(word)) => self.took(word),
+            Some(Token::Word(word)) => Ok(self.took(word)),
             _ => Err(self.refuse("expected a property")),
         }
     }
@@ -285,9 +285,9 @@ impl Parser {
         if self.sign(wanted) { Ok(()) } else { Err(self.refuse(expected)) }
     }
 
-    fn took<T>(&mut self, value: T) -> Result<T, FilterError> {
+    fn took<T>(&mut self, value: T) -> T {
         self.next += 1;
-        Ok(value)
+        value
     }
 
     fn peek(&self) -> Option<&Token> {

@@ -69,7 +69,7 @@ pub(super) async fn create(call: &Call) -> Result<Answer, GraphError> {
     if body.flag("mailEnabled")? == Some(true) {
         return Err(GraphError::bad_request("Groups with mail do not exist here: set 'mailEnabled' to false."));
     }
-    if body.texts("groupTypes")?.iter().any(|kind| *kind == "DynamicMembership") {
+    if body.texts("groupTypes")?.contains(&"DynamicMembership") {
         return Err(GraphError::bad_request(
             "Groups with dynamic membership do not exist here; add members one by one.",
         ));

@@ -121,7 +121,7 @@ impl Wanted {
             let answer = [("error", "login_required"), ("error_description", description)];
             return Err(hand_back(&request.back_to, &answer));
         }
-        let returns_to = address(&request.back_to)?;
+        let returns_to = address(&request.back_to).ok_or_else(unusable_address)?;
         let asking = asking(&request.client_name);
         Ok(Self { request, returns_to, asking })
     }
@@ -172,10 +172,7 @@ fn hand_back_error(back_to: &ReturnAddress, error: &OAuthError) -> Response {
 fn hand_back(back_to: &ReturnAddress, answer: &[(&str, &str)]) -> Response {
     let mut fields = answer.to_vec();
     fields.extend(back_to.state.as_deref().map(|state| ("state", state)));
-    let mut returns_to = match address(back_to) {
-        Ok(address) => address,
-        Err(answer) => return answer,
-    };
+    let Some(mut returns_to) = address(back_to) else { return unusable_address() };
     match back_to.response_mode {
         ResponseMode::FormPost => view::hand_over(&returns_to, &back_to.redirect_uri, &fields).into_response(),
         ResponseMode::Query => {
@@ -188,8 +185,8 @@ fn hand_back(back_to: &ReturnAddress, answer: &[(&str, &str)]) -> Response {
     }
 }
 
-fn address(back_to: &ReturnAddress) -> Result<Url, Response> {
-    Url::parse(&back_to.redirect_uri).map_err(|_| unusable_address())
+fn address(back_to: &ReturnAddress) -> Option<Url> {
+    Url::parse(&back_to.redirect_uri).ok()
 }
 
 fn unusable_address() -> Response {

@@ -16,7 +16,7 @@ impl fmt::Display for Text<'_> {
                 '\'' => f.write_str("&#39;")?,
                 // Direction marks could make an address read as another one; controls have no business on a page.
                 '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    f.write_char('\u{fffd}')?
+                    f.write_char('\u{fffd}')?;
                 }
                 control if control.is_control() => f.write_char('\u{fffd}')?,
                 other => f.write_char(other)?,

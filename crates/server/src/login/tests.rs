@@ -477,19 +477,17 @@ async fn nobody_else_gets_it() {
     let machine = Machine::new().await;
     let query = format!("api-version=2019-08-01&resource={ORIGIN}");
     let secret = machine.secret.as_str();
-    let refused: [(&str, &[(&str, &str)], u16); 8] = [
-        (&query, &[], 400),
-        (&query, &[("x-identity-header", "")], 400),
-        (&query, &[("x-identity-header", "wrong")], 401),
-        (&query, &[("secret", secret)], 400),
-        (&query, &[("x-identity-header", secret), ("x-forwarded-for", "10.0.0.1")], 400),
-        (&query, &[("x-identity-header", secret), ("x-identity-header", "other")], 400),
-        ("resource=x", &[("x-identity-header", secret)], 400),
-        ("api-version=2019-08-01&resource=https://evil.example", &[("x-identity-header", secret)], 400),
+    let refused = [
+        (query.as_str(), vec![], 400),
+        (query.as_str(), vec![("x-identity-header", "")], 400),
+        (query.as_str(), vec![("x-identity-header", "wrong")], 401),
+        (query.as_str(), vec![("secret", secret)], 400),
+        (query.as_str(), vec![("x-identity-header", secret), ("x-forwarded-for", "10.0.0.1")], 400),
+        (query.as_str(), vec![("x-identity-header", secret), ("x-identity-header", "other")], 400),
+        ("resource=x", vec![("x-identity-header", secret)], 400),
+        ("api-version=2019-08-01&resource=https://evil.example", vec![("x-identity-header", secret)], 400),
     ];
     for (query, headers, status) in refused {
-        let headers: Vec<(&'static str, &str)> =
-            headers.iter().map(|(name, value)| (static_name(name), *value)).collect();
         let answer = machine.ask(query, &headers).await;
         assert_eq!(answer.status.as_u16(), status, "{query} {}", answer.text);
         assert!(answer.json()["error_description"].as_str().unwrap().len() > 20);
@@ -510,10 +508,6 @@ async fn the_pages_dress_comes_from_us() {
         send(&fixture.login(), get("/adfs/oauth2/v2.0/logout?post_logout_redirect_uri=https://evil.example")).await;
     assert_eq!(out.status, StatusCode::OK);
     assert!(out.header("location").is_empty() && !out.text.contains("evil"));
-}
-
-fn static_name(name: &str) -> &'static str {
-    ["x-identity-header", "secret", "x-forwarded-for"].into_iter().find(|known| *known == name).unwrap()
 }
 
 /// `{"error","error_description","error_codes"}`, which az turns into its own message.
