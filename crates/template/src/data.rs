@@ -274,12 +274,11 @@ pub(crate) struct Fields {
 
 impl Fields {
     pub(crate) fn put(&mut self, name: Arc<str>, value: Data) {
-        match self.positions.get(&name).and_then(|position| self.entries.get_mut(*position)) {
-            Some(entry) => entry.1 = value,
-            None => {
-                self.positions.insert(name.clone(), self.entries.len());
-                self.entries.push((name, value));
-            }
+        if let Some(entry) = self.positions.get(&name).and_then(|position| self.entries.get_mut(*position)) {
+            entry.1 = value;
+        } else {
+            self.positions.insert(name.clone(), self.entries.len());
+            self.entries.push((name, value));
         }
     }
 

@@ -123,9 +123,9 @@ impl Reader<'_> {
         let Some(members) = item.as_object() else {
             return Err(place.invalid("A resource must be an object."));
         };
-        for refused in ["import", "extension"] {
+        for refused in ["import", "extension", "@options"] {
             if find(members, refused).is_some() {
-                let message = format!("A resource of another provider ('{refused}') cannot be deployed here.");
+                let message = format!("Resources with '{refused}' cannot be deployed here.");
                 return Err(place.member(refused).invalid(message));
             }
         }
@@ -343,7 +343,6 @@ const LANGUAGE: &[&str] = &[
     "resources",
     "comments",
     "metadata",
-    "@options",
 ];
 
 const DEPLOYMENT_PROPERTIES: &[&str] = &[

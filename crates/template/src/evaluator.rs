@@ -3,60 +3,21 @@
 //! An evaluation ends in a value, in an error, or in the list of live state it wants first ([`Stop::Missing`]). A
 //! missing value does not end the walk: whatever else can be evaluated is, so that one round names all that is needed.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::context::Context;
 use crate::data::{Data, Fields};
 use crate::error::{Needs, Stop, TemplateError, Trouble};
 use crate::expression::{Call, Expression, Kind, Term};
+use crate::frame::{Frame, Iteration, Region};
 use crate::functions::{Arguments, Run};
-use crate::limits::{Budget, Limits};
+use crate::gather::{Gather, Trace};
+use crate::limits::Budget;
 use crate::live::Live;
 use crate::parameter::Bound;
 use crate::symbols::Symbols;
-use crate::template::{Template, UserFunction};
+use crate::template::UserFunction;
 use crate::tree::{Key, Loop, Tree};
 use crate::types::Types;
-
-/// The scope in which the expressions of one template are evaluated.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) template: Arc<Template>,
-    pub(crate) context: Context,
-    pub(crate) parameters: HashMap<String, Bound>,
-    pub(crate) limits: Limits,
-    /// Variables and defaults evaluated so far. They see no live state, so they never change.
-    computed: Mutex<HashMap<(Region, String), (Data, bool)>>,
-}
-
-/// Where an expression stands: not every function may be used everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Region {
-    /// The default of a parameter; the only place for `newGuid` and `utcNow`.
-    Default,
-    Variable,
-    /// Names, conditions, loop counts, scopes, `dependsOn`: all that shapes the plan.
-    Shape,
-    /// Bodies of resources, parameters of nested deployments, outputs: live state is allowed.
-    Body,
-    /// A user function.
-    Function,
-}
-
-/// One turn of a loop.
-#[derive(Debug, Clone)]
-pub(crate) struct Iteration {
-    pub(crate) name: Arc<str>,
-    pub(crate) index: u32,
-}
-
-/// Where in the result secrets ended up, as JSON pointers.
-#[derive(Debug, Default)]
-pub(crate) struct Trace {
-    pointer: String,
-    pub(crate) secrets: Vec<String>,
-}
 
 pub(crate) struct Evaluator<'a> {
     pub(crate) frame: &'a Frame,
@@ -77,26 +38,6 @@ pub(crate) struct Evaluator<'a> {
 }
 
 pub(crate) type Outcome = Result<Data, Stop>;
-
-impl Frame {
-    pub(crate) fn new(
-        template: Arc<Template>,
-        context: Context,
-        parameters: HashMap<String, Bound>,
-        limits: Limits,
-    ) -> Self {
-        Self { template, context, parameters, limits, computed: Mutex::default() }
-    }
-
-    fn known(&self, region: Region, name: &str) -> Option<(Data, bool)> {
-        let computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
-        computed.get(&(region, name.to_owned())).cloned()
-    }
-
-    fn remember(&self, region: Region, name: String, value: Data, secret: bool) {
-        self.computed.lock().unwrap_or_else(PoisonError::into_inner).insert((region, name), (value, secret));
-    }
-}
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(frame: &'a Frame, symbols: &'a Symbols, live: &'a dyn Live, budget: &'a mut Budget) -> Self {
@@ -124,7 +65,7 @@ impl<'a> Evaluator<'a> {
                 let before = std::mem::take(&mut self.secret);
                 let outcome = self.expression(expression);
                 if self.secret {
-                    trace.secrets.push(trace.pointer.clone());
+                    trace.secret();
                 }
                 self.secret |= before;
                 outcome
@@ -150,10 +91,9 @@ impl<'a> Evaluator<'a> {
     fn array(&mut self, items: &[Tree], trace: &mut Trace) -> Outcome {
         let mut made = Gather::default();
         for (index, item) in items.iter().enumerate() {
-            let length = trace.pointer.len();
-            trace.pointer.push_str(&format!("/{index}"));
+            let mark = trace.item(index);
             made.add(self.tree(item, trace))?;
-            trace.pointer.truncate(length);
+            trace.back(mark);
         }
         let data = Data::array(made.finish()?);
         self.account(&data)?;
@@ -168,12 +108,9 @@ impl<'a> Evaluator<'a> {
                 Key::Plain(name) => Ok(name.clone()),
                 Key::Expression(expression) => self.member_name(expression),
             };
-            let length = trace.pointer.len();
-            if let Ok(name) = &name {
-                trace.pointer.push_str(&format!("/{}", name.replace('~', "~0").replace('/', "~1")));
-            }
+            let mark = trace.member(name.as_ref().map_or("", |name| &**name));
             let value = self.tree(tree, trace);
-            trace.pointer.truncate(length);
+            trace.back(mark);
             match (name, value) {
                 (Ok(name), Ok(value)) => fields.put(name, value),
                 (Err(Stop::Missing(missing)), Ok(_)) | (Ok(_), Err(Stop::Missing(missing))) => {
@@ -194,15 +131,21 @@ impl<'a> Evaluator<'a> {
         Ok(data)
     }
 
+    /// The name of a member that an expression gives. Names cannot be blotted out, so they cannot be secret.
     fn member_name(&mut self, expression: &Expression) -> Result<Arc<str>, Stop> {
-        match self.expression(expression)? {
-            Data::Text(text) => Ok(text),
-            other => Err(TemplateError::at(
-                &*expression.place,
-                0,
-                format!("The name of a property must be a string, but the expression gives {}.", other.kind()),
-            )
-            .into()),
+        let before = std::mem::take(&mut self.secret);
+        let name = self.expression(expression);
+        let secret = std::mem::replace(&mut self.secret, before);
+        match name? {
+            Data::Text(text) if !secret => Ok(text),
+            other => {
+                let message = if secret {
+                    "The name of a property cannot be made from a secure value.".to_owned()
+                } else {
+                    format!("The name of a property must be a string, but the expression gives {}.", other.kind())
+                };
+                Err(TemplateError::at(&*expression.place, 0, message).into())
+            }
         }
     }
 
@@ -213,10 +156,9 @@ impl<'a> Evaluator<'a> {
         for index in 0..count {
             self.spend(1)?;
             self.loops.push(Iteration { name: made.name.clone(), index });
-            let length = trace.pointer.len();
-            trace.pointer.push_str(&format!("/{index}"));
+            let mark = trace.item(index as usize);
             let item = self.tree(&made.input, trace);
-            trace.pointer.truncate(length);
+            trace.back(mark);
             self.loops.pop();
             items.add(item)?;
         }
@@ -229,18 +171,14 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn iterations(&self, count: &Data, place: &str) -> Result<u32, Stop> {
         let most = self.frame.limits.iterations;
         match count {
+            Data::Int(count) if *count < 0 => {
+                Err(TemplateError::invalid(place, "The count of a loop cannot be negative.").into())
+            }
             Data::Int(count) => match u32::try_from(*count) {
                 Ok(count) if count <= most => Ok(count),
-                Ok(_) => {
-                    Err(TemplateError::too_large(place, format!("The loop has {count} turns; {most} are allowed."))
-                        .into())
-                }
-                Err(_) if *count < 0 => {
-                    Err(TemplateError::invalid(place, "The count of a loop cannot be negative.").into())
-                }
-                Err(_) => {
-                    Err(TemplateError::too_large(place, format!("The loop has {count} turns; {most} are allowed."))
-                        .into())
+                _ => {
+                    let message = format!("The loop has {count} turns; {most} are allowed.");
+                    Err(TemplateError::too_large(place, message).into())
                 }
             },
             other => {
@@ -265,10 +203,13 @@ impl<'a> Evaluator<'a> {
         let outcome = match call.function.run {
             Run::Pure(function) => {
                 let values = self.arguments(&call.arguments)?;
-                let work = values.iter().fold(0, |sum: u64, value| sum.saturating_add(value.own_bytes() / 64));
-                self.spend(work)?;
+                // Work grows with what is read and what is made; 16 bytes take about as long as a step.
+                let read = values.iter().fold(0, |sum: u64, value| sum.saturating_add(value.own_bytes() / 16));
+                self.spend(read)?;
                 let mut arguments = Arguments::new(&values, self.budget);
-                function(&mut arguments).map_err(|trouble| self.blame(call, trouble))?
+                let made = function(&mut arguments).map_err(|trouble| self.blame(call, trouble))?;
+                self.spend(made.own_bytes() / 16)?;
+                made
             }
             Run::Special(function) => function(self, call)?,
         };
@@ -489,37 +430,18 @@ impl<'a> Evaluator<'a> {
         Err(TemplateError::too_large(&*self.place, fault).into())
     }
 
+    /// An error at a byte of the expression. Once something secret went into it, the message is not shown: it could
+    /// quote the secret.
     pub(crate) fn error(&self, offset: usize, message: impl Into<String>) -> Stop {
+        let message = if self.secret { HIDDEN.to_owned() } else { message.into() };
         TemplateError::at(&*self.place, offset, message).into()
     }
 
-    pub(crate) fn blame(&self, call: &Call, trouble: Trouble) -> Stop {
-        self.error(call.offset, format!("The function '{}': {}", call.name, trouble.0))
-    }
-}
-
-/// Collects values; when one is missing, what all of them need.
-#[derive(Default)]
-pub(crate) struct Gather {
-    values: Vec<Data>,
-    needs: Option<Needs>,
-}
-
-impl Gather {
-    pub(crate) fn add(&mut self, outcome: Outcome) -> Result<(), Stop> {
-        match outcome {
-            Ok(value) => self.values.push(value),
-            Err(Stop::Missing(needs)) => self.needs.get_or_insert_default().absorb(*needs),
-            Err(error @ Stop::Invalid(_)) => return Err(error),
-        }
-        Ok(())
-    }
-
-    pub(crate) fn finish(self) -> Result<Vec<Data>, Stop> {
-        match self.needs {
-            Some(needs) => Err(Stop::Missing(Box::new(needs))),
-            None => Ok(self.values),
-        }
+    pub(crate) fn blame(&self, call: &Call, trouble: impl Into<Trouble>) -> Stop {
+        let Trouble(message) = trouble.into();
+        let trouble = if self.secret { HIDDEN } else { &message };
+        let message = format!("The function '{}': {trouble}", call.name);
+        TemplateError::at(&*self.place, call.offset, message).into()
     }
 }
 
@@ -527,3 +449,6 @@ fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map(|first| first.to_ascii_uppercase().to_string() + characters.as_str()).unwrap_or_default()
 }
+
+const HIDDEN: &str =
+    "It cannot be evaluated. The reason is not shown, because a secure value is part of the expression.";

@@ -189,13 +189,18 @@ impl Reader<'_> {
             .take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
             .count();
         let text = self.rest().get(..length).unwrap_or_default();
-        // serde_json knows the grammar and the range of numbers.
-        match text.parse::<Number>() {
-            Ok(number) => {
+        // serde_json knows the grammar and the range of numbers, but rounds fractions less exactly than std does.
+        let number = match (text.parse::<Number>(), text.parse::<f64>()) {
+            (Ok(number), Ok(exact)) if number.is_f64() => Number::from_f64(exact),
+            (Ok(number), _) => Some(number),
+            (Err(_), _) => None,
+        };
+        match number {
+            Some(number) => {
                 self.at += length;
                 Ok(Value::Number(number))
             }
-            Err(_) => Err((start, format!("'{}' is not a number", text.chars().take(40).collect::<String>()))),
+            None => Err((start, format!("'{}' is not a number", text.chars().take(40).collect::<String>()))),
         }
     }
 
@@ -258,11 +263,10 @@ fn is_word(byte: u8) -> bool {
 
 fn failure(bytes: &[u8], at: usize, message: String) -> TemplateError {
     let before = bytes.get(..at).unwrap_or(bytes);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = before.split(|byte| *byte == b'\n').count();
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    let on_line = before.get(line_start..).unwrap_or_default();
-    // Columns count characters; continuation bytes of UTF-8 start none.
-    let column = on_line.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
+    let on_line = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default());
+    let column = on_line.chars().count() + 1;
     TemplateError {
         code: Code::InvalidRequestContent,
         message,

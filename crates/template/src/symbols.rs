@@ -12,7 +12,8 @@ pub(crate) struct Symbol {
     pub(crate) type_name: String,
     pub(crate) name: String,
     pub(crate) api_version: Option<String>,
-    pub(crate) symbol: Option<String>,
+    /// Its symbolic name.
+    pub(crate) alias: Option<String>,
     /// The name of its loop and which iteration it is.
     pub(crate) iteration: Option<(String, usize)>,
 }
@@ -25,6 +26,8 @@ pub(crate) struct Symbols {
     by_symbol: HashMap<String, Vec<usize>>,
     by_loop: HashMap<String, Vec<usize>>,
     by_name: HashMap<String, Vec<usize>>,
+    /// By the last segment of the name.
+    by_last: HashMap<String, Vec<usize>>,
     by_type_and_name: HashMap<String, Vec<usize>>,
     /// The template whose expressions these are, when a nested one borrows its parent's scope.
     above: Option<Arc<Symbols>>,
@@ -38,7 +41,7 @@ impl Symbols {
                 map(&mut symbols).entry(name).or_default().push(position);
             };
             file(|all| &mut all.by_key, id::key(&entry.id));
-            if let Some(symbol) = &entry.symbol {
+            if let Some(symbol) = &entry.alias {
                 file(|all| &mut all.by_symbol, symbol.to_ascii_lowercase());
             }
             if let Some((name, _)) = &entry.iteration {
@@ -46,7 +49,7 @@ impl Symbols {
             }
             let name = entry.name.to_ascii_lowercase();
             if let Some((_, last)) = name.rsplit_once('/') {
-                file(|all| &mut all.by_name, last.to_owned());
+                file(|all| &mut all.by_last, last.to_owned());
             }
             file(|all| &mut all.by_type_and_name, typed(&entry.type_name, &name));
             file(|all| &mut all.by_name, name);
@@ -81,9 +84,11 @@ impl Symbols {
             }
         }
         let whole = text.to_ascii_lowercase();
-        let found = listed(&self.by_name, &whole);
-        if !found.is_empty() {
-            return found.to_vec();
+        for map in [&self.by_name, &self.by_last] {
+            let found = listed(map, &whole);
+            if !found.is_empty() {
+                return found.to_vec();
+            }
         }
         // `Microsoft.Storage/storageAccounts/name`, without what stands before it.
         match whole.split_once('/') {
@@ -100,14 +105,18 @@ impl Symbols {
         }
     }
 
-    /// What `reference(text)` means: a symbolic name, an iteration of one, or the name of a resource.
+    /// What `reference(text)` means: a symbolic name, an iteration of one, or a name that only one resource has.
     pub(crate) fn refer(&self, text: &str) -> Option<&Symbol> {
         let (base, index) = split_index(text);
         let found = self.only_iteration(listed(&self.by_symbol, &base.to_ascii_lowercase()), index);
-        let found = match found.first() {
-            Some(position) => Some(*position),
-            None => listed(&self.by_name, &text.to_ascii_lowercase()).first().copied(),
-        };
+        let found = found.first().copied().or_else(|| {
+            let lower = text.to_ascii_lowercase();
+            let candidates = [&self.by_name, &self.by_last].map(|map| listed(map, &lower));
+            match candidates.into_iter().find(|found| !found.is_empty()) {
+                Some([only]) => Some(*only),
+                _ => None,
+            }
+        });
         match found {
             Some(position) => self.entries.get(position),
             None => self.above.as_ref().and_then(|above| above.refer(text)),

@@ -3,6 +3,8 @@
 //! A type is a declaration as it stands in the template: `type` or `$ref`, with `allowedValues`, bounds, `nullable`,
 //! `items`, `prefixItems`, `properties`, `additionalProperties`, `discriminator`.
 
+use std::fmt::Write;
+
 use crate::data::Data;
 use crate::error::Trouble;
 use crate::limits::Budget;
@@ -91,16 +93,15 @@ impl<'a> Types<'a> {
         let first = schema.member("prefixItems").and_then(Data::as_array).unwrap_or_default();
         let rest = schema.member("items");
         for (index, item) in items.iter().enumerate() {
-            let expected = match (first.get(index), rest) {
-                (Some(expected), _) => expected,
-                (None, Some(Data::Bool(false))) => {
+            let expected = match first.get(index).or(rest) {
+                Some(Data::Bool(false)) => {
                     return Err(format!("There are more than {} items{}.", first.len(), shown(path)).into());
                 }
-                (None, Some(expected @ Data::Object(_))) => expected,
-                (None, _) => continue,
+                Some(expected @ Data::Object(_)) => expected,
+                _ => continue,
             };
             let length = path.len();
-            path.push_str(&format!("[{index}]"));
+            let _ = write!(path, "[{index}]");
             self.check_at(item, expected, path, budget)?;
             path.truncate(length);
         }

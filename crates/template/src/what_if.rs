@@ -305,7 +305,6 @@ const READ_ONLY: &[&str] = &[
     "apiVersion",
     "etag",
     "systemData",
-    "managedBy",
     "identity.principalId",
     "identity.tenantId",
     "properties.provisioningState",

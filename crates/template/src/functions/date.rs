@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Arguments, Function, pure, special};
 use crate::data::Data;
 use crate::error::{Stop, Trouble};
-use crate::evaluator::{Evaluator, Outcome, Region};
+use crate::evaluator::{Evaluator, Outcome};
 use crate::expression::Call;
+use crate::frame::Region;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     pure("dateTimeAdd", 2, 3, date_time_add),
@@ -23,13 +24,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// Only in defaults of parameters, so that a deployment has one instant, however often it is evaluated.
 fn utc_now(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     if evaluator.region != Region::Default {
-        return Err(evaluator.blame(call, "it can only be used in the default value of a parameter.".into()));
+        return Err(evaluator.blame(call, "it can only be used in the default value of a parameter."));
     }
     let values = evaluator.arguments(&call.arguments)?;
     let format = match values.first() {
         None => "yyyyMMddTHHmmssZ",
         Some(Data::Text(format)) => format,
-        Some(_) => return Err(evaluator.blame(call, "argument 1 must be a string.".into())),
+        Some(_) => return Err(evaluator.blame(call, "argument 1 must be a string.")),
     };
     let text = written(evaluator.frame.context.now, format);
     text.map(Data::text).map_err(|trouble| -> Stop { evaluator.blame(call, trouble) })

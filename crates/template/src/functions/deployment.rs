@@ -4,8 +4,9 @@ use uuid::{Builder, Uuid};
 
 use super::{Function, special};
 use crate::data::Data;
-use crate::evaluator::{Evaluator, Outcome, Region};
+use crate::evaluator::{Evaluator, Outcome};
 use crate::expression::Call;
+use crate::frame::Region;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     special("deployer", 0, 0, |evaluator, _| Ok(Data::from(&evaluator.frame.context.deployer))),
@@ -21,20 +22,20 @@ fn parameters(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     match evaluator.parameter(&name) {
         Some(outcome) => outcome,
         None if evaluator.region == Region::Function => {
-            Err(evaluator.blame(call, format!("the function has no parameter '{name}'; it sees its own only.").into()))
+            Err(evaluator.blame(call, format!("the function has no parameter '{name}'; it sees its own only.")))
         }
-        None => Err(evaluator.blame(call, format!("the template has no parameter '{name}' with a value.").into())),
+        None => Err(evaluator.blame(call, format!("the template has no parameter '{name}' with a value."))),
     }
 }
 
 fn variables(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let name = name(evaluator, call)?;
     if evaluator.region == Region::Function {
-        return Err(evaluator.blame(call, "functions of a template do not see its variables.".into()));
+        return Err(evaluator.blame(call, "functions of a template do not see its variables."));
     }
     match evaluator.variable(&name) {
         Some(outcome) => outcome,
-        None => Err(evaluator.blame(call, format!("the template has no variable '{name}'.").into())),
+        None => Err(evaluator.blame(call, format!("the template has no variable '{name}'."))),
     }
 }
 
@@ -42,7 +43,7 @@ fn name(evaluator: &mut Evaluator<'_>, call: &Call) -> Result<String, crate::err
     let values = evaluator.arguments(&call.arguments)?;
     match values.first() {
         Some(Data::Text(name)) => Ok(name.to_string()),
-        _ => Err(evaluator.blame(call, "argument 1 must be a string.".into())),
+        _ => Err(evaluator.blame(call, "argument 1 must be a string.")),
     }
 }
 
@@ -68,7 +69,7 @@ fn deployment(evaluator: &mut Evaluator<'_>, _: &Call) -> Outcome {
 /// Derived from the deployment's seed and the place, so that planning again gives the same value.
 fn new_guid(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     if evaluator.region != Region::Default {
-        return Err(evaluator.blame(call, "it can only be used in the default value of a parameter.".into()));
+        return Err(evaluator.blame(call, "it can only be used in the default value of a parameter."));
     }
     let source = format!("{}@{}", evaluator.place, call.offset);
     let derived = Uuid::new_v5(&evaluator.frame.context.seed, source.as_bytes());

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use super::{Function, MANY, special};
 use crate::data::{Data, Fields};
 use crate::error::{Needs, Stop};
-use crate::evaluator::{Evaluator, Gather, Outcome};
+use crate::evaluator::{Evaluator, Outcome};
 use crate::expression::{Call, Kind, Term};
+use crate::gather::Gather;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     special("filter", 2, 2, filter),
     special("groupBy", 2, 2, group_by),
     special("lambda", 1, MANY, |evaluator, call| {
-        Err(evaluator.blame(call, "a lambda can only be an argument of map, filter, reduce and their kin.".into()))
+        Err(evaluator.blame(call, "a lambda can only be an argument of map, filter, reduce and their kin."))
     }),
     special("lambdaVariables", 1, 1, lambda_variables),
     special("map", 2, 2, map),
@@ -37,7 +38,7 @@ impl<'a> Lambda<'a> {
         least: usize,
         most: usize,
     ) -> Result<Self, Stop> {
-        let wrong = |message: String| evaluator.blame(call, message.into());
+        let wrong = |message: String| evaluator.blame(call, message);
         let Some(Kind::Call(lambda)) = call.arguments.get(position).map(|term| &term.kind) else {
             return Err(wrong(format!("argument {} must be a lambda.", position + 1)));
         };
@@ -87,12 +88,12 @@ impl<'a> Lambda<'a> {
 fn lambda_variables(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let values = evaluator.arguments(&call.arguments)?;
     let Some(name) = values.first().and_then(Data::as_text) else {
-        return Err(evaluator.blame(call, "argument 1 must be a string.".into()));
+        return Err(evaluator.blame(call, "argument 1 must be a string."));
     };
     match evaluator.locals.iter().rev().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
         Some((_, Some(value))) => Ok(value.clone()),
         Some((_, None)) => Err(Needs::unknown()),
-        None => Err(evaluator.blame(call, format!("there is no lambda variable '{name}' here.").into())),
+        None => Err(evaluator.blame(call, format!("there is no lambda variable '{name}' here."))),
     }
 }
 
@@ -102,9 +103,7 @@ fn items(evaluator: &mut Evaluator<'_>, call: &Call, lambda: &Lambda<'_>) -> Res
     };
     match evaluator.term(list) {
         Ok(Data::Array(array)) => Ok(array.items.clone()),
-        Ok(other) => {
-            Err(evaluator.blame(call, format!("argument 1 must be an array, but it is {}.", other.kind()).into()))
-        }
+        Ok(other) => Err(evaluator.blame(call, format!("argument 1 must be an array, but it is {}.", other.kind()))),
         Err(stop) => Err(lambda.possibly(evaluator, stop)),
     }
 }
@@ -155,7 +154,7 @@ fn map_values(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let object = match call.arguments.first().map(|term| evaluator.term(term)) {
         Some(Ok(Data::Object(object))) => object,
         Some(Err(stop)) => return Err(lambda.possibly(evaluator, stop)),
-        _ => return Err(evaluator.blame(call, "argument 1 must be an object.".into())),
+        _ => return Err(evaluator.blame(call, "argument 1 must be an object.")),
     };
     let values: Vec<Data> = object.entries.iter().map(|(_, value)| value.clone()).collect();
     let values = over(evaluator, &lambda, &values)?;
@@ -255,14 +254,14 @@ fn tied(evaluator: &mut Evaluator<'_>, call: &Call, lambda: &Lambda<'_>, a: &Dat
 fn boolean(evaluator: &Evaluator<'_>, call: &Call, value: &Data) -> Result<bool, Stop> {
     match value {
         Data::Bool(value) => Ok(*value),
-        other => Err(evaluator.blame(call, format!("its lambda must give a boolean, not {}.", other.kind()).into())),
+        other => Err(evaluator.blame(call, format!("its lambda must give a boolean, not {}.", other.kind()))),
     }
 }
 
 fn text_key(evaluator: &Evaluator<'_>, call: &Call, value: &Data) -> Result<Arc<str>, Stop> {
     match value {
         Data::Text(text) => Ok(text.clone()),
-        other => Err(evaluator.blame(call, format!("its lambda must give a string, not {}.", other.kind()).into())),
+        other => Err(evaluator.blame(call, format!("its lambda must give a string, not {}.", other.kind()))),
     }
 }
 

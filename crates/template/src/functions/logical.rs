@@ -55,7 +55,7 @@ fn choose(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
         Ok(Data::Bool(true)) => evaluator.term(then),
         Ok(Data::Bool(false)) => evaluator.term(otherwise),
         Ok(other) => {
-            Err(evaluator.blame(call, format!("the condition must be a boolean, but it is {}.", other.kind()).into()))
+            Err(evaluator.blame(call, format!("the condition must be a boolean, but it is {}.", other.kind())))
         }
         Err(stop) => Err(possibly(evaluator, stop, &[then, otherwise])),
     }
@@ -69,7 +69,7 @@ fn until(evaluator: &mut Evaluator<'_>, call: &Call, decided: bool) -> Outcome {
             Ok(Data::Bool(_)) => {}
             Ok(other) => {
                 let message = format!("argument {} must be a boolean, but it is {}.", position + 1, other.kind());
-                return Err(evaluator.blame(call, message.into()));
+                return Err(evaluator.blame(call, message));
             }
             Err(stop) => return Err(rest_possibly(evaluator, stop, call, position)),
         }

@@ -70,7 +70,7 @@ fn copy_index(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
         [Data::Int(offset)] => (None, *offset),
         [Data::Text(name)] => (Some(name), 0),
         [Data::Text(name), Data::Int(offset)] => (Some(name), *offset),
-        _ => return Err(evaluator.blame(call, "it takes the name of a loop, an offset, or both in this order.".into())),
+        _ => return Err(evaluator.blame(call, "it takes the name of a loop, an offset, or both in this order.")),
     };
     let found = match name {
         Some(name) => evaluator.loops.iter().rev().find(|turn| turn.name.eq_ignore_ascii_case(name)),
@@ -79,12 +79,10 @@ fn copy_index(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     match (found, name) {
         (Some(turn), _) => match i64::from(turn.index).checked_add(offset) {
             Some(index) => Ok(Data::Int(index)),
-            None => Err(evaluator.blame(call, "the result does not fit into 64 bits.".into())),
+            None => Err(evaluator.blame(call, "the result does not fit into 64 bits.")),
         },
-        (None, Some(name)) => {
-            Err(evaluator.blame(call, format!("there is no loop '{name}' around this expression.").into()))
-        }
+        (None, Some(name)) => Err(evaluator.blame(call, format!("there is no loop '{name}' around this expression."))),
         (None, None) if evaluator.locals.iter().any(|(_, value)| value.is_none()) => Err(Needs::unknown()),
-        (None, None) => Err(evaluator.blame(call, "there is no loop around this expression.".into())),
+        (None, None) => Err(evaluator.blame(call, "there is no loop around this expression.")),
     }
 }

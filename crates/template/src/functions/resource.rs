@@ -2,9 +2,11 @@
 
 use super::{Function, MANY, special};
 use crate::data::{Data, Fields};
-use crate::error::Stop;
-use crate::evaluator::{Evaluator, Gather, Outcome, Region};
+use crate::error::{Needs, Stop, TemplateError};
+use crate::evaluator::{Evaluator, Outcome};
 use crate::expression::Call;
+use crate::frame::Region;
+use crate::gather::Gather;
 use crate::id::{self, Scope};
 use crate::live::{Answer, Need};
 
@@ -51,8 +53,9 @@ impl Evaluator<'_> {
                 self.spend(data.weight() / 64)?;
                 Ok(data)
             }
-            Answer::Missing => Err(crate::error::Needs::one(need.clone())),
-            Answer::Failed(sentence) => Err(self.error(offset, sentence)),
+            Answer::Missing => Err(Needs::one(need.clone())),
+            // Whoever looked knows what may be said.
+            Answer::Failed(sentence) => Err(TemplateError::at(&*self.place, offset, sentence).into()),
         }
     }
 }
@@ -65,7 +68,7 @@ fn texts(evaluator: &mut Evaluator<'_>, call: &Call) -> Result<Vec<String>, Stop
             Data::Text(text) => texts.push(text.to_string()),
             other => {
                 let message = format!("argument {} must be a string, but it is {}.", position + 1, other.kind());
-                return Err(evaluator.blame(call, message.into()));
+                return Err(evaluator.blame(call, message));
             }
         }
     }
@@ -75,7 +78,7 @@ fn texts(evaluator: &mut Evaluator<'_>, call: &Call) -> Result<Vec<String>, Stop
 /// The id of `[type, name, ...]` below a scope; names may themselves be `a/b`.
 fn made(evaluator: &Evaluator<'_>, call: &Call, scope: &str, texts: &[String]) -> Outcome {
     let Some((type_name, names)) = texts.split_first() else {
-        return Err(evaluator.blame(call, "a resource type is missing.".into()));
+        return Err(evaluator.blame(call, "a resource type is missing."));
     };
     let mut types = type_name.trim_matches('/').split('/');
     let namespace = types.next().unwrap_or_default();
@@ -87,7 +90,7 @@ fn made(evaluator: &Evaluator<'_>, call: &Call, scope: &str, texts: &[String]) -
             types.len(),
             names.len()
         );
-        return Err(evaluator.blame(call, message.into()));
+        return Err(evaluator.blame(call, message));
     }
     Ok(Data::text(id::plain_id(scope, namespace, &types, &names)))
 }
@@ -98,13 +101,11 @@ fn resource_id(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let Some(at) = texts.iter().take(3).position(|text| text.contains('/')) else {
         let message =
             "none of its first three arguments is a resource type such as 'Microsoft.Storage/storageAccounts'.";
-        return Err(evaluator.blame(call, message.into()));
+        return Err(evaluator.blame(call, message));
     };
     let (before, rest) = texts.split_at(at);
     let own = evaluator.frame.context.scope();
     let scope = match (before, &own) {
-        ([], own) => own.clone(),
-        ([subscription], Scope::Subscription(_)) => Scope::Subscription(subscription.clone()),
         ([group], Scope::Group { subscription, .. }) => {
             Scope::Group { subscription: subscription.clone(), group: group.clone() }
         }
@@ -122,7 +123,7 @@ fn subscription_resource_id(evaluator: &mut Evaluator<'_>, call: &Call) -> Outco
     let rest = if explicit.is_some() { texts.get(1..).unwrap_or_default() } else { &texts };
     match explicit.or(own) {
         Some(subscription) => made(evaluator, call, &format!("/subscriptions/{subscription}"), rest),
-        None => Err(evaluator.blame(call, "the deployment does not go to a subscription; name one.".into())),
+        None => Err(evaluator.blame(call, "the deployment does not go to a subscription; name one.")),
     }
 }
 
@@ -132,7 +133,7 @@ fn management_group_resource_id(evaluator: &mut Evaluator<'_>, call: &Call) -> O
     let rest = if explicit.is_some() { texts.get(1..).unwrap_or_default() } else { &texts };
     match explicit.or(evaluator.frame.context.management_group.as_ref()) {
         Some(name) => made(evaluator, call, &Scope::ManagementGroup(name.clone()).id(), rest),
-        None => Err(evaluator.blame(call, "the deployment does not go to a management group; name one.".into())),
+        None => Err(evaluator.blame(call, "the deployment does not go to a management group; name one.")),
     }
 }
 
@@ -145,7 +146,7 @@ fn only_in_bodies(evaluator: &Evaluator<'_>, call: &Call) -> Result<(), Stop> {
         Region::Default => "defaults of parameters",
         Region::Function => "functions of a template",
     };
-    Err(evaluator.blame(call, format!("it needs live state, which cannot be used in {where_not}.").into()))
+    Err(evaluator.blame(call, format!("it needs live state, which cannot be used in {where_not}.")))
 }
 
 /// The resource an argument means: an id, a symbolic name, the name of a resource of the template.
@@ -160,13 +161,15 @@ fn target(evaluator: &Evaluator<'_>, call: &Call, text: &str) -> Result<(String,
     let mut segments = text.split('/');
     let namespace = segments.next().unwrap_or_default();
     let rest: Vec<&str> = segments.collect();
-    if namespace.contains('.') && !rest.is_empty() && rest.len() % 2 == 0 {
+    if namespace.contains('.') && !rest.is_empty() && rest.len().is_multiple_of(2) {
         let id = format!("{}/providers/{text}", evaluator.frame.context.scope().id());
         let version = evaluator.symbols.api_version(&id);
         return Ok((id, version));
     }
-    Err(evaluator
-        .blame(call, format!("'{text}' is neither a resource id nor the name of a resource of the template.").into()))
+    Err(evaluator.blame(
+        call,
+        format!("'{text}' is neither a resource id nor the name of exactly one resource of the template."),
+    ))
 }
 
 /// `reference(resource [, apiVersion] [, 'Full'])`.
@@ -178,10 +181,10 @@ fn reference(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let full = match rest.next() {
         None => false,
         Some(text) if text.eq_ignore_ascii_case("full") => true,
-        Some(_) => return Err(evaluator.blame(call, "its last argument can only be 'Full'.".into())),
+        Some(_) => return Err(evaluator.blame(call, "its last argument can only be 'Full'.")),
     };
     let (id, declared) = target(evaluator, call, texts.first().map_or("", String::as_str))?;
-    fetched(evaluator, call, id, asked.cloned().or(declared), full)
+    fetched(evaluator, call, &id, asked.cloned().or(declared).as_deref(), full)
 }
 
 /// Every iteration of a symbolic name: `references('name' [, 'Full'])`.
@@ -192,13 +195,13 @@ fn references(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let symbols = evaluator.symbols;
     let mut values = Gather::default();
     for symbol in symbols.all(texts.first().map_or("", String::as_str)) {
-        values.add(fetched(evaluator, call, symbol.id.clone(), symbol.api_version.clone(), full))?;
+        values.add(fetched(evaluator, call, &symbol.id, symbol.api_version.as_deref(), full))?;
     }
     values.finish().map(Data::array)
 }
 
-fn fetched(evaluator: &mut Evaluator<'_>, call: &Call, id: String, api_version: Option<String>, full: bool) -> Outcome {
-    let need = Need::Resource { id: id.clone(), api_version: api_version.clone() };
+fn fetched(evaluator: &mut Evaluator<'_>, call: &Call, id: &str, api_version: Option<&str>, full: bool) -> Outcome {
+    let need = Need::Resource { id: id.to_owned(), api_version: api_version.map(str::to_owned) };
     let resource = evaluator.look_up(&need, call.offset)?;
     if !full {
         return Ok(resource.member("properties").cloned().unwrap_or_else(|| Data::object(Vec::new())));
@@ -209,15 +212,15 @@ fn fetched(evaluator: &mut Evaluator<'_>, call: &Call, id: String, api_version: 
         fields.put(name.clone(), value.clone());
     }
     let optional = |text: Option<&str>| text.map_or(Data::Null, Data::text);
-    let group = id::ancestors(&id).chain([id.as_str()]).find_map(|id| match Scope::parse(id) {
+    let group = id::ancestors(id).chain([id]).find_map(|id| match Scope::parse(id) {
         Some(Scope::Group { group, .. }) => Some(group),
         _ => None,
     });
-    let subscription = id::ancestors(&id).find_map(|id| Scope::parse(id)?.subscription().map(str::to_owned));
-    fields.put("apiVersion".into(), optional(api_version.as_deref()));
+    let subscription = id::ancestors(id).find_map(|id| Scope::parse(id)?.subscription().map(str::to_owned));
+    fields.put("apiVersion".into(), optional(api_version));
     fields.put("subscriptionId".into(), optional(subscription.as_deref()));
     fields.put("resourceGroupName".into(), optional(group.as_deref()));
-    fields.put("resourceId".into(), Data::text(&id));
+    fields.put("resourceId".into(), Data::text(id));
     Ok(fields.finish())
 }
 
@@ -226,12 +229,12 @@ fn list(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     only_in_bodies(evaluator, call)?;
     let values = evaluator.arguments(&call.arguments)?;
     let Some(Data::Text(what)) = values.first() else {
-        return Err(evaluator.blame(call, "argument 1 must be a resource id or a name.".into()));
+        return Err(evaluator.blame(call, "argument 1 must be a resource id or a name."));
     };
     let version = match values.get(1) {
         None | Some(Data::Null) => None,
         Some(Data::Text(version)) => Some(version.to_string()),
-        Some(_) => return Err(evaluator.blame(call, "argument 2 must be an api-version.".into())),
+        Some(_) => return Err(evaluator.blame(call, "argument 2 must be an api-version.")),
     };
     let body = values.get(2).filter(|body| !body.is_null()).map(|body| body.to_value().to_string());
     let (id, declared) = target(evaluator, call, what)?;
@@ -250,7 +253,7 @@ fn resource_info(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
             ("type", Data::text(&symbol.type_name)),
             ("apiVersion", symbol.api_version.as_ref().map_or(Data::Null, Data::text)),
         ])),
-        None => Err(evaluator.blame(call, format!("'{name}' is not the name of a resource that is deployed.").into())),
+        None => Err(evaluator.blame(call, format!("'{name}' is not the name of a resource that is deployed."))),
     }
 }
 
@@ -258,7 +261,7 @@ fn providers(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let texts = texts(evaluator, call)?;
     let namespace = texts.first().map_or("", String::as_str);
     let Some(provider) = evaluator.frame.context.providers.get(&namespace.to_ascii_lowercase()) else {
-        return Err(evaluator.blame(call, format!("there is no resource provider '{namespace}'.").into()));
+        return Err(evaluator.blame(call, format!("there is no resource provider '{namespace}'.")));
     };
     let provider = Data::from(provider);
     let Some(wanted) = texts.get(1) else {
@@ -270,10 +273,10 @@ fn providers(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     };
     match types.iter().find(own) {
         Some(found) => Ok(found.clone()),
-        None => Err(evaluator.blame(call, format!("'{namespace}' has no resource type '{wanted}'.").into())),
+        None => Err(evaluator.blame(call, format!("'{namespace}' has no resource type '{wanted}'."))),
     }
 }
 
 fn no_zones(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
-    Err(evaluator.blame(call, "there are no availability zones here, so none can be translated.".into()))
+    Err(evaluator.blame(call, "there are no availability zones here, so none can be translated."))
 }

@@ -47,7 +47,7 @@ fn resource_group(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let context = &evaluator.frame.context;
     let id = context.scope().id();
     match &context.group {
-        None => Err(evaluator.blame(call, "the deployment does not go to a resource group.".into())),
+        None => Err(evaluator.blame(call, "the deployment does not go to a resource group.")),
         Some(group @ ResourceGroup { location: Some(location), .. }) => {
             let mut members = vec![
                 ("id", Data::text(&id)),
@@ -73,7 +73,7 @@ fn resource_group(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
 fn subscription(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let context = &evaluator.frame.context;
     match &context.subscription {
-        None => Err(evaluator.blame(call, "the deployment does not go to a subscription.".into())),
+        None => Err(evaluator.blame(call, "the deployment does not go to a subscription.")),
         Some(subscription) => Ok(Data::record([
             ("id", Data::text(format!("/subscriptions/{}", subscription.id))),
             ("subscriptionId", Data::text(&subscription.id)),
@@ -86,7 +86,7 @@ fn subscription(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
 fn management_group(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let context = &evaluator.frame.context;
     match &context.management_group {
-        None => Err(evaluator.blame(call, "the deployment does not go to a management group.".into())),
+        None => Err(evaluator.blame(call, "the deployment does not go to a management group.")),
         Some(name) => Ok(Data::record([
             ("id", Data::text(format!("/providers/Microsoft.Management/managementGroups/{name}"))),
             ("name", Data::text(name)),

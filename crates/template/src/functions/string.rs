@@ -97,15 +97,9 @@ fn pad_left(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
     let Some(width) = usize::try_from(args.int(1)?).ok().filter(|width| *width <= MOST_PADDING) else {
         return Err(format!("argument 2 must be between 0 and {MOST_PADDING}.").into());
     };
-    let filler = match args.has(2) {
-        false => ' ',
-        true => {
-            let mut characters = args.text(2)?.chars();
-            match (characters.next(), characters.next()) {
-                (Some(filler), None) => filler,
-                _ => return Err("argument 3 must be a single character.".into()),
-            }
-        }
+    let mut filler = if args.has(2) { args.text(2)? } else { " " }.chars();
+    let (Some(filler), None) = (filler.next(), filler.next()) else {
+        return Err("argument 3 must be a single character.".into());
     };
     let missing = width.saturating_sub(text.chars().count());
     Ok(Data::text(std::iter::repeat_n(filler, missing).chain(text.chars()).collect::<String>()))
@@ -162,10 +156,9 @@ fn substring(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
     let outside =
         || Trouble::from(format!("start and length must lie within the string, which has {total} characters."));
     let start = usize::try_from(args.int(1)?).ok().filter(|start| *start <= total).ok_or_else(outside)?;
-    let length = match args.has(2) {
-        false => total - start,
-        true => usize::try_from(args.int(2)?).ok().filter(|length| *length <= total - start).ok_or_else(outside)?,
-    };
+    let most = total - start;
+    let length = if args.has(2) { usize::try_from(args.int(2)?).ok() } else { Some(most) };
+    let length = length.filter(|length| *length <= most).ok_or_else(outside)?;
     Ok(Data::text(text.chars().skip(start).take(length).collect::<String>()))
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn guid(parts: &[String]) -> Uuid {
     Uuid::new_v5(&NAMESPACE, parts.join("-").as_bytes())
 }
 
-/// A 64-bit hash of two 32-bit lanes in the manner of MurmurHash3, seed 0.
+/// A 64-bit hash of two 32-bit lanes in the manner of Murmur's third hash, seed 0.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let (mut first, mut second) = (0_u32, 0_u32);
     let mut blocks = bytes.chunks_exact(8);

@@ -1,5 +1,7 @@
 //! Addresses.
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -119,9 +121,8 @@ fn build_uri(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
         return Err("argument 1 needs at least 'scheme' and 'host'.".into());
     };
     let port = part("port").map(|port| format!(":{port}")).unwrap_or_default();
-    let with = |prefix: char, text: String| match text.starts_with(prefix) || text.is_empty() {
-        true => text,
-        false => format!("{prefix}{text}"),
+    let with = |prefix: char, text: String| {
+        if text.starts_with(prefix) || text.is_empty() { text } else { format!("{prefix}{text}") }
     };
     let path = with('/', part("path").unwrap_or_default());
     let query = with('?', part("query").unwrap_or_default());
@@ -146,7 +147,7 @@ fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             made.push(char::from(byte));
         } else {
-            made.push_str(&format!("%{byte:02X}"));
+            let _ = write!(made, "%{byte:02X}");
         }
     }
     made
@@ -158,15 +159,12 @@ fn unescape(text: &str) -> Result<String, Trouble> {
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         let code = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).filter(|_| *byte == b'%');
-        match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*byte);
-                rest = after;
-            }
+        if let Some(decoded) = code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(decoded);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(*byte);
+            rest = after;
         }
     }
     String::from_utf8(bytes).map_err(|_| "argument 1 does not decode to UTF-8 text.".into())

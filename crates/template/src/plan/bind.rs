@@ -49,15 +49,10 @@ pub(super) fn given(parameters: &Value, place: &str) -> Result<Vec<Given>, Stop>
 pub(super) fn vault(reference: &Data, place: &str) -> Result<Bound, Stop> {
     let text = |name: &str| reference.member(name).and_then(Data::as_text).map(str::to_owned);
     let id = reference.member("keyVault").and_then(|vault| vault.member("id")).and_then(Data::as_text);
-    match (id, text("secretName")) {
-        (Some(id), Some(name)) => {
-            Ok(Bound::Vault(Need::Secret { vault: id.to_owned(), name, version: text("secretVersion") }))
-        }
-        _ => {
-            let message = "A 'reference' needs 'keyVault.id' and 'secretName'.";
-            Err(TemplateError::invalid(place, message).into())
-        }
-    }
+    let (Some(id), Some(name)) = (id, text("secretName")) else {
+        return Err(TemplateError::invalid(place, "A 'reference' needs 'keyVault.id' and 'secretName'.").into());
+    };
+    Ok(Bound::Vault(Need::Secret { vault: id.to_owned(), name, version: text("secretVersion") }))
 }
 
 /// Checks what is given and finds out what is missing. Defaults are evaluated only when somebody asks for them.

@@ -11,7 +11,8 @@ use crate::context::Context;
 use crate::data::Data;
 use crate::declaration::{DEPLOYMENTS, Declaration};
 use crate::error::{Stop, TemplateError};
-use crate::evaluator::{Evaluator, Frame, Iteration, Region};
+use crate::evaluator::Evaluator;
+use crate::frame::{Frame, Iteration, Region};
 use crate::id::{self, Scope};
 use crate::limits::Budget;
 use crate::live::{Answer, Live, Need};
@@ -76,7 +77,7 @@ impl Builder<'_> {
         for (position, node) in nodes.iter_mut().enumerate() {
             self.implicit(position, node, &symbols, &mut graph)?;
         }
-        let order = self.order(&nodes, &mut graph)?;
+        let order = order(&nodes, &mut graph)?;
         for (position, node) in nodes.iter_mut().enumerate() {
             node.depends_on = graph.before(position).to_vec();
             node.depends_on.sort_unstable();
@@ -319,40 +320,6 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn order(&self, nodes: &[Node], graph: &mut Graph) -> Result<Vec<usize>, Stop> {
-        let order = graph.order().map_err(|circle| circular(nodes, &circle))?;
-        self.ancestors(nodes, &order, graph);
-        graph.order().map_err(|circle| circular(nodes, &circle))
-    }
-
-    /// A child comes after its parent, an extension after what it extends, also where the template does not say so:
-    /// the cloud would refuse the child. Where the template says the contrary, the template wins.
-    fn ancestors(&self, nodes: &[Node], order: &[usize], graph: &mut Graph) {
-        let keys: Vec<String> = nodes.iter().map(Node::key).collect();
-        let by_key: HashMap<&str, usize> = keys.iter().enumerate().map(|(at, key)| (key.as_str(), at)).collect();
-        let mut place = vec![0; nodes.len()];
-        for (at, node) in order.iter().enumerate() {
-            if let Some(place) = place.get_mut(*node) {
-                *place = at;
-            }
-        }
-        let mut against = Vec::new();
-        for (node, key) in keys.iter().enumerate() {
-            if let Some(above) = id::ancestors(key).find_map(|id| by_key.get(id).copied()) {
-                if place.get(above) < place.get(node) {
-                    graph.add(node, above);
-                } else {
-                    against.push((node, above));
-                }
-            }
-        }
-        for (node, above) in against {
-            if !graph.waits_for(above, node) {
-                graph.add(node, above);
-            }
-        }
-    }
-
     /// Finds mistakes in outputs before anything is deployed.
     fn check_outputs(&mut self, symbols: &Symbols, loops: &[Iteration]) -> Result<(), Stop> {
         let recorder = Recorder { symbols, inner: self.live, seen: RefCell::default() };
@@ -360,9 +327,10 @@ impl Builder<'_> {
         unless_waiting(outputs).map(drop)
     }
 
-    /// An evaluator for what shapes the plan. No resource has a name yet, so none can be referred to.
+    /// An evaluator for what shapes the plan. No resource of it has a name yet, so only those above can be meant.
     fn evaluator<'b>(&'b mut self, loops: &[Iteration]) -> Evaluator<'b> {
-        let mut evaluator = Evaluator::new(&self.frame, &NO_SYMBOLS, self.live, self.budget);
+        let symbols = self.above.as_ref().map_or(&*NO_SYMBOLS, |(symbols, _)| symbols);
+        let mut evaluator = Evaluator::new(&self.frame, symbols, self.live, self.budget);
         // A nested template of outer scope is evaluated while its parent runs, where live state is at hand.
         evaluator.region = if self.above.is_some() { Region::Body } else { Region::Shape };
         evaluator.loops = loops.to_vec();
@@ -399,7 +367,7 @@ fn symbol(draft: &Draft<'_>) -> Symbol {
         type_name: draft.declaration.type_name.clone(),
         name: draft.name.clone(),
         api_version: draft.api_version.clone(),
-        symbol: draft.declaration.symbol.clone(),
+        alias: draft.declaration.symbol.clone(),
         iteration: draft.turn.clone(),
     }
 }
@@ -431,6 +399,40 @@ fn serial(drafts: &[Draft<'_>], graph: &mut Graph) {
         let before = number.checked_sub(1).and_then(|before| batches.get(&(*made, before)));
         for position in positions {
             before.into_iter().flatten().for_each(|before| graph.add(*position, *before));
+        }
+    }
+}
+
+fn order(nodes: &[Node], graph: &mut Graph) -> Result<Vec<usize>, Stop> {
+    let order = graph.order().map_err(|circle| circular(nodes, &circle))?;
+    ancestors(nodes, &order, graph);
+    graph.order().map_err(|circle| circular(nodes, &circle))
+}
+
+/// A child comes after its parent, an extension after what it extends, also where the template does not say so:
+/// the cloud would refuse the child. Where the template says the contrary, the template wins.
+fn ancestors(nodes: &[Node], order: &[usize], graph: &mut Graph) {
+    let keys: Vec<String> = nodes.iter().map(Node::key).collect();
+    let by_key: HashMap<&str, usize> = keys.iter().enumerate().map(|(at, key)| (key.as_str(), at)).collect();
+    let mut place = vec![0; nodes.len()];
+    for (at, node) in order.iter().enumerate() {
+        if let Some(place) = place.get_mut(*node) {
+            *place = at;
+        }
+    }
+    let mut against = Vec::new();
+    for (node, key) in keys.iter().enumerate() {
+        if let Some(above) = id::ancestors(key).find_map(|id| by_key.get(id).copied()) {
+            if place.get(above) < place.get(node) {
+                graph.add(node, above);
+            } else {
+                against.push((node, above));
+            }
+        }
+    }
+    for (node, above) in against {
+        if !graph.waits_for(above, node) {
+            graph.add(node, above);
         }
     }
 }

@@ -7,22 +7,20 @@ mod nested;
 mod node;
 mod output;
 mod schedule;
+mod view;
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::context::{Context, Mode};
-use crate::data::Data;
 use crate::error::Stop;
-use crate::evaluator::{Evaluator, Frame, Iteration};
+use crate::frame::{Frame, Iteration};
 use crate::id::Scope;
 use crate::limits::{Budget, Limits};
-use crate::live::{Live, Nothing};
-use crate::parameter::Bound;
+use crate::live::Live;
 use crate::symbols::Symbols;
 use crate::template::Template;
-use crate::types::Types;
 
 pub use node::{Evaluated, Node, NodeKind};
 pub use output::Output;
@@ -138,36 +136,5 @@ impl Plan {
     pub fn outputs(&self, live: &dyn Live) -> Result<Vec<Output>, Stop> {
         let mut budget = Budget::new(self.frame.limits);
         output::evaluate(&self.template, &self.frame, &self.symbols, live, &mut budget, &self.loops)
-    }
-
-    /// `properties.parameters` as a GET of the deployment shows them: types and values, secret ones without a value.
-    pub fn parameters(&self) -> Value {
-        let types = Types::new(&self.template.definitions);
-        let mut shown = Map::new();
-        for parameter in &self.template.parameters {
-            let mut entry = json!({ "type": types.shown(&parameter.schema) });
-            let value = self.shown_parameter(&parameter.name);
-            if let (Some(entry), Some(value)) = (entry.as_object_mut(), value) {
-                entry.insert("value".to_owned(), value);
-            }
-            shown.insert(parameter.name.clone(), entry);
-        }
-        Value::Object(shown)
-    }
-
-    /// A parameter's value, unless it is secret or not known yet.
-    fn shown_parameter(&self, name: &str) -> Option<Value> {
-        // A nested template of outer scope never sees parameters of its own.
-        if !Arc::ptr_eq(&self.frame.template, &self.template) {
-            return None;
-        }
-        if let Some(Bound::Value { data, secret: false }) = self.frame.parameters.get(&name.to_ascii_lowercase()) {
-            return Some(data.to_value());
-        }
-        let mut budget = Budget::new(self.frame.limits);
-        let nothing = Nothing;
-        let mut evaluator = Evaluator::new(&self.frame, &self.symbols, &nothing, &mut budget);
-        let value: Option<Data> = evaluator.parameter(name).and_then(Result::ok);
-        value.filter(|_| !evaluator.secret).map(|data| data.to_value())
     }
 }

@@ -9,7 +9,8 @@ use crate::context::{Deployment, Mode};
 use crate::data::Data;
 use crate::declaration::{Nested, NestedTemplate};
 use crate::error::{Stop, TemplateError};
-use crate::evaluator::{Evaluator, Frame};
+use crate::evaluator::Evaluator;
+use crate::frame::Frame;
 use crate::limits::Budget;
 use crate::live::{Live, Need};
 use crate::parameter::Bound;
@@ -90,13 +91,10 @@ fn mode(node: &Node, nested: &Nested, live: &dyn Live, budget: &mut Budget) -> R
         return Ok(Mode::Incremental);
     };
     let value = node.evaluator(live, budget).value(tree)?;
-    match value.as_text().and_then(Mode::parse) {
-        Some(mode) => Ok(mode),
-        None => {
-            let message = "The mode of a deployment is 'Incremental' or 'Complete'.";
-            Err(TemplateError::invalid(format!("{}.mode", nested.place), message).into())
-        }
-    }
+    value.as_text().and_then(Mode::parse).ok_or_else(|| {
+        let message = "The mode of a deployment is 'Incremental' or 'Complete'.";
+        TemplateError::invalid(format!("{}.mode", nested.place), message).into()
+    })
 }
 
 /// The parameters handed down. What waits for live state is bound as waiting, so that the rest can be planned.

@@ -9,10 +9,12 @@ use super::nested;
 use crate::context::Context;
 use crate::declaration::Nested;
 use crate::error::Stop;
-use crate::evaluator::{Evaluator, Frame, Iteration, Region, Trace};
+use crate::evaluator::Evaluator;
+use crate::frame::{Frame, Iteration, Region};
+use crate::gather::Trace;
 use crate::id::{Scope, key};
 use crate::limits::Budget;
-use crate::live::Live;
+use crate::live::{Live, Nothing};
 use crate::symbols::Symbols;
 use crate::tree::Tree;
 
@@ -121,6 +123,14 @@ impl Node {
             Some(nested) => nested::expand(self, nested, live, budget, total).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The location in its body, where that needs no live state.
+    pub(super) fn location(&self) -> Option<String> {
+        let location = self.body.member("location")?;
+        let mut budget = Budget::new(self.frame.limits);
+        let value = self.evaluator(&Nothing, &mut budget).value(&location).ok()?;
+        value.as_text().map(str::to_owned)
     }
 
     /// Where the deployment that this node is goes to.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::data::Data;
 use crate::error::{Needs, Stop, TemplateError};
-use crate::evaluator::{Evaluator, Frame, Iteration, Region};
+use crate::evaluator::Evaluator;
+use crate::frame::{Frame, Iteration, Region};
 use crate::limits::Budget;
 use crate::live::Live;
 use crate::symbols::Symbols;
@@ -24,6 +25,17 @@ pub struct Output {
     pub value: Value,
     /// Whether the value must never be shown: its type is secure, or something secret went into it.
     pub secret: bool,
+}
+
+impl Output {
+    /// The output as an answer shows it: `{"type", "value"}`, without the value when that is secret.
+    pub fn shown(&self) -> Value {
+        if self.secret {
+            json!({ "type": self.type_name })
+        } else {
+            json!({ "type": self.type_name, "value": self.value })
+        }
+    }
 }
 
 /// `loops` are those around a nested deployment of outer scope.
