@@ -1,7 +1,7 @@
 //! What a resource type is: the seam behind which every provider lives.
 //!
 //! A type is one file that says what it *accepts* (its [`Descriptor`]), what it *admits* (a pure function of the old and
-//! the new document) and what it *answers*. Authorisation, locks, ETags, tags, identities, storage, audit and status
+//! the new document) and what it *answers*. Authorisation, locks, entity tags, tags, identities, storage, audit and status
 //! codes are the front door's and the same for all types, so a type cannot forget one of them.
 //!
 //! Everything here is pure: what a type needs from elsewhere it declares as [`Link`]s, what it wants done beside its own
@@ -35,6 +35,12 @@ pub trait ResourceType: Send + Sync {
 
     /// The wire form of `properties`, read-only outputs included. The envelope around it is the front door's.
     fn answer(&self, view: &View<'_>) -> Map<String, Value>;
+
+    /// Decides whether the resource may go, and what goes with it.
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        let _ = dismissal;
+        Ok(Dismissed::default())
+    }
 
     /// What must happen elsewhere when the resource goes.
     fn release(&self, document: &Document) -> Vec<Effect> {
@@ -70,6 +76,8 @@ pub struct Descriptor {
     pub patchable: Option<&'static [&'static str]>,
     /// Success statuses of PUT. Clients are strict per type (status-codes.txt, arm-models.md section 2).
     pub put: PutStatus,
+    /// What the type wants to see of its surroundings when it admits and answers.
+    pub surroundings: Surroundings,
     /// Actions by POST, in canonical spelling.
     pub actions: &'static [Action],
     /// api-versions to name in provider listings, newest first. Reading never depends on them.
@@ -116,6 +124,17 @@ pub struct PutStatus {
     pub created: u16,
     /// When it was there.
     pub replaced: u16,
+}
+
+/// What a type wants to see of its surroundings. Each costs a read, so none is shown unasked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Child types whose resources are parts of this one on the wire, by their last word: `["outboundRules"]`.
+    pub parts: &'static [&'static str],
+    /// The resources that link to this one.
+    pub referrers: bool,
+    /// The resources this one links to, also when answering.
+    pub linked: bool,
 }
 
 /// A POST action.
@@ -233,6 +252,10 @@ pub struct Admission<'a> {
     pub linked: &'a BTreeMap<String, Linked>,
     /// The parent resource of a child type.
     pub parent: Option<&'a Linked>,
+    /// Child resources that are parts of this one ([`Surroundings::parts`]).
+    pub parts: &'a [Linked],
+    /// The resources that link to this one ([`Surroundings::referrers`]).
+    pub referrers: &'a [Linked],
     /// The version the client speaks.
     pub api_version: &'a ApiVersion,
     /// Whether to refuse what the cloud refuses.
@@ -243,6 +266,8 @@ pub struct Admission<'a> {
     pub now: Timestamp,
     /// Makes object ids; injected so that admission stays a pure function.
     pub fresh_id: &'a dyn Fn() -> Uuid,
+    /// Makes random secrets; injected likewise.
+    pub fresh_secret: &'a dyn Fn() -> Secret,
 }
 
 /// How much of the cloud's behaviour is kept.
@@ -260,10 +285,50 @@ pub enum Parity {
 pub struct Admitted {
     /// What is stored.
     pub document: Document,
+    /// Children written or deleted in the same transaction.
+    pub parts: Vec<PartChange>,
     /// What else is committed in the same transaction.
     pub effects: Vec<Effect>,
     /// Warnings for the caller (`x-ms-bastide-warning`), each a sentence.
     pub warnings: Vec<String>,
+}
+
+/// A change of a child resource that is part of another one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PartChange {
+    /// The child is written.
+    Put {
+        /// Last word of its type.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What is stored of it.
+        document: Box<Document>,
+    },
+    /// The child goes.
+    Delete {
+        /// Last word of its type.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a deletion may look at.
+pub struct Dismissal<'a> {
+    /// The resource's id.
+    pub id: &'a ResourceId,
+    /// The resource.
+    pub existing: Existing<'a>,
+    /// The resources that link to it ([`Surroundings::referrers`]).
+    pub referrers: &'a [Linked],
+}
+
+/// What goes with a deleted resource, beside what is below it.
+#[derive(Debug, Default)]
+pub struct Dismissed {
+    /// Other resources that are deleted in the same transaction; the caller needs the right to delete each.
+    pub also: Vec<ResourceId>,
 }
 
 /// A change beside the resource's own row, committed with it.
@@ -325,10 +390,18 @@ pub struct View<'a> {
     pub incarnation: Uuid,
     /// What is stored of it.
     pub document: &'a Document,
+    /// Child resources that are parts of this one ([`Surroundings::parts`]), in order of name.
+    pub parts: &'a [Linked],
+    /// The resources that link to this one ([`Surroundings::referrers`]).
+    pub referrers: &'a [Linked],
+    /// The resources this one links to ([`Surroundings::linked`]), by lower-cased id.
+    pub linked: &'a BTreeMap<String, Linked>,
     /// The version the client speaks.
     pub api_version: &'a ApiVersion,
     /// The origin to build URLs with, `https://host:port`.
     pub origin: &'a str,
+    /// The DNS suffix of the services with the port, `bastide.localhost:8443`.
+    pub zone: &'a str,
     /// The tenant.
     pub tenant_id: Uuid,
 }
@@ -345,6 +418,8 @@ pub struct ActionCall<'a> {
     pub body: &'a Value,
     /// The resource's secrets by field.
     pub secrets: &'a BTreeMap<String, Secret>,
+    /// The resources this one links to ([`Surroundings::linked`]), by lower-cased id.
+    pub linked: &'a BTreeMap<String, Linked>,
     /// The version the client speaks.
     pub api_version: &'a ApiVersion,
     /// The origin to build URLs with.
@@ -379,6 +454,11 @@ impl Descriptor {
     pub fn action(&self, name: &str) -> Option<&Action> {
         self.actions.iter().find(|action| action.name.eq_ignore_ascii_case(name))
     }
+}
+
+impl Surroundings {
+    /// Nothing: most types.
+    pub const NONE: Self = Self { parts: &[], referrers: false, linked: false };
 }
 
 impl PutStatus {

@@ -5,7 +5,7 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, NameRule, Placement, PutStatus,
-    ResourceType, View,
+    ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -271,6 +271,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     ]),
     // Never 201: azurerm and the SDK refuse it (infrastructure-as-code.md 5.3).
     put: PutStatus::OK,
+    surroundings: Surroundings::NONE,
     actions: &[],
     api_versions: &[
         "2025-12-01",

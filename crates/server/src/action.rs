@@ -23,6 +23,7 @@ impl Front {
         let registered = request.registered()?;
         let name = request.matched.action_name.as_deref().unwrap_or_default();
         let empty = json!({});
+        let around = self.around(request.context, pass, registered, &entry).await?;
         let secrets = self.secrets(entry.row.incarnation).await?;
         let acted = registered.rules.act(&ActionCall {
             id: &entry.id,
@@ -30,6 +31,7 @@ impl Front {
             existing: entry.existing(),
             body: request.body.unwrap_or(&empty),
             secrets: &secrets,
+            linked: &around.linked,
             api_version: request.api_version,
             origin: request.context.origin.as_str(),
             tenant_id: request.tenant_id,
@@ -47,6 +49,6 @@ impl Front {
 }
 
 /// 244 random bits, printable.
-fn fresh_secret() -> Secret {
+pub(crate) fn fresh_secret() -> Secret {
     Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
 }

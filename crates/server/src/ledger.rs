@@ -54,12 +54,9 @@ impl Ledger {
         self.store.resource(id.key()).await?.map(Entry::read).transpose()
     }
 
-    /// A resource above the pass's scope: writing a child needs to know that its parents stand. Shows them to the
-    /// admission, never to the caller.
-    pub async fn ancestor(&self, pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
-        if !pass.scope().is_within(id) {
-            return Err(Failure::internal(format!("{id} is not above {}", pass.scope())));
-        }
+    /// A resource beside the pass's scope: the group and parent that must stand, what a document links to, what links to
+    /// it. It is shown to the rules, never to the caller as it is.
+    pub async fn surrounding(&self, _pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
         self.store.resource(id.key()).await?.map(Entry::read).transpose()
     }
 

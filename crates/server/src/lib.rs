@@ -28,6 +28,7 @@ mod resource;
 mod routes;
 mod server;
 mod subscription;
+mod surroundings;
 mod tags;
 mod throttle;
 pub mod tls;

@@ -14,6 +14,7 @@ use crate::front::Front;
 use crate::ledger::Entry;
 use crate::pass::Pass;
 use crate::providers::resource_group;
+use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
 
@@ -43,9 +44,8 @@ impl Front {
                 None => true,
             })
             .await?;
-        let values: Result<Vec<Value>, Failure> =
-            page.entries.iter().map(|entry| self.wire_form(request, registered, entry)).collect();
-        Ok(paged(request, values?, page.rest_after.as_deref()))
+        let values = self.wire_forms(request, pass, registered, &page.entries).await?;
+        Ok(paged(request, values, page.rest_after.as_deref()))
     }
 
     /// GET of the subscription's or the group's resources of all types.
@@ -75,9 +75,22 @@ impl Front {
         };
         let page = self.page(request, pass, query, |entry| fits(entry, filter.as_ref())).await?;
         let registered = self.registry.find(resource_group::TYPE_NAME, "")?;
-        let values: Result<Vec<Value>, Failure> =
-            page.entries.iter().map(|entry| self.wire_form(request, &registered, entry)).collect();
-        Ok(paged(request, values?, page.rest_after.as_deref()))
+        let values = self.wire_forms(request, pass, &registered, &page.entries).await?;
+        Ok(paged(request, values, page.rest_after.as_deref()))
+    }
+
+    async fn wire_forms(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        entries: &[Entry],
+    ) -> Result<Vec<Value>, Failure> {
+        let mut values = Vec::with_capacity(entries.len());
+        for entry in entries {
+            values.push(self.wire_form(request, pass, registered, entry).await?);
+        }
+        Ok(values)
     }
 
     /// 404 for a list under a group or parent that is not there.

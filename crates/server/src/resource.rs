@@ -1,19 +1,18 @@
 //! Reading, writing and deleting one resource of any type: the part that all types share.
 
-use std::collections::BTreeMap;
-
 use bastide_arm::envelope::Envelope;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::merge;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Document, Existing, Linked, Placement, View,
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Document, Existing, Placement, View,
 };
 use bastide_store::{Change, Expectation};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::action::fresh_secret;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::identities;
@@ -23,12 +22,13 @@ use crate::providers::{self, resource_group};
 use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::surroundings::{Around, link_changes};
 
 impl Front {
     /// GET of a resource.
     pub(crate) async fn read_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let entry = self.entry_or_404(request, pass).await?;
-        let body = self.wire_form(request, request.registered()?, &entry)?;
+        let body = self.wire_form(request, pass, request.registered()?, &entry).await?;
         Ok(Reply::ok(body).header(header::ETAG, &quoted(&entry.row.etag)))
     }
 
@@ -76,6 +76,22 @@ impl Front {
         };
         check_preconditions(request, Some(&existing))?;
         let mut entries = Entries { expect: vec![existing.unchanged()], changes: Vec::new() };
+        let registered = request.registered()?;
+        let around = self.around(request.context, pass, registered, &existing).await?;
+        let dismissed = registered.rules.dismiss(&Dismissal {
+            id: &existing.id,
+            existing: existing.existing(),
+            referrers: &around.referrers,
+        })?;
+        for id in dismissed.also {
+            let action = format!("{}/delete", id.type_name());
+            let there = self.gatekeeper.authorise_linked(pass, &action, &id).await?;
+            if let Some(entry) = self.ledger.resource(&there, &id).await? {
+                entries.expect.push(entry.unchanged());
+                self.remove_below(&there, &id, &mut entries).await?;
+                self.remove(&entry, &mut entries)?;
+            }
+        }
         self.remove_below(pass, id, &mut entries).await?;
         self.remove(&existing, &mut entries)?;
         self.ledger.commit(request.context, pass, entries).await?;
@@ -83,18 +99,25 @@ impl Front {
     }
 
     /// The wire form of a resource.
-    pub(crate) fn wire_form(
+    pub(crate) async fn wire_form(
         &self,
         request: &Request<'_>,
+        pass: &Pass,
         registered: &Registered,
         entry: &Entry,
     ) -> Result<Value, Failure> {
+        let around = self.around(request.context, pass, registered, entry).await?;
+        let zone = format!("{}{}", self.origins.zone(), request.context.origin.port_suffix());
         let view = View {
             id: &entry.id,
             incarnation: entry.row.incarnation,
             document: &entry.document,
+            parts: &around.parts,
+            referrers: &around.referrers,
+            linked: &around.linked,
             api_version: request.api_version,
             origin: request.context.origin.as_str(),
+            zone: &zone,
             tenant_id: request.tenant_id,
         };
         let properties = registered.rules.answer(&view);
@@ -103,11 +126,12 @@ impl Front {
 
     /// The removal of one resource: its row, its secrets, what the type wants released, its identity.
     pub(crate) fn remove(&self, entry: &Entry, entries: &mut Entries) -> Result<(), Failure> {
-        let mut effects = match self.registry.find(&entry.row.type_name, "") {
-            Ok(registered) => registered.rules.release(&entry.document),
-            // Stored while generic resources were on, deleted after they were switched off.
-            Err(_) => Vec::new(),
-        };
+        let mut effects = Vec::new();
+        // A type may be unknown: stored while generic resources were on, deleted after they were switched off.
+        if let Ok(registered) = self.registry.find(&entry.row.type_name, "") {
+            effects = registered.rules.release(&entry.document);
+            entries.changes.extend(link_changes(&registered, &entry.id, Some(&entry.document), None)?);
+        }
         effects.extend(identities::release(entry.document.identity.as_ref()));
         self.apply_effects(entry.row.incarnation, &entry.id, effects, &mut entries.changes)?;
         if entry.row.type_name.eq_ignore_ascii_case(crate::pass::ROLE_ASSIGNMENT) {
@@ -152,7 +176,15 @@ impl Front {
         entries.expect.extend(parent.iter().map(Entry::stands));
         let mut links = registered.rules.links(&document)?;
         links.extend(identities::links(envelope.identity.as_ref()));
-        let linked = self.linked(pass, &links, &mut entries.expect).await?;
+        let linked_before = match &existing {
+            Some(entry) => registered.rules.links(&entry.document)?,
+            None => Vec::new(),
+        };
+        let linked = self.linked(pass, &links, &linked_before, &mut entries.expect).await?;
+        let around = match &existing {
+            Some(entry) => self.around(request.context, pass, registered, entry).await?,
+            None => Around::default(),
+        };
         let old_identity = existing.as_ref().and_then(|entry| entry.document.identity.clone());
         let asked = identities::Asked {
             support: descriptor.identity,
@@ -168,17 +200,23 @@ impl Front {
             document,
             linked: &linked,
             parent: parent_linked.as_ref(),
+            parts: &around.parts,
+            referrers: &around.referrers,
             api_version: request.api_version,
             parity: request.parity,
             tenant_id: request.tenant_id,
             now: request.context.now,
             fresh_id: &Uuid::new_v4,
+            fresh_secret: &fresh_secret,
         })?;
-        let Admitted { document, effects: more, warnings } = admitted;
+        let Admitted { document, parts, effects: more, warnings } = admitted;
+        let before = existing.as_ref().map(|entry| &entry.document);
+        entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
+        self.part_changes(pass, registered, &id, parts, &mut entries).await?;
         effects.extend(more);
         let entry = match existing {
             // Re-PUT of what stands changes nothing: no revision, no audit record.
-            Some(entry) if entry.document == document && effects.is_empty() => entry,
+            Some(entry) if entry.document == document && effects.is_empty() && entries.changes.is_empty() => entry,
             existing => {
                 let incarnation = existing.as_ref().map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
                 self.apply_effects(incarnation, &id, effects, &mut entries.changes)?;
@@ -188,23 +226,25 @@ impl Front {
                 entries.changes.push(Entry::put(&id, &name, incarnation, listed, document, pass)?);
                 self.register_provider(pass, &id, &mut entries).await?;
                 let committed = self.ledger.commit(request.context, pass, entries).await?;
-                let row = committed.resources.into_iter().next();
+                let row = committed.resources.into_iter().find(|row| row.key == id.key());
                 let row = row.ok_or_else(|| Failure::internal("a commit without its resource"))?;
-                return self.written(request, registered, existing.is_none(), Entry::read(row)?, &warnings);
+                let is_new = existing.is_none();
+                return self.written(request, pass, registered, is_new, Entry::read(row)?, &warnings).await;
             }
         };
-        self.written(request, registered, false, entry, &warnings)
+        self.written(request, pass, registered, false, entry, &warnings).await
     }
 
-    fn written(
+    async fn written(
         &self,
         request: &Request<'_>,
+        pass: &Pass,
         registered: &Registered,
         is_new: bool,
         entry: Entry,
         warnings: &[String],
     ) -> Result<Reply, Failure> {
-        let body = self.wire_form(request, registered, &entry)?;
+        let body = self.wire_form(request, pass, registered, &entry).await?;
         let codes = registered.rules.descriptor().put;
         let status = match (&request.context.method, is_new) {
             (&Method::PATCH, _) => 200,
@@ -227,7 +267,7 @@ impl Front {
         let target = &request.matched.target;
         self.group_stands(pass, target).await?;
         let parent = match target.parent() {
-            Some(parent) if !parent.is_tenant() => self.ledger.ancestor(pass, &parent).await?,
+            Some(parent) if !parent.is_tenant() => self.ledger.surrounding(pass, &parent).await?,
             _ => None,
         };
         if parent.is_none() && target.parent().is_some_and(|parent| !parent.is_tenant()) {
@@ -248,41 +288,11 @@ impl Front {
     /// The resource group of an id must exist, and must not be on its way out.
     async fn group_stands(&self, pass: &Pass, id: &ResourceId) -> Result<(), Failure> {
         let Some(group) = id.resource_group_id().filter(|group| group != id) else { return Ok(()) };
-        let Some(entry) = self.ledger.ancestor(pass, &group).await? else { return Err(group_not_found(id).into()) };
+        let Some(entry) = self.ledger.surrounding(pass, &group).await? else { return Err(group_not_found(id).into()) };
         if resource_group::is_deleting(&entry.document.properties) {
             return Err(ArmError::resource_group_being_deleted(entry.id.name()).into());
         }
         Ok(())
-    }
-
-    /// Checks that the caller may use each linked resource, and loads those that exist.
-    async fn linked(
-        &self,
-        pass: &Pass,
-        links: &[bastide_arm::resource_type::Link],
-        expect: &mut Vec<Expectation>,
-    ) -> Result<BTreeMap<String, Linked>, Failure> {
-        let mut linked = BTreeMap::new();
-        for link in links {
-            let over_there = self.gatekeeper.authorise_linked(pass, &link.action, &link.id).await?;
-            expect.push(Expectation::AccessEpoch(over_there.epoch()));
-            match self.ledger.resource(&over_there, &link.id).await? {
-                Some(entry) => {
-                    expect.push(entry.stands());
-                    linked.insert(link.id.key().to_owned(), entry.linked());
-                }
-                None if link.required => {
-                    let message = format!(
-                        "{} names '{}', which does not exist. Create it first, or correct the id.",
-                        link.target, link.id
-                    );
-                    let error = ArmError::new(400, "LinkedResourceNotFound", message);
-                    return Err(error.with_target(link.target.clone()).into());
-                }
-                None => {}
-            }
-        }
-        Ok(linked)
     }
 
     async fn entry_or_404(&self, request: &Request<'_>, pass: &Pass) -> Result<Entry, Failure> {
@@ -294,7 +304,7 @@ impl Front {
             return Err(group_not_found(id).into());
         }
         if let Some(group) = id.resource_group_id()
-            && self.ledger.ancestor(pass, &group).await?.is_none()
+            && self.ledger.surrounding(pass, &group).await?.is_none()
         {
             return Err(group_not_found(id).into());
         }

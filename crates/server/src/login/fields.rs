@@ -6,7 +6,7 @@ use std::fmt;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use percent_encoding::percent_decode;
 
 /// The fields a client sent. An empty field counts as absent (RFC 6749, section 3.1).
@@ -36,10 +36,7 @@ impl Fields {
         if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(FieldsError::NotAForm);
         }
-        let body = Limited::new(body, MAX_FORM).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FieldsError::TooLarge } else { FieldsError::Unreadable }
-        })?;
-        Self::parse(&body.to_bytes())
+        Self::parse(&read_to_end(body).await?)
     }
 
     /// Reads `name=value&name=value`.
@@ -74,6 +71,22 @@ impl fmt::Debug for Fields {
     }
 }
 
+/// Reads what comes, but keeps no more than a form may have. A client that is told "too large" while it still sends would
+/// see a broken connection instead of the answer, so some of the rest is read and dropped.
+async fn read_to_end(mut body: Body) -> Result<Vec<u8>, FieldsError> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|_| FieldsError::Unreadable)?.into_data() else { continue };
+        length += chunk.len();
+        if length <= MAX_FORM {
+            kept.extend_from_slice(&chunk);
+        } else if length > MAX_DROPPED {
+            break;
+        }
+    }
+    if length > MAX_FORM { Err(FieldsError::TooLarge) } else { Ok(kept) }
+}
+
 fn decode(text: &[u8]) -> Result<String, FieldsError> {
     let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     let mut rest = spaced.as_slice();
@@ -89,6 +102,8 @@ fn decode(text: &[u8]) -> Result<String, FieldsError> {
 
 /// A certificate assertion with a chain is about 8 KiB, a federated token up to 16; nothing needs more.
 const MAX_FORM: usize = 64 * 1024;
+/// As much as anybody may send anywhere else.
+const MAX_DROPPED: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,8 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType, View,
+    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType,
+    Surroundings, View,
 };
 use serde_json::{Map, Value};
 
@@ -37,6 +38,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     read_only: &["provisioningState"],
     patchable: None,
     put: PutStatus::CREATED,
+    surroundings: Surroundings::NONE,
     actions: &[],
     api_versions: &[],
     data_plane: DataPlane::None,

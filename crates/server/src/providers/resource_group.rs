@@ -2,7 +2,8 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType, View,
+    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType,
+    Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -63,6 +64,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     read_only: &["provisioningState"],
     patchable: Some(&[]),
     put: PutStatus::CREATED,
+    surroundings: Surroundings::NONE,
     actions: &[],
     api_versions: &["2025-04-01", "2024-11-01", "2024-03-01", "2022-09-01", "2021-04-01", "2020-06-01"],
     data_plane: DataPlane::Served,

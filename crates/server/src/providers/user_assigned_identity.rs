@@ -3,7 +3,7 @@
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
     Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule,
-    Placement, Principal, PutStatus, ResourceType, View,
+    Placement, Principal, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -97,6 +97,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     read_only: &["principalId", "clientId", "tenantId", "clientSecretUrl"],
     patchable: None,
     put: PutStatus::CREATED,
+    surroundings: Surroundings::NONE,
     actions: &[Action { name: ISSUE_ENDPOINT_SECRET, secret: true }],
     api_versions: &[
         "2025-05-31-preview",

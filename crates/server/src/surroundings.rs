@@ -1,0 +1,196 @@
+//! What a type's rules see around a resource: its parts, what it links to, what links to it.
+//!
+//! Links are kept in an index, one record a link under the key of what it points at, written in the same transaction as
+//! the resource that holds it. That is what tells a hub its projects, and a storage account who would miss it.
+
+use std::collections::BTreeMap;
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::{Document, Link, Linked, PartChange};
+use bastide_store::{Change, Expectation, ResourceQuery};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::front::Front;
+use crate::ledger::Entry;
+use crate::pass::Pass;
+use crate::registry::Registered;
+
+/// What stands around a resource, as far as its type asks.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    /// Children that are parts of it, in order of name.
+    pub parts: Vec<Linked>,
+    /// What links to it.
+    pub referrers: Vec<Linked>,
+    /// What it links to, by lower-cased id.
+    pub linked: BTreeMap<String, Linked>,
+}
+
+impl Front {
+    /// What stands around a resource that is there. The rules decide what of it is shown.
+    pub(crate) async fn around(
+        &self,
+        context: &Context,
+        pass: &Pass,
+        registered: &Registered,
+        entry: &Entry,
+    ) -> Result<Around, Failure> {
+        let wanted = registered.rules.descriptor().surroundings;
+        let mut around = Around::default();
+        for kind in wanted.parts {
+            for part in self.parts(pass, registered, &entry.id, kind).await? {
+                around.parts.push(part.linked());
+            }
+        }
+        if wanted.referrers {
+            for record in self.ledger.records(context, LINK, entry.id.key()).await? {
+                let Some(referrer) = record.key.strip_prefix(&link_key(entry.id.key(), "")) else { continue };
+                if let Some(referrer) = self.ledger.surrounding(pass, &ResourceId::parse(referrer)?).await? {
+                    around.referrers.push(referrer.linked());
+                }
+            }
+        }
+        if wanted.linked {
+            for link in registered.rules.links(&entry.document)? {
+                if let Some(linked) = self.ledger.surrounding(pass, &link.id).await? {
+                    around.linked.insert(link.id.key().to_owned(), linked.linked());
+                }
+            }
+        }
+        Ok(around)
+    }
+
+    /// Checks that the caller may use each linked resource, and loads those that exist. A link that stood before was
+    /// authorised when it was made; what stays as it is needs no right anew.
+    pub(crate) async fn linked(
+        &self,
+        pass: &Pass,
+        links: &[Link],
+        before: &[Link],
+        expect: &mut Vec<Expectation>,
+    ) -> Result<BTreeMap<String, Linked>, Failure> {
+        let mut linked = BTreeMap::new();
+        for link in links {
+            let found = if before.iter().any(|old| old.id == link.id && old.action == link.action) {
+                self.ledger.surrounding(pass, &link.id).await?
+            } else {
+                let over_there = self.gatekeeper.authorise_linked(pass, &link.action, &link.id).await?;
+                expect.push(Expectation::AccessEpoch(over_there.epoch()));
+                self.ledger.resource(&over_there, &link.id).await?
+            };
+            match found {
+                Some(entry) => {
+                    expect.push(entry.stands());
+                    linked.insert(link.id.key().to_owned(), entry.linked());
+                }
+                None if link.required => {
+                    let message = format!(
+                        "{} names '{}', which does not exist. Create it first, or correct the id.",
+                        link.target, link.id
+                    );
+                    let error = ArmError::new(400, "LinkedResourceNotFound", message);
+                    return Err(error.with_target(link.target.clone()).into());
+                }
+                None => {}
+            }
+        }
+        Ok(linked)
+    }
+
+    /// The writes of what an admission changed of a resource's parts.
+    pub(crate) async fn part_changes(
+        &self,
+        pass: &Pass,
+        registered: &Registered,
+        id: &ResourceId,
+        parts: Vec<PartChange>,
+        entries: &mut crate::ledger::Entries,
+    ) -> Result<(), Failure> {
+        for part in parts {
+            let (kind, name) = match &part {
+                PartChange::Put { kind, name, .. } | PartChange::Delete { kind, name } => (*kind, name.as_str()),
+            };
+            let child = id.child(kind, name)?;
+            let stands = self.ledger.resource(pass, &child).await?;
+            let type_name = format!("{}/{kind}", registered.name);
+            entries.expect.push(match &stands {
+                Some(entry) => entry.unchanged(),
+                None => Expectation::ResourceAbsent(child.key().to_owned()),
+            });
+            match (part, stands) {
+                (PartChange::Put { document, .. }, Some(entry)) if entry.document == *document => {}
+                (PartChange::Put { document, .. }, stands) => {
+                    let incarnation = stands.as_ref().map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
+                    let child = stands.map_or(child, |entry| entry.id);
+                    entries.changes.push(Entry::put(&child, &type_name, incarnation, false, *document, pass)?);
+                }
+                (PartChange::Delete { .. }, Some(entry)) => self.remove(&entry, entries)?,
+                (PartChange::Delete { .. }, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn parts(
+        &self,
+        pass: &Pass,
+        registered: &Registered,
+        id: &ResourceId,
+        kind: &str,
+    ) -> Result<Vec<Entry>, Failure> {
+        let mut query = ResourceQuery {
+            prefix: Some(format!("{}{}/", id.prefix(), kind.to_ascii_lowercase())),
+            types: vec![format!("{}/{kind}", registered.name)],
+            limit: 1000,
+            ..ResourceQuery::default()
+        };
+        let mut parts = Vec::new();
+        loop {
+            let page = self.ledger.resources(pass, &query).await?;
+            let rest_after = page.last().filter(|_| page.len() == 1000).map(|last| last.row.key.clone());
+            parts.extend(page);
+            match rest_after {
+                Some(after) => query.after = Some(after),
+                None => return Ok(parts),
+            }
+        }
+    }
+}
+
+/// What the index of links must learn when a resource's document changes from one to another.
+pub(crate) fn link_changes(
+    registered: &Registered,
+    id: &ResourceId,
+    before: Option<&Document>,
+    after: Option<&Document>,
+) -> Result<Vec<Change>, ArmError> {
+    let links = |document: Option<&Document>| match document {
+        Some(document) => registered.rules.links(document),
+        None => Ok(Vec::new()),
+    };
+    let (before, after) = (links(before)?, links(after)?);
+    let gone = before.iter().filter(|link| after.iter().all(|kept| kept.id != link.id));
+    let new = after.iter().filter(|link| before.iter().all(|old| old.id != link.id));
+    let removals =
+        gone.map(|link| Change::DeleteRecord { kind: LINK.to_owned(), key: link_key(link.id.key(), id.key()) });
+    let additions = new.map(|link| Change::PutRecord {
+        kind: LINK.to_owned(),
+        key: link_key(link.id.key(), id.key()),
+        owner: Some(link.id.key().to_owned()),
+        body: json!({"from": link.target}),
+        expires: None,
+    });
+    Ok(removals.chain(additions).collect())
+}
+
+/// A blank cannot stand in an id, so the two ids stay apart.
+fn link_key(target: &str, source: &str) -> String {
+    format!("{target} {source}")
+}
+
+/// Kind of the records that index links.
+const LINK: &str = "link";
