@@ -33,8 +33,8 @@ def start_bastide(homes):
     """Starts Bastides with extra arguments for the tests that need their own; all end with the session."""
     started = []
 
-    def start(*arguments: str, **options) -> Bastide:
-        bastide = Bastide(homes(), *arguments, **options)
+    def start(*arguments: str, home: Path | None = None, **options) -> Bastide:
+        bastide = Bastide(home or homes(), *arguments, **options)
         started.append(bastide)
         return bastide.start()
 

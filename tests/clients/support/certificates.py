@@ -59,3 +59,24 @@ def self_signed(name: str, days: int = 30, starts: int = 0) -> Certificate:
     made = Certificate(key, certificate)
     SECRETS.add(made.key_pem.splitlines()[3])
     return made
+
+
+def server_certificate(host: str) -> tuple[str, str]:
+    """A server certificate for a host on loopback, and the CA that signed it: (key and certificate, CA) in PEM."""
+    authority = self_signed("tests' CA")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    start = authority.certificate.not_valid_before_utc
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority.key, hashes.SHA256())
+    )
+    pair = Certificate(key, certificate)
+    return pair.key_pem + pair.certificate_pem, authority.certificate_pem

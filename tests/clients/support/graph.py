@@ -66,5 +66,12 @@ def add_certificate(server: Bastide, client_id: str, certificate: Certificate) -
     done(call(server, "PATCH", f"/applications/{found['id']}", {"keyCredentials": keys}))
 
 
+def add_federated_credential(server: Bastide, client_id: str, issuer: str, subject: str, audience: str) -> None:
+    """Lets tokens of an outside issuer stand for a client's secret."""
+    body = {"name": f"tests-{uuid.uuid4().hex[:6]}", "issuer": issuer, "subject": subject, "audiences": [audience]}
+    path = f"/applications/{application(server, client_id)['id']}/federatedIdentityCredentials"
+    done(call(server, "POST", path, body))
+
+
 def delete_client(server: Bastide, client_id: str) -> None:
     done(call(server, "DELETE", f"/applications/{application(server, client_id)['id']}"))
