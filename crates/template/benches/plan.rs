@@ -60,6 +60,7 @@ fn context() -> Context {
         deployer: json!({}),
         environment: json!({"name": "AzureCloud"}),
         providers: Map::new(),
+        roles: std::collections::BTreeMap::new(),
         now: jiff::Timestamp::UNIX_EPOCH,
         seed: Uuid::nil(),
     }

@@ -1,5 +1,7 @@
 //! What a deployment knows about where it runs.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -27,6 +29,8 @@ pub struct Context {
     pub environment: Value,
     /// The answer of `providers(namespace)`, by lower-cased namespace: `{namespace, resourceTypes: [...]}`.
     pub providers: Map<String, Value>,
+    /// The built-in roles, their ids (UUIDs) by lower-cased name: for `roleDefinitions(name)`.
+    pub roles: BTreeMap<String, String>,
     /// The instant `utcNow()` answers.
     pub now: Timestamp,
     /// What the values of `newGuid()` are derived from: random, and stored with the deployment.

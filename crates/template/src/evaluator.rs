@@ -155,7 +155,7 @@ impl<'a> Evaluator<'a> {
         let mut items = Gather::default();
         for index in 0..count {
             self.spend(1)?;
-            self.loops.push(Iteration { name: made.name.clone(), index });
+            self.loops.push(Iteration { name: made.name.clone(), index, nameless: made.nameless });
             let mark = trace.item(index as usize);
             let item = self.tree(&made.input, trace);
             trace.back(mark);

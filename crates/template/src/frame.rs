@@ -39,6 +39,8 @@ pub(crate) enum Region {
 pub(crate) struct Iteration {
     pub(crate) name: Arc<str>,
     pub(crate) index: u32,
+    /// Whether `copyIndex()` without a name means it: the loops of resources and outputs, not those of properties.
+    pub(crate) nameless: bool,
 }
 
 impl Frame {

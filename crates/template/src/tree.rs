@@ -34,6 +34,8 @@ pub(crate) enum Key {
 pub(crate) struct Loop {
     pub(crate) place: Arc<str>,
     pub(crate) name: Arc<str>,
+    /// The loop of an output, which has no name of its own.
+    pub(crate) nameless: bool,
     pub(crate) count: Tree,
     pub(crate) input: Tree,
 }
@@ -204,6 +206,7 @@ impl Loop {
         place: &Place<'_>,
         limits: &Limits,
     ) -> Result<Self, TemplateError> {
+        let nameless = name.is_some();
         let name = match (name, item.get("name")) {
             (_, Some(Value::String(name))) => name,
             (Some(name), None) => name,
@@ -218,6 +221,7 @@ impl Loop {
         Ok(Self {
             place: Arc::from(place.path()),
             name: Arc::from(name),
+            nameless,
             count: Tree::read(count, &place.member("count"), limits)?,
             input: Tree::read(input, &place.member("input"), limits)?,
         })

@@ -172,6 +172,7 @@ fn objects() {
         ("tryGet(createObject('a', 1), 'b')", json!(null)),
         ("tryGet(createObject('a', createArray(7)), 'a', 0)", json!(7)),
         ("tryGet(null(), 'b', 'c')", json!(null)),
+        ("tryGet(createObject('a', createObject()), 'a', 'b')", json!(null)),
         ("createObject('a', 1).?b", json!(null)),
         ("null().?b", json!(null)),
     ]);
@@ -182,7 +183,7 @@ fn objects() {
         ("createObject('a', 1)[0]", "cannot be indexed by an integer"),
         ("null().b", "Null has no property 'b'"),
         ("shallowMerge(createArray(1))", "array of objects"),
-        ("tryGet(createObject('a', createObject()), 'a', 'b')", "'b' doesn't exist"),
+        ("tryGet(createObject('a', 1), true())", "argument 2 must be a string or an integer"),
         ("items('a')", "argument 1 must be an object"),
     ]);
 }
@@ -466,11 +467,16 @@ fn surroundings() {
         ("environment().resourceManager", json!("https://management.example/")),
         ("deployer().objectId", json!("00000000-0000-0000-0000-00000000000b")),
         ("providers('Microsoft.Test', 'things').apiVersions[0]", json!("2024-01-01")),
+        (
+            "roleDefinitions('Contributor').id",
+            json!("/providers/Microsoft.Authorization/roleDefinitions/b24988ac-6180-42a0-ab88-20f7382dd24c"),
+        ),
         ("pickZones('Microsoft.Test', 'things', 'westeurope')", json!([])),
     ]);
     refuses(&[
         ("managementGroup()", "does not go to a management group"),
         ("providers('Microsoft.None')", "no resource provider"),
+        ("roleDefinitions('King')", "no built-in role 'King'"),
         ("toLogicalZone('s', 'l', 'z')", "no availability zones"),
         ("resourceInfo('x')", "not the name of a resource"),
         ("reference('x')", "neither a resource id nor the name"),

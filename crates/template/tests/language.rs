@@ -115,6 +115,17 @@ fn loops_of_resources() {
 }
 
 #[test]
+fn an_index_without_a_name_is_the_resource_s() {
+    let copy = json!([{"name": "parts", "count": 2, "input": "[format('{0}{1}', copyIndex(), copyIndex('parts'))]"}]);
+    let planned = plan(resources(json!([thing(
+        "[concat('n', copyIndex())]",
+        json!({"copy": {"name": "made", "count": 2}, "properties": {"copy": copy}})
+    ),])))
+    .expect("a plan");
+    assert_eq!(body(node(&planned, "n1"))["properties"]["parts"], json!(["10", "11"]));
+}
+
+#[test]
 fn serial_loops_go_batch_by_batch() {
     let copy = json!({"name": "made", "count": 5, "mode": "Serial", "batchSize": 2});
     let planned = plan(resources(json!([thing("[concat('n', copyIndex())]", json!({"copy": copy}))]))).expect("a plan");

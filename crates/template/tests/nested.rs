@@ -103,6 +103,24 @@ fn an_outer_template_means_what_its_parent_means() {
 }
 
 #[test]
+fn a_computed_template_is_its_own_also_in_outer_scope() {
+    let file = json!({
+        "contentVersion": "1.0.0.0", "parameters": {"name": {"type": "string"}},
+        "resources": [thing("[[parameters('name')]", json!({"properties": {"x": "[[deployment().name]"}}))],
+    });
+    let planned = plan(template(json!({
+        "variables": {"file": file},
+        "resources": [deployment("sub", json!({}), json!({
+            "expressionEvaluationOptions": {"scope": "Outer"}, "template": "[variables('file')]",
+            "parameters": {"name": {"value": "n"}}}))],
+    })))
+    .expect("a plan");
+    let inner = node(&planned, "sub").nested().expect("known");
+    assert_eq!(order(inner), ["n"]);
+    assert_eq!(inner.nodes()[0].body(&Nothing).expect("a body").value["properties"]["x"], "sub");
+}
+
+#[test]
 fn a_shape_that_waits_for_live_state_is_planned_later() {
     let inner = template(json!({"parameters": {"n": {"type": "int"}},
         "resources": [thing("[concat('n', copyIndex())]", json!({"copy": {"name": "c", "count": "[parameters('n')]"}}))]}));
@@ -183,8 +201,7 @@ fn linked_templates_are_asked_for_while_planning() {
         resources(json!([deployment("deep", json!({}), json!({"templateLink": {"relativePath": "deep.json"}}))]));
     known.insert(need, Answer::Known { value: linked, secret: false });
     let stop = try_plan(context(), template, &json!({}), &known).expect_err("another document is wanted");
-    // The link of an outer template is its parent's, which was not linked itself.
-    assert!(matches!(stop, Stop::Invalid(_)));
+    assert_eq!(needs(stop), [Need::Document { uri: "https://x/y/deep.json".to_owned() }]);
 }
 
 #[test]

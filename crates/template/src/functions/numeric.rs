@@ -74,7 +74,7 @@ fn copy_index(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     };
     let found = match name {
         Some(name) => evaluator.loops.iter().rev().find(|turn| turn.name.eq_ignore_ascii_case(name)),
-        None => evaluator.loops.last(),
+        None => evaluator.loops.iter().rev().find(|turn| turn.nameless).or(evaluator.loops.last()),
     };
     match (found, name) {
         (Some(turn), _) => match i64::from(turn.index).checked_add(offset) {

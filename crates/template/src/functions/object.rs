@@ -54,19 +54,17 @@ fn shallow_merge(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
     Ok(fields.finish())
 }
 
-/// `a.?b.c`: null when the first step leads nowhere, an error when a later one does.
+/// Null as soon as a step leads nowhere. Bicep writes `a.?b.c` so, where `c` may be absent as well as `b`.
 fn try_get(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
-    let Some(mut value) = step(args.any(0), args.any(1)) else {
-        return match args.any(1) {
-            Data::Text(_) | Data::Int(_) => Ok(Data::Null),
-            _ => Err(args.wrong(1, "a string or an integer")),
-        };
-    };
-    for position in 2..args.all().len() {
-        value = step(value, args.any(position)).ok_or_else(|| match args.any(position) {
-            Data::Text(name) => Trouble(format!("the property '{name}' doesn't exist.")),
-            _ => Trouble(format!("argument {} leads out of the bounds of the value.", position + 1)),
-        })?;
+    let mut value = args.any(0);
+    for position in 1..args.all().len() {
+        if !matches!(args.any(position), Data::Text(_) | Data::Int(_)) {
+            return Err(args.wrong(position, "a string or an integer"));
+        }
+        match step(value, args.any(position)) {
+            Some(found) => value = found,
+            None => return Ok(Data::Null),
+        }
     }
     Ok(value.clone())
 }

@@ -28,6 +28,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     special("reference", 1, 3, reference),
     special("references", 1, 2, references),
     special("resourceId", 2, MANY, resource_id),
+    special("roleDefinitions", 1, 1, role_definitions),
     special("resourceInfo", 1, 1, resource_info),
     special("subscriptionResourceId", 2, MANY, subscription_resource_id),
     special("tenantResourceId", 2, MANY, |evaluator, call| {
@@ -274,6 +275,19 @@ fn providers(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     match types.iter().find(own) {
         Some(found) => Ok(found.clone()),
         None => Err(evaluator.blame(call, format!("'{namespace}' has no resource type '{wanted}'."))),
+    }
+}
+
+/// A built-in role by its name: `roleDefinitions('Contributor').id`.
+fn role_definitions(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
+    let texts = texts(evaluator, call)?;
+    let name = texts.first().map_or("", String::as_str);
+    match evaluator.frame.context.roles.get(&name.to_lowercase()) {
+        Some(id) => Ok(Data::record([
+            ("id", Data::text(format!("/providers/Microsoft.Authorization/roleDefinitions/{id}"))),
+            ("roleDefinitionId", Data::text(id)),
+        ])),
+        None => Err(evaluator.blame(call, format!("there is no built-in role '{name}'."))),
     }
 }
 

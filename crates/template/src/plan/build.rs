@@ -107,7 +107,7 @@ impl Builder<'_> {
         let mut inside = loops.to_vec();
         for index in 0..count {
             inside.truncate(loops.len());
-            inside.push(Iteration { name: Arc::from(name.as_str()), index });
+            inside.push(Iteration { name: Arc::from(name.as_str()), index, nameless: true });
             let index = index as usize;
             let batch = copy.batch.map(|size| (serial_loop, index / size));
             self.turn(declaration, parent, &inside, Some((name.clone(), index)), batch, drafts)?;

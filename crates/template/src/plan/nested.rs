@@ -32,7 +32,9 @@ pub(super) fn expand(
     };
     let deployment = Deployment { name: node.name.clone(), location, mode, template_uri: uri };
     let context = node.frame.context.nested(&node.target(), deployment);
-    let (frame, above) = if nested.inner {
+    // A template that is computed or linked is a value to its parent: what stands in it is its own.
+    let own = nested.inner || !matches!(nested.template, NestedTemplate::Inline(_));
+    let (frame, above) = if own {
         let given = parameters(node, nested, live, budget)?;
         let bound = bind::bind(&template, given, budget)?;
         (Arc::new(Frame::new(template.clone(), context.clone(), bound, node.frame.limits)), None)

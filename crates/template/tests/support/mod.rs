@@ -42,6 +42,7 @@ pub fn context() -> Context {
             "microsoft.test".to_owned(),
             json!({"namespace": "Microsoft.Test", "resourceTypes": [{"resourceType": "things", "apiVersions": ["2024-01-01"]}]}),
         )]),
+        roles: [("contributor".to_owned(), "b24988ac-6180-42a0-ab88-20f7382dd24c".to_owned())].into(),
         now: "2024-02-29T13:05:09.25Z".parse().expect("a timestamp"),
         seed: Uuid::from_u128(7),
     }
