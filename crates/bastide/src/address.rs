@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_host_and_port() {
-        for text in ["", "8443", "localhost", ":8443", "::1:8443", "[::1:8443", "localhost:x", "localhost:65536", "a/b:1"] {
+        for text in
+            ["", "8443", "localhost", ":8443", "::1:8443", "[::1:8443", "localhost:x", "localhost:65536", "a/b:1"]
+        {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }
     }

@@ -238,7 +238,12 @@ impl Configuration {
             generic_resources: given.generic_resources.unwrap_or(false),
             allow_password_grant: given.allow_password_grant.unwrap_or(false),
             log_format: given.log_format.unwrap_or_default(),
-            trusted_issuers: given.trusted_issuers.into_iter().flatten().map(trusted_issuer).collect::<Result<_, _>>()?,
+            trusted_issuers: given
+                .trusted_issuers
+                .into_iter()
+                .flatten()
+                .map(trusted_issuer)
+                .collect::<Result<_, _>>()?,
             without_effect,
         })
     }
@@ -279,7 +284,8 @@ fn trusted_issuer(given: GivenIssuer) -> Result<TrustedIssuer, ConfigurationErro
 
 fn zone(text: String) -> Result<String, ConfigurationError> {
     let zone = text.trim_matches('.').to_ascii_lowercase();
-    let is_name = bastide_server::tls::ServerNames::loopback().insert(&zone) && zone.parse::<std::net::IpAddr>().is_err();
+    let is_name =
+        bastide_server::tls::ServerNames::loopback().insert(&zone) && zone.parse::<std::net::IpAddr>().is_err();
     if is_name && !zone.starts_with('*') { Ok(zone) } else { Err(ConfigurationError::Zone(text)) }
 }
 

@@ -40,7 +40,7 @@ enum Output {
 struct Report {
     /// The mode looked at: `bastide up` without --network.
     mode: &'static str,
-    /// Whether `bastide up` starts in that mode.
+    /// Whether this host has everything that mode takes.
     can_run: bool,
     /// Whether a hub's outbound traffic would be held back.
     protected: bool,
@@ -112,9 +112,10 @@ impl Report {
         }
         lines.push(String::new());
         lines.push(if self.can_run {
-            "'bastide up' can run here.".to_owned()
+            "This host has what the default mode, --network kernel, takes.".to_owned()
         } else {
-            "'bastide up' cannot run here in its default mode, 'bastide up --network simulated' can.".to_owned()
+            "This host lacks what the default mode takes; --network simulated runs anywhere and enforces nothing."
+                .to_owned()
         });
         lines.push("NOT PROTECTED: this version enforces no outbound wall, in either mode.\n".to_owned());
         lines.join("\n")

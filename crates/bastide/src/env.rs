@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use crate::Outcome;
+use crate::bootstrap::Bootstrap;
 use crate::client::local;
 use crate::data_directory::DataDirectory;
-use crate::bootstrap::Bootstrap;
 use crate::shell::{exports, quote};
 
 #[derive(Debug, Args)]
@@ -74,15 +74,23 @@ fn az(directory: &Path, bootstrap: &Bootstrap) -> String {
         quote(endpoint),
         quote(&format!("{endpoint}/adfs")),
     );
-    lines += &format!("az cloud register {endpoints} 2>/dev/null || az cloud update {endpoints}\n");
-    lines += "az cloud set -n Bastide --only-show-errors -o none\n";
-    lines += &format!(
-        "az login --service-principal -u {} -p {} --tenant {} --only-show-errors -o none\n",
+    let login = format!(
+        "-u {} -p {} --tenant {}",
         quote(&bootstrap.client_id.to_string()),
         quote(&bootstrap.client_secret),
         quote(&bootstrap.tenant_id.to_string()),
     );
-    lines + &format!("az account set -s {} --only-show-errors -o none\n", quote(&bootstrap.subscription_id.to_string()))
+    let subscription = quote(&bootstrap.subscription_id.to_string());
+    for command in [
+        &format!("az cloud register {endpoints} 2>/dev/null || az cloud update {endpoints}"),
+        "az cloud set -n Bastide --only-show-errors -o none",
+        &format!("az login --service-principal {login} --only-show-errors -o none"),
+        &format!("az account set -s {subscription} --only-show-errors -o none"),
+    ] {
+        lines.push_str(command);
+        lines.push('\n');
+    }
+    lines
 }
 
 /// The settings of `reference/wire-azure-ai-ml.md` section 1.

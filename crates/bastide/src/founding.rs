@@ -108,12 +108,11 @@ impl Founded {
             Some(kept) => kept.admin_user.clone(),
             None => self.principal(ids.admin_object_id).await?.map_or(names.admin, |admin| admin.name),
         };
-        let (client_secret, admin_password) = match &kept {
-            Some(kept) => (kept.client_secret.clone(), kept.admin_password.clone()),
-            None => {
-                let BootstrapSecrets { admin_password, client_secret } = self.secrets(secrets).await?;
-                (client_secret.expose().to_owned(), admin_password.expose().to_owned())
-            }
+        let (client_secret, admin_password) = if let Some(kept) = &kept {
+            (kept.client_secret.clone(), kept.admin_password.clone())
+        } else {
+            let BootstrapSecrets { admin_password, client_secret } = self.secrets(secrets).await?;
+            (client_secret.expose().to_owned(), admin_password.expose().to_owned())
         };
         let bootstrap = Bootstrap {
             portal_url: format!("{endpoint}/portal"),
@@ -154,13 +153,11 @@ impl Founded {
     }
 
     async fn secrets(&self, fresh: Option<BootstrapSecrets>) -> Result<BootstrapSecrets, FoundingError> {
-        match fresh {
-            Some(secrets) => Ok(secrets),
-            None => {
-                tracing::warn!("bootstrap.json is missing or of another installation: new secrets are issued for it");
-                Ok(self.identity.renew_bootstrap_secrets().await?)
-            }
+        if let Some(secrets) = fresh {
+            return Ok(secrets);
         }
+        tracing::warn!("bootstrap.json is missing or of another installation: new secrets are issued for it");
+        Ok(self.identity.renew_bootstrap_secrets().await?)
     }
 }
 
@@ -209,3 +206,156 @@ fn settings(plan: &Plan<'_>, tenant_id: Uuid) -> Settings {
 
 const KIND: &str = "installation";
 const KEY: &str = "self";
+
+#[cfg(test)]
+mod tests {
+    use bastide_server::SystemClock;
+    use bastide_server::origin::Origin;
+    use bastide_store::Location;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A data directory that is started on again and again, as far as each test says.
+    struct Place {
+        directory: TempDir,
+        clock: Arc<dyn Clock>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            Self { directory: tempfile::tempdir().unwrap(), clock: Arc::new(SystemClock) }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.directory.path().join("bootstrap.json")
+        }
+
+        fn sealing_key(&self) -> PathBuf {
+            self.directory.path().join("sealing.key")
+        }
+
+        async fn open(&self) -> Result<Founded, FoundingError> {
+            let store = Store::open(&Location::Sqlite(self.directory.path().join("bastide.db"))).await.unwrap();
+            let plan = Plan {
+                sealing_key: &self.sealing_key(),
+                origins: &origins(8443),
+                allow_password_grant: false,
+                trusted_issuers: &[],
+                password_cost: PasswordCost::for_tests(),
+            };
+            Founded::open(store, &plan, &self.clock).await
+        }
+
+        /// A whole start at this port.
+        async fn start(&self, port: u16) -> Bootstrap {
+            let founded = self.open().await.unwrap();
+            let bootstrap =
+                founded.settle(&origins(port), "/data/ca.pem".into(), &self.file(), self.clock.as_ref()).await.unwrap();
+            founded.prove(&bootstrap).await;
+            founded.store.close().await;
+            bootstrap
+        }
+    }
+
+    impl Founded {
+        /// What the file says is true: the client gets a token, the admin's password is right, the subscription is there.
+        async fn prove(&self, bootstrap: &Bootstrap) {
+            let form = format!(
+                "grant_type=client_credentials&client_id={}&client_secret={}&scope=https://localhost:8443/.default",
+                bootstrap.client_id, bootstrap.client_secret
+            );
+            let endpoint = bastide_identity::TokenEndpoint {
+                flavour: bastide_identity::Flavour::Adfs,
+                url: "https://localhost:8443/adfs/oauth2/v2.0/token".to_owned(),
+            };
+            let form = bastide_identity::TokenForm::parse(form.as_bytes());
+            let answer = self.identity.token(&endpoint, &form).await;
+            assert!(answer.is_ok(), "the client gets no token");
+            let key = format!("/subscriptions/{}", bootstrap.subscription_id);
+            assert!(self.store.resource_exists(&key).await.unwrap());
+        }
+    }
+
+    fn origins(port: u16) -> Origins {
+        Origins::new(Origin::parse(&format!("https://localhost:{port}")).unwrap(), Vec::new(), "bastide.localhost")
+    }
+
+    #[tokio::test]
+    async fn a_second_start_changes_nothing() {
+        let place = Place::new();
+        let first = place.start(8443).await;
+        assert!(place.start(8443).await == first);
+    }
+
+    #[tokio::test]
+    async fn another_port_changes_the_addresses_and_keeps_the_secrets() {
+        let place = Place::new();
+        let first = place.start(8443).await;
+        let second = place.start(9443).await;
+        assert_eq!(second.endpoint, "https://localhost:9443");
+        assert!(second.portal_url.starts_with("https://localhost:9443/"));
+        assert!(
+            second == Bootstrap { endpoint: second.endpoint.clone(), portal_url: second.portal_url.clone(), ..first }
+        );
+        assert!(Bootstrap::read(&place.file()).unwrap() == Some(second));
+    }
+
+    #[tokio::test]
+    async fn a_start_killed_before_the_principals_is_finished() {
+        let place = Place::new();
+        let installation = place.open().await.unwrap().installation;
+        assert_eq!(place.start(8443).await.tenant_id, installation.tenant_id);
+    }
+
+    #[tokio::test]
+    async fn a_start_killed_before_the_installation_uses_its_key() {
+        let place = Place::new();
+        Sealer::open_or_create(&place.sealing_key()).unwrap();
+        let key = std::fs::read(place.sealing_key()).unwrap();
+        place.start(8443).await;
+        assert_eq!(std::fs::read(place.sealing_key()).unwrap(), key);
+    }
+
+    #[tokio::test]
+    async fn secrets_lost_before_the_subscription_and_the_file_are_issued_anew() {
+        let place = Place::new();
+        let founded = place.open().await.unwrap();
+        let names = BootstrapNames { admin: "admin@bastide.localhost".to_owned(), client: "bootstrap".to_owned() };
+        let lost = founded.identity.bootstrap(&names).await.unwrap();
+        founded.store.close().await;
+        let bootstrap = place.start(8443).await;
+        assert_eq!(bootstrap.client_id, lost.ids.client_id);
+        assert_ne!(bootstrap.client_secret, lost.secrets.unwrap().client_secret.expose());
+    }
+
+    #[tokio::test]
+    async fn a_deleted_file_is_written_again_for_the_same_client() {
+        let place = Place::new();
+        let first = place.start(8443).await;
+        std::fs::remove_file(place.file()).unwrap();
+        let second = place.start(8443).await;
+        assert_eq!((second.client_id, second.subscription_id), (first.client_id, first.subscription_id));
+        assert_ne!(second.client_secret, first.client_secret);
+    }
+
+    #[tokio::test]
+    async fn the_file_of_another_installation_is_replaced() {
+        let (place, other) = (Place::new(), Place::new());
+        place.start(8443).await;
+        let foreign = other.start(8443).await;
+        foreign.write(&place.file()).unwrap();
+        let tenant_id = place.start(8443).await.tenant_id;
+        assert_ne!(tenant_id, foreign.tenant_id);
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_key_is_gone_is_refused() {
+        let place = Place::new();
+        place.start(8443).await;
+        std::fs::remove_file(place.sealing_key()).unwrap();
+        let refusal = place.open().await.err().unwrap().to_string();
+        assert!(refusal.contains("restore it from a backup"), "{refusal}");
+        assert!(!place.sealing_key().exists(), "a new key would not open the old secrets");
+    }
+}

@@ -45,7 +45,7 @@ pub(crate) fn missing() -> Vec<Capability> {
     NEEDED.into_iter().filter(|capability| effective & (1 << capability.bit) == 0).collect()
 }
 
-/// `CapEff` in the text of `/proc/PID/status`, proc_pid_status(5).
+/// `CapEff` in the text of `/proc/PID/status` (see proc(5)).
 fn effective(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()

@@ -27,7 +27,8 @@ impl Ready {
         // SAFETY: a borrow that is only used to ask whether the number is open; nothing else in this process runs yet.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         let flags = rustix::io::fcntl_getfd(borrowed).map_err(|error| refuse(error.into()))?;
-        rustix::io::fcntl_setfd(borrowed, flags | rustix::io::FdFlags::CLOEXEC).map_err(|error| refuse(error.into()))?;
+        rustix::io::fcntl_setfd(borrowed, flags | rustix::io::FdFlags::CLOEXEC)
+            .map_err(|error| refuse(error.into()))?;
         if fd <= 2 {
             // Standard streams have owners already: write to a copy.
             let copy = borrowed.try_clone_to_owned().map_err(refuse)?;

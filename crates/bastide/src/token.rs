@@ -20,7 +20,9 @@ pub(crate) struct Arguments {
 
 /// The token that was given from outside is for one resource only.
 #[derive(Debug, thiserror::Error)]
-#[error("BASTIDE_TOKEN is the only token at hand and --resource asks for another: name a data directory with --data-dir")]
+#[error(
+    "BASTIDE_TOKEN is the only token at hand and --resource asks for another: name a data directory with --data-dir"
+)]
 struct OnlyOneToken;
 
 /// Prints an access token on one line.

@@ -101,7 +101,8 @@ async fn found(
         password_cost: PasswordCost::default(),
     };
     let founded = Founded::open(Store::open(&location).await?, &plan, clock).await?;
-    let (bundle, authority) = (DataDirectory::trust_file(directory.path()), Authority::certificate_file(&directory.pki()));
+    let (bundle, authority) =
+        (DataDirectory::trust_file(directory.path()), Authority::certificate_file(&directory.pki()));
     let presented = configuration.certificate.as_ref();
     trust::write(&bundle, presented.map_or(&authority, |files| &files.certificate))?;
     // A certificate of the operator's may be signed by anyone: the bundle holds its chain and whom the system trusts.
@@ -110,10 +111,7 @@ async fn found(
     Ok(founded)
 }
 
-fn origins(
-    configuration: &Configuration,
-    socket: &tokio::net::TcpListener,
-) -> Result<Origins, Box<dyn Error>> {
+fn origins(configuration: &Configuration, socket: &tokio::net::TcpListener) -> Result<Origins, Box<dyn Error>> {
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok(configuration.listen.origins(
         socket.local_addr()?,

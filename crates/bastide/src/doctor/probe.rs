@@ -153,8 +153,10 @@ fn cgroups() -> Found {
         return Err(("/sys/fs/cgroup is not a cgroup v2 hierarchy".to_owned(), ADVICE));
     }
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-    let lacking: Vec<_> =
-        ["cpu", "memory", "pids"].into_iter().filter(|name| !controllers.split(' ').any(|one| one.trim() == *name)).collect();
+    let lacking: Vec<_> = ["cpu", "memory", "pids"]
+        .into_iter()
+        .filter(|name| !controllers.split(' ').any(|one| one.trim() == *name))
+        .collect();
     if !lacking.is_empty() {
         return Err((format!("without the controllers {}", lacking.join(", ")), ADVICE));
     }

@@ -10,13 +10,25 @@ use super::{Finding, Status};
 /// Writes and syncs in the directory, or in the nearest one above it that exists.
 pub(super) fn finding(directory: &Path) -> Finding {
     let Some(existing) = directory.ancestors().find(|directory| directory.is_dir()) else {
-        return Finding::fault(NAME, true, Status::Missing, "there is no such directory", "name another with --data-dir");
+        return Finding::fault(
+            NAME,
+            true,
+            Status::Missing,
+            "there is no such directory",
+            "name another with --data-dir",
+        );
     };
     let sync = match time_to_sync(existing) {
         Ok(sync) => sync,
         Err(error) => {
             let detail = format!("{} cannot be written: {error}", existing.display());
-            return Finding::fault(NAME, true, Status::Missing, detail, "name another with --data-dir, or run as its owner");
+            return Finding::fault(
+                NAME,
+                true,
+                Status::Missing,
+                detail,
+                "name another with --data-dir, or run as its owner",
+            );
         }
     };
     let kind = rustix::fs::statfs(existing).map(|system| system.f_type).ok();
@@ -51,7 +63,8 @@ const NAME: &str = "storage";
 
 const MEMORY: &str = "everything is lost at a restart: name a directory on a disk with --data-dir";
 
-const NETWORK: &str = "the embedded database needs a local file system: name another with --data-dir, or use --database";
+const NETWORK: &str =
+    "the embedded database needs a local file system: name another with --data-dir, or use --database";
 
 /// File systems that lose data or locks, by their numbers in linux/magic.h.
 const DOUBTFUL: [(rustix::fs::FsWord, &str, &str); 5] = [
