@@ -351,6 +351,21 @@ pub enum Effect {
         /// The secret.
         secret: Secret,
     },
+    /// The resource's name is claimed in a space of names that are unique in all of Bastide, because they become host
+    /// names.
+    ClaimName {
+        /// The space.
+        space: &'static str,
+        /// The name, in lower case.
+        name: String,
+        /// The refusal when somebody else has it.
+        taken: Box<ArmError>,
+    },
+    /// The resource's claim in a space goes with it.
+    ReleaseName {
+        /// The space.
+        space: &'static str,
+    },
     /// A secret of this resource is sealed under a field name.
     PutSecret {
         /// Field name, unique in the resource.

@@ -135,8 +135,11 @@ impl Directory {
         action: &str,
         object_id: Uuid,
         expect: Vec<Expectation>,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
     ) -> Result<(), IdentityError> {
+        // Who is in which group and who may sign in decides about rights: a write that was authorised before this one
+        // must not commit after it.
+        changes.push(Change::RaiseAccessEpoch);
         let audit = vec![json!({"action": format!("identity/{action}"), "objectId": object_id})];
         let write = Write { expect, changes, audit, ..Write::new(self.clock.now()) };
         self.store.commit(write).await.map(|_| ()).map_err(|error| match error {

@@ -14,7 +14,7 @@ use bastide_arm::id::ResourceId;
 use bastide_arm::path::PathSegments;
 use bastide_arm::resource_type::{Effect, Parity, Principal, Secret};
 use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Caller};
-use bastide_store::{Change, SealedSecret};
+use bastide_store::{Change, Expectation, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use http_body_util::BodyExt;
@@ -293,11 +293,40 @@ impl Front {
                     let replacement = Directory::identity_endpoint_replacement(owner, vec![owner], secret.reveal());
                     changes.extend(replacement);
                 }
+                Effect::ClaimName { space, name, .. } => changes.push(Change::PutRecord {
+                    kind: CLAIM.to_owned(),
+                    key: format!("{space}/{name}"),
+                    owner: Some(incarnation.to_string()),
+                    body: serde_json::json!({"resource": id.to_string()}),
+                    expires: None,
+                }),
+                // The claims of an incarnation go together; it has no more than the one.
+                Effect::ReleaseName { .. } => {
+                    changes.push(Change::DeleteRecordsOf { kind: CLAIM.to_owned(), owner: incarnation.to_string() })
+                }
                 Effect::PutSecret { field, secret } => {
                     let sealed = self.seal(incarnation, &field, &secret)?;
                     changes.push(Change::PutSecret(SealedSecret { incarnation, field, sealed }));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses a name that somebody else has claimed, and holds the commit to its still being free.
+    pub(crate) async fn claims_stand(
+        &self,
+        context: &Context,
+        effects: &[Effect],
+        expect: &mut Vec<Expectation>,
+    ) -> Result<(), Failure> {
+        for effect in effects {
+            let Effect::ClaimName { space, name, taken } = effect else { continue };
+            let key = format!("{space}/{name}");
+            if self.ledger.record(context, CLAIM, &key).await?.is_some() {
+                return Err((**taken).clone().into());
+            }
+            expect.push(Expectation::RecordAbsent { kind: CLAIM.to_owned(), key });
         }
         Ok(())
     }
@@ -390,6 +419,9 @@ fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
         }
     }
 }
+
+/// Kind of the records that hold names unique in all of Bastide.
+const CLAIM: &str = "claimed-name";
 
 /// Body of a request, as ARM bounds it.
 const MAX_BODY: usize = 4 * 1024 * 1024;

@@ -4,8 +4,17 @@ use std::sync::Arc;
 
 use bastide_arm::resource_type::{Document, Principal, ResourceType};
 
+mod blob_service;
+mod cognitive_services_account;
+mod container_registry;
 pub(crate) mod generic_resource;
+mod insights_component;
+mod key_vault;
+mod log_analytics_workspace;
 pub(crate) mod resource_group;
+mod search_service;
+mod storage_account;
+mod stored;
 pub(crate) mod user_assigned_identity;
 
 /// Every built-in type.
@@ -14,6 +23,15 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(resource_group::ResourceGroup),
         Arc::new(user_assigned_identity::UserAssignedIdentity),
         Arc::new(bastide_hub::workspace::Workspace),
+        Arc::new(storage_account::StorageAccount),
+        Arc::new(blob_service::BlobService),
+        Arc::new(blob_service::BlobContainer),
+        Arc::new(key_vault::KeyVault),
+        Arc::new(insights_component::InsightsComponent),
+        Arc::new(log_analytics_workspace::LogAnalyticsWorkspace),
+        Arc::new(container_registry::ContainerRegistry),
+        Arc::new(search_service::SearchService),
+        Arc::new(cognitive_services_account::CognitiveServicesAccount),
     ]
 }
 

@@ -7,7 +7,7 @@ use bastide_arm::merge;
 use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Dismissal, Document, Existing, Placement, View,
 };
-use bastide_store::{Change, Expectation};
+use bastide_store::{Change, Expectation, ResourceQuery};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -141,19 +141,24 @@ impl Front {
         Ok(())
     }
 
+    /// The removal of everything below a resource, on condition that nothing comes in meanwhile.
     async fn remove_below(&self, pass: &Pass, id: &ResourceId, entries: &mut Entries) -> Result<(), Failure> {
-        let mut query = bastide_store::ResourceQuery { prefix: Some(id.prefix()), limit: 500, ..Default::default() };
+        let mut query = ResourceQuery { prefix: Some(id.prefix()), limit: 500, ..ResourceQuery::default() };
+        let mut count = 0;
         loop {
             let below = self.ledger.resources(pass, &query).await?;
             for entry in &below {
+                count += 1;
                 entries.expect.push(entry.stands());
                 self.remove(entry, entries)?;
             }
             match below.last() {
                 Some(last) if below.len() == 500 => query.after = Some(last.row.key.clone()),
-                _ => return Ok(()),
+                _ => break,
             }
         }
+        entries.expect.push(Expectation::CountBelow { prefix: id.prefix(), count });
+        Ok(())
     }
 
     /// The common end of PUT and PATCH: links, identity, admission, one commit.
@@ -214,6 +219,7 @@ impl Front {
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
         self.part_changes(pass, registered, &id, parts, &mut entries).await?;
         effects.extend(more);
+        self.claims_stand(request.context, &effects, &mut entries.expect).await?;
         let entry = match existing {
             // Re-PUT of what stands changes nothing: no revision, no audit record.
             Some(entry) if entry.document == document && effects.is_empty() && entries.changes.is_empty() => entry,

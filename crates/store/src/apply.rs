@@ -54,6 +54,13 @@ async fn holds(
             statement.push(" LIMIT 1");
             (statement, false)
         }
+        Expectation::CountBelow { prefix, count } => {
+            let mut statement = Statement::new("SELECT 1 FROM (SELECT COUNT(*) AS n FROM resources WHERE ");
+            push_below(&mut statement, "key >= ", " AND key < ", prefix);
+            statement.push(") AS below");
+            statement.push_bind(" WHERE n = ", *count);
+            (statement, true)
+        }
         Expectation::RecordAbsent { kind, key } => (Record::by_key(kind, key, at), false),
         Expectation::RecordRevision { kind, key, revision } => {
             let mut statement = Record::by_key(kind, key, at);

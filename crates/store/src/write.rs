@@ -54,6 +54,14 @@ pub enum Expectation {
     },
     /// No resource has a key that starts with this.
     NoneBelow(String),
+    /// Exactly this many resources have a key that begins with this prefix: together with their incarnations, that the
+    /// set somebody read is still the set.
+    CountBelow {
+        /// Prefix of the keys.
+        prefix: String,
+        /// How many.
+        count: i64,
+    },
     /// No record of this kind has this key, or the one that had it has expired by [`Write::at`].
     RecordAbsent {
         /// Kind of record.
@@ -89,6 +97,7 @@ impl fmt::Display for Expectation {
             Self::ResourceRevision { key, revision } => write!(f, "\"resource {key} is at revision {revision}\""),
             Self::ResourceIncarnation { key, incarnation } => write!(f, "\"resource {key} is {incarnation}\""),
             Self::NoneBelow(prefix) => write!(f, "\"no resource below {prefix}\""),
+            Self::CountBelow { prefix, count } => write!(f, "\"{count} resources below {prefix}\""),
             Self::RecordAbsent { kind, .. } => write!(f, "\"no such {kind} record\""),
             Self::RecordRevision { kind, revision, .. } => write!(f, "\"the {kind} record is at revision {revision}\""),
             Self::AccessEpoch(epoch) => write!(f, "\"the access epoch is {epoch}\""),

@@ -44,6 +44,7 @@ enum Guess {
     Revision { stale: bool },
     Incarnation { other: bool },
     NoneBelow,
+    CountBelow(i64),
     RecordAbsent,
     RecordRevision { stale: bool },
     Epoch { stale: bool },
@@ -67,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>().prop_map(|stale| Guess::Revision { stale }),
         any::<bool>().prop_map(|other| Guess::Incarnation { other }),
         Just(Guess::NoneBelow),
+        (0..3_i64).prop_map(Guess::CountBelow),
         Just(Guess::RecordAbsent),
         any::<bool>().prop_map(|stale| Guess::RecordRevision { stale }),
         any::<bool>().prop_map(|stale| Guess::Epoch { stale }),
@@ -122,6 +124,7 @@ impl Model {
                 Expectation::ResourceIncarnation { key, incarnation }
             }
             Guess::NoneBelow => Expectation::NoneBelow(format!("{key}/")),
+            Guess::CountBelow(count) => Expectation::CountBelow { prefix: format!("{key}/"), count: *count },
             Guess::RecordAbsent => Expectation::RecordAbsent { kind: KIND.into(), key },
             Guess::RecordRevision { stale } => {
                 let revision = self.records.get(&key).copied().unwrap_or_default() - i64::from(stale);
@@ -153,6 +156,9 @@ impl Model {
             }
             Expectation::ResourceIncarnation { key, incarnation } => {
                 self.resources.get(key).is_some_and(|it| it.0 == *incarnation)
+            }
+            Expectation::CountBelow { prefix, count } => {
+                self.resources.keys().filter(|key| key.starts_with(prefix)).count() as i64 == *count
             }
             Expectation::NoneBelow(prefix) => !self.resources.keys().any(|key| key.starts_with(prefix)),
             Expectation::RecordAbsent { key, .. } => !self.records.contains_key(key),

@@ -1,0 +1,95 @@
+//! `Microsoft.Search/searchServices`.
+
+use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::{
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule,
+    Placement, PutStatus, ResourceType, Surroundings, View,
+};
+use serde_json::{Map, Value, json};
+
+use super::stored::{claim, new_keys, reveal, with_defaults};
+
+/// The search service type.
+#[derive(Debug)]
+pub struct SearchService;
+
+impl ResourceType for SearchService {
+    fn descriptor(&self) -> &Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
+        let mut document = admission.document.clone();
+        document.sku = document.sku.take().or_else(|| Some(json!({"name": "standard"})));
+        with_defaults(
+            &mut document.properties,
+            json!({
+                "replicaCount": 1,
+                "partitionCount": 1,
+                "hostingMode": "default",
+                "publicNetworkAccess": "enabled",
+                "networkRuleSet": {"ipRules": []},
+                "disableLocalAuth": false,
+            }),
+        );
+        let mut effects = new_keys(&admission, &KEYS);
+        effects.extend(claim(&admission, NAMES, "ServiceNameUnavailable"));
+        Ok(Admitted { document, effects, ..Admitted::default() })
+    }
+
+    fn answer(&self, view: &View<'_>) -> Map<String, Value> {
+        let mut properties = view.document.properties.clone();
+        properties.insert("endpoint".into(), format!("https://{}.search.{}/", view.id.name(), view.zone).into());
+        properties.insert("status".into(), "running".into());
+        properties.insert("statusDetails".into(), "".into());
+        properties.insert("provisioningState".into(), "succeeded".into());
+        properties.insert("privateEndpointConnections".into(), json!([]));
+        properties
+    }
+
+    fn release(&self, _document: &Document) -> Vec<Effect> {
+        vec![Effect::ReleaseName { space: NAMES }]
+    }
+
+    fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
+        let [primary, secondary] = KEYS;
+        let answer = json!({
+            primary: reveal(call.secrets.get(primary))?,
+            secondary: reveal(call.secrets.get(secondary))?,
+        });
+        Ok(Acted { answer: Some(answer), effects: Vec::new() })
+    }
+}
+
+/// 2 to 60 lower-case letters, digits and single inner hyphens.
+fn is_service_name(name: &str) -> bool {
+    (2..=60).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--")
+}
+
+const KEYS: [&str; 2] = ["primaryKey", "secondaryKey"];
+
+/// Search service names are unique among themselves.
+const NAMES: &str = "search";
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    namespace: "Microsoft.Search",
+    types: &["searchServices"],
+    placement: Placement::ResourceGroup,
+    tracked: true,
+    name: NameRule {
+        accepts: is_service_name,
+        explanation: "2 to 60 lower-case letters, digits and single inner hyphens",
+    },
+    identity: IdentitySupport::Optional,
+    read_only: &["endpoint", "status", "statusDetails", "provisioningState", "privateEndpointConnections", "eTag"],
+    patchable: None,
+    put: PutStatus::CREATED,
+    surroundings: Surroundings::NONE,
+    actions: &[Action { name: "listAdminKeys", secret: true }],
+    api_versions: &["2026-03-01-preview", "2025-05-01", "2024-06-01-preview", "2023-11-01", "2022-09-01"],
+    data_plane: DataPlane::None,
+};

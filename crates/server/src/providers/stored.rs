@@ -1,0 +1,69 @@
+//! What the stored-only types share: defaults, keys, names that become host names.
+//!
+//! Nothing runs behind these types yet; their answers say so, and they have the shapes clients read.
+
+use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::{Admission, Effect, NameRule, Secret};
+use serde_json::{Map, Value};
+
+/// Sets what the body leaves out.
+pub(super) fn with_defaults(properties: &mut Map<String, Value>, defaults: Value) {
+    if let Value::Object(defaults) = defaults {
+        for (name, value) in defaults {
+            properties.entry(name).or_insert(value);
+        }
+    }
+}
+
+/// A value made once, at creation, and kept for life: an id, a time.
+pub(super) fn keep_or_make(
+    properties: &mut Map<String, Value>,
+    admission: &Admission<'_>,
+    name: &str,
+    make: impl FnOnce() -> Value,
+) {
+    let kept = admission.existing.and_then(|existing| existing.document.properties.get(name).cloned());
+    properties.insert(name.to_owned(), kept.unwrap_or_else(make));
+}
+
+/// Keys made at creation, one effect a field.
+pub(super) fn new_keys(admission: &Admission<'_>, fields: &[&str]) -> Vec<Effect> {
+    if admission.existing.is_some() {
+        return Vec::new();
+    }
+    let key = |field: &&str| Effect::PutSecret { field: (*field).to_owned(), secret: (admission.fresh_secret)() };
+    fields.iter().map(key).collect()
+}
+
+/// The claim of a name that becomes a host name; such names are unique in all of Bastide.
+pub(super) fn claim(admission: &Admission<'_>, space: &'static str, code: &'static str) -> Option<Effect> {
+    let name = admission.id.name().to_ascii_lowercase();
+    let message = format!("The name '{name}' is taken by another resource of this kind. Choose another name.");
+    let is_new = admission.existing.is_none();
+    is_new.then(|| Effect::ClaimName { space, name, taken: Box::new(ArmError::new(409, code, message)) })
+}
+
+/// A secret of the resource, revealed for the answer of the action that is there to show it.
+pub(super) fn reveal(secret: Option<&Secret>) -> Result<&str, ArmError> {
+    secret
+        .map(Secret::reveal)
+        .ok_or_else(|| ArmError::conflict("The resource has no keys. Delete it and create it again."))
+}
+
+/// `properties.{name}` as text.
+pub(super) fn text<'a>(properties: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    properties.get(name).and_then(Value::as_str)
+}
+
+/// A name of letters, digits and inner hyphens, starting with a letter.
+pub(super) const HYPHENATED: NameRule = NameRule {
+    accepts: is_hyphenated,
+    explanation: "2 to 64 letters, digits or hyphens, starting with a letter or digit and not ending in a hyphen",
+};
+
+fn is_hyphenated(name: &str) -> bool {
+    (2..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !name.ends_with('-')
+}
