@@ -1,0 +1,266 @@
+//! What a client of a running server waits for, over TLS, next to bare SQLite on the same disk in the same run.
+//!
+//! `cargo bench -p bastide-benches` builds the release binary and starts it on data directories of its own below the
+//! build directory; `BASTIDE_BIN` names another binary. Prints a table and succeeds whatever the numbers are: on a busy
+//! machine they say little. Takes about two minutes.
+//!
+//! Clients are tasks of this process, each with one kept connection; they compete with the server for the processors, so
+//! throughput is a lower bound.
+
+mod bare;
+mod client;
+mod numbers;
+mod report;
+mod seed;
+mod server;
+
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use bare::BareDatabase;
+use client::Client;
+use numbers::{median, percentile, rate};
+use report::{Aim, Report};
+use seed::seed;
+use server::{Binary, DataDirectory};
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    // The client's cryptography; installing fails only when it is installed.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let binary = Binary::find()?;
+    // Below the build's own directory: /tmp is often memory, which flushes for nothing.
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut report = Report::begin();
+    writes(&binary, disk.path(), &mut report).await?;
+    let directory = DataDirectory::new(&binary, disk.path().join("reads"))?;
+    reads(&directory, &mut report).await?;
+    starts(&directory, &mut report).await?;
+    report.print();
+    Ok(())
+}
+
+/// Acknowledged PUTs of new resources a second, and the memory before and after. Rounds alternate with bare commits, so
+/// that a busy machine is busy for both.
+async fn writes(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()> {
+    let mut bare = BareDatabase::create(&disk.join("bare.db")).await?;
+    let server = DataDirectory::new(binary, disk.join("writes"))?.start().await?;
+    tokio::time::sleep(SETTLING).await;
+    let first_memory = server.resident_mebibytes()?;
+    let client = Client::sign_in(&server).await?;
+    client.put(&group("bench"), GROUPS, &json!({"location": "local"})).await?;
+
+    let mut bare_rates = Vec::new();
+    let mut rates: Vec<(Kind, usize, Vec<f64>)> =
+        Kind::ALL.iter().flat_map(|kind| CLIENTS.map(|clients| (*kind, clients, Vec::new()))).collect();
+    for round in 0..ROUNDS {
+        report.progress(&format!("writes, round {} of {ROUNDS}", round + 1));
+        bare_rates.push(bare.commits(TURN).await?);
+        for (kind, clients, rates) in &mut rates {
+            rates.push(acknowledged_puts(&client, *kind, *clients, round).await?);
+        }
+    }
+    let bare = median(&mut bare_rates);
+    report.add("bare SQLite, one row a commit [1/s]", format!("{bare:.0}"), None);
+    for (kind, clients, mut rates) in rates {
+        let rate = median(&mut rates);
+        let what = format!("durable PUT of {}, {clients} clients [1/s]", kind.name());
+        report.add(&what, format!("{rate:.0}"), None);
+        let aim = (CLIENTS.last() == Some(&clients)).then(|| Aim::new("> 1.0", rate / bare > 1.0));
+        report.add("    as a ratio of bare SQLite", format!("{:.2}", rate / bare), aim);
+    }
+    let aim = |mebibytes: f64| Some(Aim::new("< 40", mebibytes < 40.0));
+    report.add("resident memory, first start, idle [MiB]", format!("{first_memory:.1}"), aim(first_memory));
+    tokio::time::sleep(SETTLING).await;
+    let memory = server.resident_mebibytes()?;
+    report.add("resident memory, idle after that load [MiB]", format!("{memory:.1}"), aim(memory));
+    server.stop().await
+}
+
+/// What is put.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// One row.
+    Group,
+    /// A row and the principal behind it.
+    Identity,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Group, Self::Identity];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Group => "resource groups",
+            Self::Identity => "identities",
+        }
+    }
+
+    async fn put(self, client: &Client, name: &str) -> Outcome<()> {
+        let body = json!({"location": "local", "tags": {"team": "bench"}});
+        match self {
+            Self::Group => client.put(&group(name), GROUPS, &body).await,
+            Self::Identity => client.put(&identity(name), IDENTITIES, &body).await,
+        }
+    }
+}
+
+/// PUTs of new resources a second, each client sending the next when it has the answer to the last.
+async fn acknowledged_puts(client: &Client, kind: Kind, clients: usize, round: usize) -> Outcome<f64> {
+    let mut connections = Vec::new();
+    for number in 0..clients {
+        let connection = client.connect()?;
+        // Opens the connection before the clock runs.
+        connection.get::<Value>("", GROUPS).await?;
+        connections.push((number, connection));
+    }
+    let started = Instant::now();
+    let tasks: Vec<_> = connections
+        .into_iter()
+        .map(|(number, connection)| {
+            tokio::spawn(async move {
+                let mut acknowledged = 0;
+                while started.elapsed() < TURN {
+                    let name = format!("b-{round}-{clients}-{number}-{acknowledged}");
+                    kind.put(&connection, &name).await?;
+                    acknowledged += 1;
+                }
+                Outcome::Ok(acknowledged)
+            })
+        })
+        .collect();
+    let mut acknowledged = 0;
+    for task in tasks {
+        acknowledged += task.await??;
+    }
+    Ok(rate(acknowledged, started.elapsed()))
+}
+
+/// Reading one resource of ten thousand, and pages of a hundred from a thousand and from a hundred thousand.
+async fn reads(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
+    let server = directory.start().await?;
+    let client = Client::sign_in(&server).await?;
+    client.put(&group("bench"), GROUPS, &json!({"location": "local"})).await?;
+    client.put(&identity("model"), IDENTITIES, &json!({"location": "local", "tags": {"team": "bench"}})).await?;
+    let model = format!("{}{}", client.subscription(), identity("model"));
+    server.stop().await?;
+
+    report.progress("pages of 1,000 resources");
+    seed(&directory.database(), &model, 0..999).await?;
+    let mut few = pages(directory).await?;
+    report.progress("one of 10,000 resources");
+    seed(&directory.database(), &model, 999..9_999).await?;
+    gets(directory, report).await?;
+    report.progress("pages of 100,000 resources");
+    seed(&directory.database(), &model, 9_999..99_999).await?;
+    let mut many = pages(directory).await?;
+
+    let (few, many) = (median(&mut few), median(&mut many));
+    report.add("page of 100, of 1,000 resources, p50 [ms]", format!("{few:.2}"), None);
+    report.add("page of 100, of 100,000 resources, p50 [ms]", format!("{many:.2}"), None);
+    let ratio = many / few;
+    report.add("    ratio", format!("{ratio:.2}"), Some(Aim::new("about 1", ratio < 1.5)));
+    Ok(())
+}
+
+async fn gets(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
+    let server = directory.start().await?;
+    let client = Client::sign_in(&server).await?;
+    let mut times = Vec::new();
+    for number in 0..GETS {
+        let path = identity(&seed::name(number * 7919 % 9_999));
+        let started = Instant::now();
+        client.get::<Value>(&path, IDENTITIES).await?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
+    report.add("GET by id at 10,000 resources, p50 [ms]", format!("{p50:.2}"), Some(Aim::new("< 1", p50 < 1.0)));
+    report.add("GET by id at 10,000 resources, p99 [ms]", format!("{p99:.2}"), None);
+    server.stop().await
+}
+
+/// Milliseconds of each full page, following the links through the list as often as it takes.
+async fn pages(directory: &DataDirectory) -> Outcome<Vec<f64>> {
+    let server = directory.start().await?;
+    let client = Client::sign_in(&server).await?;
+    let mut times = Vec::new();
+    let mut next: Option<String> = None;
+    while times.len() < PAGES {
+        let started = Instant::now();
+        let page: Page = match &next {
+            Some(link) => client.follow(link).await?,
+            None => client.get("/resources", GROUPS).await?,
+        };
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+        if page.value.len() != 100 {
+            return Err("a page is not full".into());
+        }
+        next = page.next_link;
+    }
+    server.stop().await?;
+    Ok(times)
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    value: Vec<Value>,
+    next_link: Option<String>,
+}
+
+/// From the start of the process to the first answer, with what the reads have left: a hundred thousand resources.
+async fn starts(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
+    report.progress("starts");
+    let mut times = Vec::new();
+    let mut memory = Vec::new();
+    for _ in 0..STARTS {
+        let server = directory.start().await?;
+        times.push(server.started_in.as_secs_f64() * 1e3);
+        memory.push(server.resident_mebibytes()?);
+        server.stop().await?;
+    }
+    let (time, memory) = (median(&mut times), median(&mut memory));
+    report.add(
+        "start to /healthz, 100,000 resources [ms]",
+        format!("{time:.0}"),
+        Some(Aim::new("< 300", time < 300.0)),
+    );
+    let slowest = percentile(&mut times, 100);
+    report.add(&format!("    slowest of {STARTS} [ms]"), format!("{slowest:.0}"), None);
+    report.add(
+        "resident memory, later start, idle [MiB]",
+        format!("{memory:.1}"),
+        Some(Aim::new("< 40", memory < 40.0)),
+    );
+    Ok(())
+}
+
+fn group(name: &str) -> String {
+    format!("/resourceGroups/{name}")
+}
+
+fn identity(name: &str) -> String {
+    format!("/resourceGroups/bench/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
+}
+
+const CLIENTS: [usize; 3] = [1, 4, 16];
+const ROUNDS: usize = 5;
+const GETS: usize = 5_000;
+const PAGES: usize = 300;
+const STARTS: usize = 20;
+
+/// How long one measurement of a rate takes.
+const TURN: Duration = Duration::from_secs(1);
+/// What has just worked is let come to rest before its memory is looked at.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// Versions of the API that the paths are asked in.
+const GROUPS: &str = "2024-11-01";
+const IDENTITIES: &str = "2024-11-30";
