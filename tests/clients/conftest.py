@@ -12,10 +12,14 @@ import pytest
 from support import login
 from support.az import Az
 from support.secrets import suite_dir
-from support.server import Bastide
+from support.server import Bastide, binary, network
 from support.wire import Wire
 
 _numbers = itertools.count(1)
+
+
+def pytest_report_header():
+    return [f"bastide: {binary()}", f"network: {network()}"]
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,13 @@ def test_no_private_key_is_in_a_database(artefacts):
         assert b"PRIVATE KEY" not in content, path
 
 
+def test_nobody_wrote_control_characters_into_a_log(artefacts):
+    """The suites send newlines and escape sequences in names; a log line that was forged would have come through."""
+    for path, content in artefacts.items():
+        if path.name == "bastide.log":
+            assert not [byte for byte in content if byte < 32 and byte != 10], path
+
+
 def test_the_logs_say_something_at_all(artefacts):
     logs = [content for path, content in artefacts.items() if path.name == "bastide.log"]
     assert any(b"request" in log for log in logs), "empty logs hide nothing and help nobody"

@@ -73,7 +73,7 @@ class Bastide:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
+                env={**environment(), **self.environment},
                 start_new_session=True,
             )
         self._wait_ready(time.monotonic() + timeout)
@@ -102,12 +102,11 @@ class Bastide:
     # What a client needs --------------------------------------------------------------------------------------
 
     def command(self) -> list[str]:
-        network = os.environ.get("BASTIDE_NETWORK") or ("kernel" if os.geteuid() == 0 else "simulated")
         return [
             str(binary()), "up",
             "--data-dir", str(self.data_dir),
             "--listen", f"127.0.0.1:{self.port}",
-            "--network", network,
+            "--network", network(),
             *self.extra_arguments,
         ]  # fmt: skip
 
@@ -163,6 +162,23 @@ def binary() -> Path:
     path = Path(os.environ.get("BASTIDE_BIN") or REPOSITORY / "target/release/bastide")
     assert path.is_file(), f"no binary at {path}: run `cargo build --release` first, or set BASTIDE_BIN"
     return path
+
+
+def environment() -> dict[str, str]:
+    """What a server is started with: nothing of a developer's settings, and a log of everything, to be searched."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("BASTIDE_")}
+    return {**mine, "BASTIDE_LOG": "trace"}
+
+
+def network() -> str:
+    """`$BASTIDE_NETWORK`, else the kernel where this process may program it."""
+    if wanted := os.environ.get("BASTIDE_NETWORK"):
+        return wanted
+    status = Path("/proc/self/status").read_text()
+    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
+    # CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN and CAP_SYS_ADMIN, see capabilities(7).
+    may = all(effective >> bit & 1 for bit in (6, 7, 12, 21))
+    return "kernel" if may else "simulated"
 
 
 def free_port() -> int:

@@ -129,6 +129,7 @@ def test_rubbish_on_the_port_ends_the_connection(bastide, wire):
     assert wire.get("/subscriptions").status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_old_tls_versions_are_not_spoken(bastide):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

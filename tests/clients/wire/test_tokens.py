@@ -128,7 +128,7 @@ def test_a_header_cannot_bring_its_own_key(bastide, owner_token, header):
 def test_a_token_for_another_resource_is_refused(bastide):
     """Ours, well signed and in date, but for Graph: the resource manager does not take it."""
     token = login.access_token(bastide, scope=f"{bastide.endpoint}/graph/.default")
-    refused(ask(bastide, token), 401, "InvalidAuthenticationToken")
+    refused(ask(bastide, token), 401, "InvalidAuthenticationTokenAudience")
 
 
 def test_a_refused_token_changes_nothing(bastide, wire, owner_token, unique):
