@@ -17,6 +17,7 @@ mod sender;
 mod ticket;
 mod token;
 mod view;
+mod welcome;
 
 use std::sync::Arc;
 
@@ -56,7 +57,8 @@ pub fn routes(login: Login) -> Router {
         .route("/{authority}/oauth2/logout", get(token::signed_out))
         .route("/msi/token", get(managed_identity::token))
         .with_state(login.clone())
-        .merge(device::routes(login))
+        .merge(device::routes(login.clone()))
+        .merge(welcome::routes(login))
         .merge(assets::routes())
 }
 

@@ -254,8 +254,32 @@ async fn subscriptions_are_made_by_alias_and_belong_to_their_maker() {
     let body = json!({"properties": {"displayName": "Second", "workload": "Production"}});
     let refused = house.put(alias, body.clone()).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "the bootstrap client owns one subscription, not the tenant");
-    let (admin, _) = house.stranger().await;
-    assert!(!admin.name.is_empty());
+    let admin = house.log_in_admin().await;
+    let made = house.call_as(&admin, Method::PUT, alias, Some(body.clone()), &[]).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let second = made.body["properties"]["subscriptionId"].as_str().unwrap();
+    let again = house.call_as(&admin, Method::PUT, alias, Some(body), &[]).await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &made.body), "the same alias is the same subscription");
+    let shown = house.call_as(&admin, Method::GET, "/subscriptions", None, &[]).await;
+    assert_eq!(shown.body["value"].as_array().unwrap().len(), 2);
+    let group = format!("/subscriptions/{second}/resourceGroups/rg");
+    let made = house.call_as(&admin, Method::PUT, &group, Some(json!({"location": "local"})), &[]).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    assert_eq!(house.get(&group).await.status, StatusCode::FORBIDDEN, "the other owner has no right there");
+    assert_eq!(house.get("/subscriptions").await.body["value"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_browser_at_the_front_is_told_what_this_is() {
+    let house = House::found().await;
+    for path in ["/", "/portal", "//portal"] {
+        let request =
+            http::Request::get(path).header("host", "127.0.0.1:8443").body(axum::body::Body::empty()).unwrap();
+        let answer = house.send(request).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(answer.body.as_str().unwrap().contains("https://127.0.0.1:8443"), "{answer:?}");
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
+    }
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ pub(super) fn refusal(status: StatusCode, sentence: &str) -> Page {
     notice("This sign-in cannot go on", sentence).status(status)
 }
 
-fn heading(text: &str) -> String {
+pub(super) fn heading(text: &str) -> String {
     format!("<h1>{}</h1>\n", Text(text))
 }
 

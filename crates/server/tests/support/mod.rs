@@ -32,6 +32,7 @@ pub struct House {
     pub token: String,
     client_id: Uuid,
     client_secret: String,
+    admin_password: String,
     _directory: TempDir,
 }
 
@@ -65,6 +66,7 @@ impl House {
         let mut settings =
             IdentitySettings::new(tenant, format!("{origin}/{tenant}/v2.0"), vec![origin.as_str().to_owned()]);
         settings.password_cost = PasswordCost::for_tests();
+        settings.allow_password = true;
         let shared: Arc<dyn Clock> = clock.clone();
         let identity = Identity::open(store.clone(), sealer.clone(), Arc::clone(&shared), settings).await.unwrap();
         let names = BootstrapNames { admin: "admin@bastide.localhost".to_owned(), client: "bootstrap".to_owned() };
@@ -96,6 +98,7 @@ impl House {
             token: String::new(),
             client_id: bootstrapped.ids.client_id,
             client_secret: secrets.client_secret.expose().to_owned(),
+            admin_password: secrets.admin_password.expose().to_owned(),
             _directory: directory,
         };
         house.token = house.log_in(house.client_id, &house.client_secret.clone()).await;
@@ -104,16 +107,29 @@ impl House {
 
     /// Signs in by client secret, over the wire.
     pub async fn log_in(&self, client_id: Uuid, secret: &str) -> String {
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "client_credentials")
-            .append_pair("client_id", &client_id.to_string())
-            .append_pair("client_secret", secret)
-            .append_pair("scope", "https://localhost:8443/.default")
-            .finish();
-        let request = Request::post(format!("/{}/oauth2/v2.0/token", self.tenant))
+        let client_id = client_id.to_string();
+        let form = [("grant_type", "client_credentials"), ("client_id", &client_id), ("client_secret", secret)];
+        self.token(&format!("/{}/oauth2/v2.0/token", self.tenant), &form).await
+    }
+
+    /// Signs the administrator in by password, which only the adfs flavour allows.
+    pub async fn log_in_admin(&self) -> String {
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", "04b07795-8ddb-461a-bbee-02f9e1bf7b46"),
+            ("username", "admin@bastide.localhost"),
+            ("password", &self.admin_password),
+        ];
+        self.token("/adfs/oauth2/v2.0/token", &form).await
+    }
+
+    async fn token(&self, path: &str, form: &[(&str, &str)]) -> String {
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(form).append_pair("scope", "https://localhost:8443/.default openid offline_access");
+        let request = Request::post(path)
             .header("host", "localhost:8443")
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(Body::from(form))
+            .body(Body::from(body.finish()))
             .unwrap();
         let answer = self.send(request).await;
         answer.body["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer:?}")).to_owned()
