@@ -38,7 +38,7 @@ impl Default for Limits {
             expression_bytes: 128 * 1024,
             expression_depth: 100,
             evaluation_depth: 200,
-            steps: 2_000_000,
+            steps: 1_000_000,
             total_bytes: 64 * 1024 * 1024,
             value_bytes: 4 * 1024 * 1024,
             resources: 800,

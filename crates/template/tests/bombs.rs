@@ -19,11 +19,18 @@ use support::{context, evaluate_with, resources, template, thing};
 /// A tenth of a second in an optimised build; unoptimised ones on busy machines get more.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 5000 } else { 100 });
 
-fn defused(what: &str, run: impl FnOnce() -> Result<Value, TemplateError>) -> String {
-    let start = Instant::now();
-    let error = run().expect_err(what);
-    assert!(start.elapsed() < PATIENCE, "{what}: {:?}", start.elapsed());
-    error.message
+/// The error of a bomb. The quickest of three runs counts: the machine may be busy with something else.
+fn defused(what: &str, run: impl Fn() -> Result<Value, TemplateError>) -> String {
+    let mut quickest = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let error = run().expect_err(what);
+        quickest = quickest.min(start.elapsed());
+        if quickest < PATIENCE {
+            return error.message;
+        }
+    }
+    panic!("{what}: {quickest:?}");
 }
 
 fn planned(template: Value) -> Result<Value, TemplateError> {
@@ -37,10 +44,10 @@ fn planned(template: Value) -> Result<Value, TemplateError> {
 #[test]
 fn a_loop_of_a_thousand_million_turns() {
     let bomb = resources(json!([thing("[copyIndex()]", json!({"copy": {"name": "c", "count": 1_000_000_000}}))]));
-    assert!(defused("resources", || planned(bomb)).contains("800 are allowed"));
+    assert!(defused("resources", || planned(bomb.clone())).contains("800 are allowed"));
     let bomb = template(json!({"variables": {"copy": [{"name": "v", "count": 1_000_000_000, "input": 1}]},
         "outputs": {"o": {"type": "array", "value": "[variables('v')]"}}}));
-    assert!(defused("variables", || planned(bomb)).contains("800 are allowed"));
+    assert!(defused("variables", || planned(bomb.clone())).contains("800 are allowed"));
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn loops_in_loops() {
         input = json!({"copy": [{"name": format!("l{level}"), "count": 800, "input": input}]});
     }
     let bomb = resources(json!([thing("a", json!({"properties": input}))]));
-    assert!(defused("properties", || planned(bomb)).contains("steps"));
+    assert!(defused("properties", || planned(bomb.clone())).contains("steps"));
 }
 
 #[test]
@@ -98,7 +105,7 @@ fn variables_that_double() {
         ("unions", "[union(createArray(variables('v{}')), createArray(createArray(variables('v{}'))))]"),
     ] {
         let bomb = chain(&|level: usize| expression.replace("{}", &level.to_string()));
-        let message = defused(what, || evaluate_with("[variables('v59')]", bomb));
+        let message = defused(what, || evaluate_with("[variables('v59')]", bomb.clone()));
         assert!(
             message.contains("bytes") || message.contains("deeper") || message.contains("steps"),
             "{what}: {message}"
@@ -159,5 +166,5 @@ fn types_that_refer_to_each_other() {
         "parameters": {"p": {"$ref": "#/definitions/a", "defaultValue": 1}},
         "outputs": {"o": {"type": "int", "value": "[parameters('p')]"}},
     }));
-    assert!(defused("types", || planned(bomb)).contains("in a circle"));
+    assert!(defused("types", || planned(bomb.clone())).contains("in a circle"));
 }
