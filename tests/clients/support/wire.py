@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +67,15 @@ class Wire:
 
     def head(self, path: str, version: str | None = GROUPS, **options: Any) -> requests.Response:
         return self.request("HEAD", path, version, **options)
+
+    def finish(self, accepted: requests.Response, seconds: float = 20) -> requests.Response:
+        """Polls the Location of a 202 until it says something else, and returns that."""
+        deadline = time.monotonic() + seconds
+        while (poll := self.get(accepted.headers["Location"], version=None)).status_code == 202:
+            assert time.monotonic() < deadline, "the operation does not end"
+            time.sleep(0.05)
+        assert poll.status_code in (200, 204), poll.text
+        return poll
 
     def raw(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> "Answer":
         """Sends a request target byte for byte, as no well-behaved client would spell it."""

@@ -1,7 +1,5 @@
 """Resource groups on the wire: the answer's shape, patches, long-running deletes."""
 
-import time
-
 from support.wire import IDENTITIES, refused
 
 KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -57,7 +55,7 @@ def test_a_delete_ends_at_its_location_and_takes_everything_along(wire, bastide,
         assert wire.put(f"{path}/{KIND}/id{number:03}", {"location": "westus"}, IDENTITIES).status_code == 201
     answer = wire.delete(path)
     assert answer.status_code == 202
-    finish(wire, answer)
+    wire.finish(answer)
     refused(wire.get(path), 404, "ResourceGroupNotFound")
     refused(wire.get(f"{path}/{KIND}/id000", IDENTITIES), 404, "ResourceGroupNotFound")
     assert wire.head(path).status_code == 404
@@ -67,7 +65,7 @@ def test_the_status_of_a_delete_can_be_read_after_the_group_is_gone(wire, bastid
     path = f"{bastide.subscription}/resourceGroups/{unique('rg')}"
     wire.put(path, {"location": "westus"})
     answer = wire.delete(path)
-    finish(wire, answer)
+    wire.finish(answer)
     assert wire.get(answer.headers["Location"], version=None).status_code in (200, 204)
     if status := answer.headers.get("Azure-AsyncOperation"):
         document = wire.get(status, version=None).json()
@@ -79,7 +77,7 @@ def test_a_name_is_free_again_at_once(wire, bastide, unique):
     path = f"{bastide.subscription}/resourceGroups/{unique('rg')}"
     wire.put(path, {"location": "westus"})
     wire.put(f"{path}/{KIND}/before", {"location": "westus"}, IDENTITIES)
-    finish(wire, wire.delete(path))
+    wire.finish(wire.delete(path))
     assert wire.put(path, {"location": "eastus"}).status_code == 201, "another place is fine for another group"
     assert wire.get(f"{path}/resources").json()["value"] == []
 
@@ -102,18 +100,6 @@ def test_an_operation_that_never_was_is_not_found(wire, bastide):
     for kind in ("operationStatuses", "operationResults"):
         for name in ("6f2c9e51-0000-4000-8000-000000000000", "nonsense"):
             assert wire.get(f"{path}/{kind}/{name}").status_code in (400, 404)
-
-
-def finish(wire, answer, seconds=20):
-    """Polls the Location of a 202 until it says something else."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        poll = wire.get(answer.headers["Location"], version=None)
-        if poll.status_code != 202:
-            assert poll.status_code in (200, 204), poll.text
-            return
-        time.sleep(0.1)
-    raise AssertionError("the operation does not end")
 
 
 def test_groups_are_listed_by_tag(wire, bastide, unique):
