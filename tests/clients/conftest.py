@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
 from support import login
 from support.az import Az
 from support.secrets import suite_dir

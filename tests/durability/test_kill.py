@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pytest
 import requests
-
 from support import graph, login
 from support.secrets import suite_dir
 from support.server import Bastide
@@ -261,7 +260,8 @@ def run_round(server: Bastide, round_: int, chance: random.Random) -> list[Write
     token = login.access_token(server)
     barrier = threading.Barrier(WRITERS + 1)
     writers = [
-        Writer(number, round_, Client(server, token), barrier, random.Random(chance.random())) for number in range(WRITERS)
+        Writer(number, round_, Client(server, token), barrier, random.Random(chance.random()))
+        for number in range(WRITERS)
     ]
     for writer in writers:
         writer.start()
@@ -275,7 +275,9 @@ def check_everything(server: Bastide, everything: list[Subject]) -> None:
     """At the end: every write of every round is still there, lists and reads agree, and identities are whole."""
     client = Client(server, login.access_token(server))
     living = {subject.path for subject in everything if subject.acknowledged != ABSENT}
-    identities = {subject.path: subject for subject in everything if subject.path in living and "/providers/" in subject.path}
+    identities = {
+        subject.path: subject for subject in everything if subject.path in living and "/providers/" in subject.path
+    }
     listed = listing(client, f"{server.subscription}/{KIND}", VERSIONS["identity"])
     assert set(listed) == set(identities)
     for path, body in listed.items():

@@ -4,7 +4,6 @@ import random
 import time
 
 import pytest
-
 from support import login
 from support.secrets import suite_dir
 from support.server import Bastide

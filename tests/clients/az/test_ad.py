@@ -1,7 +1,6 @@
 """`az ad`: the part of the directory that logging in and assigning roles needs."""
 
 import pytest
-
 from support.secrets import SECRETS
 
 
@@ -67,7 +66,9 @@ def test_secrets_are_listed_without_their_values(az, app):
 def test_a_deleted_secret_no_longer_logs_in(az, fresh_az, app):
     given = az.ok("ad", "app", "credential", "reset", "--id", app["appId"], "--append", "--display-name", "short")
     SECRETS.add(given["password"])
-    (short,) = [c for c in az.ok("ad", "app", "credential", "list", "--id", app["appId"]) if c["displayName"] == "short"]
+    (short,) = [
+        c for c in az.ok("ad", "app", "credential", "list", "--id", app["appId"]) if c["displayName"] == "short"
+    ]
     az.ok("ad", "app", "credential", "delete", "--id", app["appId"], "--key-id", short["keyId"])
     other = fresh_az().register_cloud()
     result = other.run(

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from support.az import CLOUD
 from support.certificates import self_signed
 
@@ -40,7 +39,8 @@ def test_an_endpoint_with_a_trailing_slash_is_discovered_all_the_same(fresh_az, 
     az = fresh_az()
     az.ok(
         "cloud", "register", "-n", CLOUD,
-        "--endpoint-resource-manager", f"{bastide.endpoint}/", "--endpoint-active-directory", f"{bastide.endpoint}/adfs",
+        "--endpoint-resource-manager", f"{bastide.endpoint}/",
+        "--endpoint-active-directory", f"{bastide.endpoint}/adfs",
     )  # fmt: skip
     az.ok("cloud", "set", "-n", CLOUD)
     az.login()

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from support import env
 from support.az import executable
 from support.secrets import SECRETS
@@ -25,7 +24,7 @@ def shell(script, home, **variables):
 
 def test_one_line_logs_az_in(bastide, tmp_path):
     done = shell(
-        f'eval "$("$BASTIDE" env az --data-dir {bastide.data_dir})"\naz account show -o json\necho "$AZURE_CONFIG_DIR" >&2',
+        f'eval "$("$BASTIDE" env az --data-dir {bastide.data_dir})"\naz account show -o json',
         tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-
 from support import graph
 from support.az import Az
 from support.issuer import AUDIENCE, Issuer

@@ -4,7 +4,6 @@ An identity that nobody gave a role sees no subscription; az then wants `--allow
 """
 
 import pytest
-
 from support import identity
 
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from support import browser as browser_program
 from support.browser import Browser
 

@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-
 from support import graph
 from support.az import CLOUD
 from support.certificates import self_signed
@@ -59,7 +58,8 @@ def test_an_unknown_client_is_refused_as_one(fresh_az, bastide):
     az = fresh_az().register_cloud()
     stranger = str(uuid.uuid4())
     result = az.run(
-        "login", "--service-principal", "-u", stranger, "-p", "any-secret-at-all", "--tenant", bastide.bootstrap.tenant_id
+        "login", "--service-principal", "-u", stranger, "-p", "any-secret-at-all",
+        "--tenant", bastide.bootstrap.tenant_id,
     )  # fmt: skip
     assert result.code == 1, result
     assert "AADSTS700016" in result.stderr, result

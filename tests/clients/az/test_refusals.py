@@ -4,7 +4,6 @@ import json
 import uuid
 
 import pytest
-
 from support import forge
 
 SUBSCRIPTION = "/subscriptions/{subscriptionId}"

@@ -51,7 +51,9 @@ def test_a_list_can_be_read_as_a_table_or_as_lines(az):
 
 
 def test_a_missing_api_version_is_explained(az, bastide):
-    result = az.run("rest", "--method", "get", "--url", f"{bastide.endpoint}/subscriptions/{{subscriptionId}}/resources")
+    result = az.run(
+        "rest", "--method", "get", "--url", f"{bastide.endpoint}/subscriptions/{{subscriptionId}}/resources"
+    )
     assert result.code == 1
     assert "MissingApiVersionParameter" in result.stderr
 

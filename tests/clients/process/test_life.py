@@ -13,7 +13,6 @@ import time
 
 import pytest
 import requests
-
 from support import login
 from support.server import Bastide, binary, environment
 from support.wire import Wire, connect, read_answer
@@ -116,8 +115,10 @@ def test_a_request_under_way_is_answered_before_it_stops(own):
     path = f"{own.subscription}/resourceGroups/under-way"
     with connect(own) as stream:
         stream.sendall(
-            f"PUT {path}?api-version=2024-11-01 HTTP/1.1\r\nHost: {own.endpoint[8:]}\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:5]
+            f"PUT {path}?api-version=2024-11-01 HTTP/1.1\r\nHost: {own.endpoint[8:]}\r\n"
+            f"Authorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body[:5]
         )
         time.sleep(0.3)
         own.process.send_signal(signal.SIGTERM)
@@ -200,7 +201,9 @@ def test_a_setting_that_cannot_be_meant_is_refused_with_a_sentence(own, argument
         if flag in command:
             at = command.index(flag)
             del command[at : at + 2]
-    done = subprocess.run([*command, *arguments], env=environment(), capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [*command, *arguments], env=environment(), capture_output=True, text=True, timeout=20, check=False
+    )
     assert done.returncode != 0
     assert word in done.stderr and "hunter2" not in done.stderr
 
@@ -224,6 +227,8 @@ def test_the_version_is_one_line():
 
 
 def test_doctor_says_what_this_host_can_do_as_data():
-    done = subprocess.run([str(binary()), "doctor", "-o", "json"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [str(binary()), "doctor", "-o", "json"], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode in (0, 1)
     assert json.loads(done.stdout)

@@ -1,7 +1,6 @@
 """What an operator may switch on, off by default: password logins and types that are only stored."""
 
 import pytest
-
 from support import login
 from support.az import Az
 from support.login import AZ_CLIENT, post_form, token_url

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from support.secrets import spellings, suite_dir
 
 # Handed to the operator on purpose: the credentials of the first start.

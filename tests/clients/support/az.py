@@ -103,7 +103,7 @@ class Az:
 
     # The recipe a user pastes ---------------------------------------------------------------------------------
 
-    def register_cloud(self) -> "Az":
+    def register_cloud(self) -> Az:
         endpoint = self.server.endpoint
         self.ok(
             "cloud", "register", "-n", CLOUD,
@@ -112,7 +112,7 @@ class Az:
         self.ok("cloud", "set", "-n", CLOUD)
         return self
 
-    def login(self) -> "Az":
+    def login(self) -> Az:
         """Logs in as the bootstrap client, the Owner of the subscription."""
         who = self.server.bootstrap
         self.ok("login", "--service-principal", "-u", who.client_id, "-p", who.client_secret, "--tenant", who.tenant_id)

@@ -31,4 +31,6 @@ def announce(wire: Wire, group: str, name: str) -> ManagedIdentity:
     header = issued.json()["identityHeader"]
     SECRETS.add(header)
     properties = made.json()["properties"]
-    return ManagedIdentity(path, properties["principalId"], properties["clientId"], issued.json()["identityEndpoint"], header)
+    return ManagedIdentity(
+        path, properties["principalId"], properties["clientId"], issued.json()["identityEndpoint"], header
+    )

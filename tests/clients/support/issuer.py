@@ -57,7 +57,14 @@ class Issuer:
 
     def _documents(self) -> dict[str, dict]:
         numbers = self.key.public_key().public_numbers()
-        jwk = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "ci-1", "n": number(numbers.n), "e": number(numbers.e)}
+        jwk = {
+            "kty": "RSA",
+            "use": "sig",
+            "alg": "RS256",
+            "kid": "ci-1",
+            "n": number(numbers.n),
+            "e": number(numbers.e),
+        }
         return {
             "/ci/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
             "/ci/keys": {"keys": [jwk]},

@@ -33,7 +33,7 @@ class Bootstrap:
     admin_password: str
 
     @classmethod
-    def read(cls, path: Path) -> "Bootstrap":
+    def read(cls, path: Path) -> Bootstrap:
         document = json.loads(path.read_text())
         return cls(
             endpoint=document["endpoint"].rstrip("/"),
@@ -64,7 +64,7 @@ class Bastide:
 
     # Life and death -------------------------------------------------------------------------------------------
 
-    def start(self, timeout: float = 30) -> "Bastide":
+    def start(self, timeout: float = 30) -> Bastide:
         """Starts the binary and returns once it is ready; raises with the end of its log if it is not."""
         with self.log.open("ab") as log:
             # A session of its own makes the whole process group killable without touching pytest's.

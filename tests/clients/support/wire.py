@@ -77,7 +77,7 @@ class Wire:
         assert poll.status_code in (200, 204), poll.text
         return poll
 
-    def raw(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> "Answer":
+    def raw(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
         """Sends a request target byte for byte, as no well-behaved client would spell it."""
         lines = {"Host": urlsplit(self.server.endpoint).netloc, "Connection": "close"}
         if self.token:
@@ -104,7 +104,7 @@ class Answer:
     content: bytes
 
     @classmethod
-    def of(cls, answer: requests.Response) -> "Answer":
+    def of(cls, answer: requests.Response) -> Answer:
         return cls(answer.request.method, answer.status_code, answer.headers, answer.content)
 
     def json(self) -> Any:

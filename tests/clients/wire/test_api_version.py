@@ -1,7 +1,6 @@
 """`api-version`: required, any date from 2014 on, and nothing else."""
 
 import pytest
-
 from support.wire import IDENTITIES, refused
 
 PATHS = [
@@ -47,7 +46,9 @@ def test_two_of_them_are_refused_because_two_readers_could_choose_differently(wi
     refused(wire.raw("GET", target), 400, "InvalidApiVersionParameter")
 
 
-@pytest.mark.parametrize("version", ["2014-01-01", "2015-11-01", "2024-11-01", "2024-11-01-preview", "2023-11-01-PREVIEW", "2031-05-05"])
+@pytest.mark.parametrize(
+    "version", ["2014-01-01", "2015-11-01", "2024-11-01", "2024-11-01-preview", "2023-11-01-PREVIEW", "2031-05-05"]
+)
 def test_any_date_is_accepted_for_any_type(wire, shared_group, version):
     """az speaks very new versions next to very old ones; reading never depends on a list of known ones."""
     assert wire.get(shared_group, version).status_code == 200

@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 import requests
-
 from support.wire import GROUPS, IDENTITIES, WORKSPACES, connect, read_answer, refused
 
 UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
@@ -135,9 +134,9 @@ def test_old_tls_versions_are_not_spoken(bastide):
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with socket.create_connection(("127.0.0.1", bastide.port), timeout=10) as plain:
-        with pytest.raises((ssl.SSLError, OSError)):
-            context.wrap_socket(plain, server_hostname="localhost")
+    plain = socket.create_connection(("127.0.0.1", bastide.port), timeout=10)
+    with plain, pytest.raises((ssl.SSLError, OSError)):
+        context.wrap_socket(plain, server_hostname="localhost")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -161,14 +160,15 @@ def test_the_certificate_covers_the_service_zones(bastide):
 
 def test_a_host_nobody_configured_is_never_echoed(wire, bastide, unique):
     """A poisoned Host header must not send anybody's token to somebody else."""
-    for number in range(3):
+    for _ in range(3):
         assert wire.put(f"{bastide.subscription}/resourceGroups/{unique('host')}", {"location": "westus"}).ok
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
     listing = wire.raw("GET", f"{bastide.subscription}/resourceGroups?api-version={GROUPS}&$top=1", headers=headers)
     assert listing.status_code in (200, 400, 421)
     assert b"evil.example" not in listing.content
     metadata = requests.get(
-        f"{bastide.endpoint}/metadata/endpoints?api-version=2022-09-01", headers=headers, verify=bastide.ca_file, timeout=10
+        f"{bastide.endpoint}/metadata/endpoints?api-version=2022-09-01",
+        headers=headers, verify=bastide.ca_file, timeout=10,
     )  # fmt: skip
     assert "evil.example" not in metadata.text
 
@@ -205,7 +205,9 @@ def test_answers_may_not_be_sniffed_or_kept(wire):
     headers = wire.get("/subscriptions").headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "no-cache" in headers["Cache-Control"] or "no-store" in headers["Cache-Control"]
-    assert "server" not in {name.lower() for name in headers} or "/" not in headers["Server"], "no version is advertised"
+    assert "server" not in {name.lower() for name in headers} or "/" not in headers["Server"], (
+        "no version is advertised"
+    )
 
 
 def test_the_process_answers_probes_without_a_token(bastide):

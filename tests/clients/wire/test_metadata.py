@@ -2,7 +2,6 @@
 
 import pytest
 import requests
-
 from support import login
 
 
@@ -78,7 +77,9 @@ def test_it_is_cheap(bastide):
     with requests.Session() as session:
         session.verify = bastide.ca_file
         times = [
-            session.get(f"{bastide.endpoint}/metadata/endpoints?api-version=2019-05-01", timeout=10).elapsed.total_seconds()
+            session.get(
+                f"{bastide.endpoint}/metadata/endpoints?api-version=2019-05-01", timeout=10
+            ).elapsed.total_seconds()
             for _ in range(50)
         ]
     assert sorted(times)[25] < 0.02

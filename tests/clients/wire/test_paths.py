@@ -1,7 +1,6 @@
-"""Resource ids on the wire: forgiving about spelling, strict about anything two readers could understand differently."""
+"""Resource ids on the wire: forgiving about spelling, strict about what two readers could understand differently."""
 
 import pytest
-
 from support.wire import IDENTITIES, refused
 
 KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -10,7 +9,11 @@ KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 def test_ids_match_in_any_case_and_answer_in_the_canonical_one(wire, group):
     created = wire.put(f"{group}/{KIND}/Mixed", {"location": "westus"}, IDENTITIES).json()
     assert created["id"] == f"{group}/{KIND}/Mixed"
-    for spelling in (created["id"].lower(), created["id"].upper(), created["id"].replace("resourceGroups", "resourcegroups")):
+    for spelling in (
+        created["id"].lower(),
+        created["id"].upper(),
+        created["id"].replace("resourceGroups", "resourcegroups"),
+    ):
         answer = wire.get(spelling, IDENTITIES)
         assert answer.status_code == 200, spelling
         assert answer.json()["id"] == created["id"], "the id of an answer does not echo the spelling of the request"
@@ -44,7 +47,8 @@ def test_doubled_and_trailing_slashes_and_needless_encoding_are_tolerated(wire, 
 @pytest.mark.parametrize(
     "segment",
     [
-        "..", ".", "%2e%2e", "%2E", "..%2f..", "a%2fb", "a%2Fb", "a%5cb", "a\\b", "a%00", "%00", "a%0a", "a%0d%0aX:%20y",
+        "..", ".", "%2e%2e", "%2E", "..%2f..", "a%2fb", "a%2Fb", "a%5cb", "a\\b", "a%00", "%00", "a%0a",
+        "a%0d%0aX:%20y",
         "a%7f", "a%", "a%2", "a%zz", "%ff", "%c0%ae%c0%ae", "%ed%a0%80", "a%e2%80%8b", "a%e2%80%ae",
     ],
 )  # fmt: skip
@@ -77,7 +81,10 @@ def test_dots_never_climb_out_of_a_group(wire, group, unique):
 def test_letters_that_only_look_like_ascii_do_not_fold_into_it(wire, group, letter):
     """The Kelvin sign, the dotted capital I and the long s are not k, i and s."""
     answer = wire.raw("GET", f"{group}/{KIND}/{letter}?api-version={IDENTITIES}")
-    assert (answer.status_code, answer.json()["error"]["code"]) in [(404, "ResourceNotFound"), (400, "InvalidResourceName")]
+    assert (answer.status_code, answer.json()["error"]["code"]) in [
+        (404, "ResourceNotFound"),
+        (400, "InvalidResourceName"),
+    ]
     spelled = KIND.replace("k", letter).replace("s", letter)
     assert wire.raw("GET", f"{group}/{spelled}/x?api-version={IDENTITIES}").status_code in (400, 404)
 
@@ -98,7 +105,9 @@ def test_a_workspace_name_outside_its_grammar_is_refused(wire, group, name):
 
 @pytest.mark.parametrize("name", ["ends.", "a" * 91, "per%25cent", "st%2Aar", "a%3Ab"])
 def test_a_group_name_outside_its_grammar_is_refused(wire, name):
-    answer = wire.raw("PUT", f"{wire.server.subscription}/resourceGroups/{name}?api-version=2024-11-01", b'{"location":"westus"}')
+    answer = wire.raw(
+        "PUT", f"{wire.server.subscription}/resourceGroups/{name}?api-version=2024-11-01", b'{"location":"westus"}'
+    )
     refused(answer, 400, "InvalidResourceGroup")
 
 

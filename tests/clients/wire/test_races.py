@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from support.wire import IDENTITIES, Wire
 
 KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -74,7 +73,8 @@ def test_nothing_outlives_its_group(clients, wire, bastide, unique):
             if number == 0:
                 return [client.delete(group)]
             return [
-                client.put(f"{group}/{KIND}/id-{number}-{count}", {"location": "westus"}, IDENTITIES) for count in range(5)
+                client.put(f"{group}/{KIND}/id-{number}-{count}", {"location": "westus"}, IDENTITIES)
+                for count in range(5)
             ]
 
         answers = at_once(clients, deed)

@@ -4,7 +4,6 @@ import uuid
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
 from support.wire import GROUPS, IDENTITIES, refused
 
 KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -157,7 +156,11 @@ def test_pages_hold_everything_once_and_in_order(wire, crowd, size):
 
 
 def test_a_next_link_keeps_the_other_parameters(wire, crowd):
-    parameters = {"$top": 2, "$filter": "resourceType eq 'Microsoft.ManagedIdentity/userAssignedIdentities'", "$expand": "createdTime"}
+    parameters = {
+        "$top": 2,
+        "$filter": "resourceType eq 'Microsoft.ManagedIdentity/userAssignedIdentities'",
+        "$expand": "createdTime",
+    }
     link = wire.get(f"{crowd}/resources", params=parameters).json()["nextLink"]
     query = parse_qs(urlsplit(link).query)
     assert query["api-version"] == [GROUPS]
@@ -214,7 +217,10 @@ def test_resources_are_found_by_the_filters_of_az(wire, crowd, bastide):
     assert found("tagname eq 'fifth' and tagvalue eq '10'") == ["crowd-10"]
     assert found("tagName eq 'FIFTH'") == [f"crowd-{number:02}" for number in (0, 5, 10, 15, 20)]
     assert found("substringof('wd-2', name)") == [f"crowd-{number}" for number in range(20, 25)]
-    assert found(f"resourceGroup eq '{name}' and (name eq 'crowd-01' or name eq 'crowd-02')") == ["crowd-01", "crowd-02"]
+    assert found(f"resourceGroup eq '{name}' and (name eq 'crowd-01' or name eq 'crowd-02')") == [
+        "crowd-01",
+        "crowd-02",
+    ]
     assert found(f"resourceGroup eq '{name}' and name ne 'crowd-01' and substringof('crowd-0', name)") == [
         f"crowd-{number:02}" for number in range(10) if number != 1
     ]
@@ -252,7 +258,9 @@ def test_an_empty_list_is_a_list(wire, group):
 def test_not_found_is_said_in_the_order_subscription_group_resource(wire, bastide, group):
     strange = f"/subscriptions/{uuid.uuid4()}/resourceGroups/none/{KIND}/none"
     refused(wire.get(strange, IDENTITIES), 404, "SubscriptionNotFound")
-    refused(wire.get(f"{bastide.subscription}/resourceGroups/none/{KIND}/none", IDENTITIES), 404, "ResourceGroupNotFound")
+    refused(
+        wire.get(f"{bastide.subscription}/resourceGroups/none/{KIND}/none", IDENTITIES), 404, "ResourceGroupNotFound"
+    )
     refused(wire.get(f"{group}/{KIND}/none", IDENTITIES), 404, "ResourceNotFound")
 
 

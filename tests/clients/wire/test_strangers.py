@@ -4,7 +4,6 @@ import uuid
 
 import pytest
 import requests
-
 from support import graph, login
 from support.identity import announce
 from support.secrets import SECRETS
@@ -55,7 +54,9 @@ def test_what_is_there_and_what_is_not_look_the_same_to_a_stranger(stranger, gro
 
 def test_head_and_body_errors_come_after_the_right_to_ask(stranger, group):
     """A stranger's broken body is a stranger's before it is broken."""
-    answer = stranger.request("PUT", f"{group}/{KIND}/x", IDENTITIES, data=b"{", headers={"Content-Type": "application/json"})
+    answer = stranger.request(
+        "PUT", f"{group}/{KIND}/x", IDENTITIES, data=b"{", headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 403
 
 

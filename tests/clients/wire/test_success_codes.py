@@ -4,7 +4,6 @@ The table is status-codes.txt and arm-models.md section 2, narrowed to what is i
 """
 
 import pytest
-
 from support.wire import GROUPS, IDENTITIES, SUBSCRIPTIONS, WORKSPACES
 
 IDENTITY = "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -37,18 +36,37 @@ OPERATIONS = [
     ("identity get", "GET", IDENTITY + "/one", IDENTITIES, None, {200}),
     ("identity update", "PATCH", IDENTITY + "/one", IDENTITIES, {"tags": {"a": "1"}}, {200, 201}),
     ("identities list", "GET", IDENTITY, IDENTITIES, None, {200}),
-    ("identities of the subscription", "GET", "{subscription}/providers/Microsoft.ManagedIdentity/userAssignedIdentities",
-     IDENTITIES, None, {200}),
+    (
+        "identities of the subscription",
+        "GET",
+        "{subscription}/providers/Microsoft.ManagedIdentity/userAssignedIdentities",
+        IDENTITIES,
+        None,
+        {200},
+    ),
     ("workspace create", "PUT", WORKSPACE + "/hub", WORKSPACES, HUB, {200, 202}),
     ("workspace create again", "PUT", WORKSPACE + "/hub", WORKSPACES, HUB, {200, 202}),
     ("workspace get", "GET", WORKSPACE + "/hub", WORKSPACES, None, {200}),
     ("workspace update", "PATCH", WORKSPACE + "/hub", WORKSPACES, {"properties": {"description": "x"}}, {200, 202}),
     ("workspaces list", "GET", WORKSPACE, WORKSPACES, None, {200}),
-    ("workspaces of the subscription", "GET", "{subscription}/providers/Microsoft.MachineLearningServices/workspaces",
-     WORKSPACES, None, {200}),
+    (
+        "workspaces of the subscription",
+        "GET",
+        "{subscription}/providers/Microsoft.MachineLearningServices/workspaces",
+        WORKSPACES,
+        None,
+        {200},
+    ),
     ("tags get", "GET", "{group}/providers/Microsoft.Resources/tags/default", GROUPS, None, {200}),
     ("tags create", "PUT", "{group}/providers/Microsoft.Resources/tags/default", GROUPS, TAGS, {200}),
-    ("tags update", "PATCH", "{group}/providers/Microsoft.Resources/tags/default", GROUPS, {"operation": "Merge", **TAGS}, {200}),
+    (
+        "tags update",
+        "PATCH",
+        "{group}/providers/Microsoft.Resources/tags/default",
+        GROUPS,
+        {"operation": "Merge", **TAGS},
+        {200},
+    ),
     ("tags delete", "DELETE", "{group}/providers/Microsoft.Resources/tags/default", GROUPS, None, {200, 204}),
     ("tag names list", "GET", "{subscription}/tagNames", GROUPS, None, {200}),
     ("tag name create", "PUT", "{subscription}/tagNames/{name}", GROUPS, None, {200, 201}),
@@ -67,10 +85,16 @@ OPERATIONS = [
 @pytest.fixture(scope="module")
 def places(bastide, unique):
     name = unique("codes")
-    return {"subscription": bastide.subscription, "group": f"{bastide.subscription}/resourceGroups/{name}", "name": name}
+    return {
+        "subscription": bastide.subscription,
+        "group": f"{bastide.subscription}/resourceGroups/{name}",
+        "name": name,
+    }
 
 
-@pytest.mark.parametrize(("method", "path", "version", "body", "codes"), [row[1:] for row in OPERATIONS], ids=[row[0] for row in OPERATIONS])
+@pytest.mark.parametrize(
+    ("method", "path", "version", "body", "codes"), [row[1:] for row in OPERATIONS], ids=[row[0] for row in OPERATIONS]
+)
 def test_an_operation_answers_with_a_code_its_clients_accept(wire, places, method, path, version, body, codes):
     answer = wire.request(method, path.format(**places), version, **({"json": body} if body is not None else {}))
     assert answer.status_code in codes, answer.text

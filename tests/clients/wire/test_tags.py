@@ -1,7 +1,6 @@
 """`Microsoft.Resources/tags/default` on the wire, and the names in use."""
 
 import pytest
-
 from support.wire import IDENTITIES, refused
 
 TAGS = "providers/Microsoft.Resources/tags/default"
@@ -58,7 +57,8 @@ def test_a_tag_name_matches_in_any_case_and_keeps_its_spelling(wire, target):
     "body",
     [
         {}, {"operation": "Explode", "properties": {"tags": {}}}, {"operation": 1, "properties": {"tags": {}}},
-        {"operation": "Merge"}, {"operation": "Merge", "properties": {}}, {"operation": "Merge", "properties": {"tags": []}},
+        {"operation": "Merge"}, {"operation": "Merge", "properties": {}},
+        {"operation": "Merge", "properties": {"tags": []}},
         {"operation": "Merge", "properties": {"tags": {"a": 1}}},
         {"operation": "Merge", "properties": {"tags": {f"t{n}": "x" for n in range(60)}}},
     ],
@@ -78,7 +78,7 @@ def test_tags_of_nothing_are_not_found(wire, group):
 def test_names_in_use_are_counted_and_go_when_nobody_uses_them(wire, bastide, group, unique):
     name = unique("colour")
     paths = [f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/paint{n}" for n in range(3)]
-    for path, value in zip(paths, ("red", "red", "blue")):
+    for path, value in zip(paths, ("red", "red", "blue"), strict=True):
         wire.put(path, {"location": "westus", "tags": {name: value}}, IDENTITIES)
     (entry,) = [entry for entry in names(wire, bastide) if entry["tagName"] == name]
     assert entry["count"] == {"type": "Total", "value": 3}

@@ -9,7 +9,6 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-
 from support import forge, graph, login
 from support.certificates import self_signed
 from support.identity import announce
@@ -69,14 +68,24 @@ def test_the_claims_challenge_of_msal_is_accepted(bastide, flavour):
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("scope", ["{endpoint}/.default", "{endpoint}//.default", "https://management.azure.com/.default",
-                                   "https://management.azure.com//.default", "https://ml.azure.com/.default"])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "{endpoint}/.default",
+        "{endpoint}//.default",
+        "https://management.azure.com/.default",
+        "https://management.azure.com//.default",
+        "https://ml.azure.com/.default",
+    ],
+)
 def test_the_audiences_of_the_clients_are_known_with_and_without_their_slash(bastide, scope):
     token = login.access_token(bastide, scope=scope.format(endpoint=bastide.endpoint))
     assert Wire(bastide, token).get("/subscriptions").status_code == 200
 
 
-@pytest.mark.parametrize("scope", ["https://evil.example/.default", ".default", "nonsense", "", "{endpoint}.evil.example/.default"])
+@pytest.mark.parametrize(
+    "scope", ["https://evil.example/.default", ".default", "nonsense", "", "{endpoint}.evil.example/.default"]
+)
 def test_an_unknown_audience_is_refused(bastide, scope):
     answer = login.client_credentials(bastide, scope=scope.format(endpoint=bastide.endpoint))
     assert answer.status_code == 400
@@ -95,8 +104,18 @@ def test_an_unknown_client_is_refused(bastide):
     refusal(login.client_credentials(bastide, client_id=str(uuid.uuid4())), 401, "invalid_client", 700016)
 
 
-@pytest.mark.parametrize("changes", [{"client_id": None}, {"client_secret": None}, {"grant_type": None}, {"client_id": ""},
-                                     {"client_secret": ""}, {"grant_type": "nonsense"}, {"client_id": "\u0000"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": None},
+        {"client_secret": None},
+        {"grant_type": None},
+        {"client_id": ""},
+        {"client_secret": ""},
+        {"grant_type": "nonsense"},
+        {"client_id": "\u0000"},
+    ],
+)
 def test_a_form_that_lacks_something_is_refused(bastide, changes):
     answer = login.client_credentials(bastide, **changes)
     assert answer.status_code in (400, 401)
@@ -126,7 +145,9 @@ def test_a_token_endpoint_is_no_page(bastide):
 
 
 def test_a_huge_form_is_refused(bastide):
-    answer = requests.post(login.token_url(bastide), data={"grant_type": "x" * 5_000_000}, verify=bastide.ca_file, timeout=10)
+    answer = requests.post(
+        login.token_url(bastide), data={"grant_type": "x" * 5_000_000}, verify=bastide.ca_file, timeout=10
+    )
     assert answer.status_code in (400, 413)
 
 
@@ -145,7 +166,8 @@ def assertion(bastide, certificate, flavour="tenant", header=None, **changes):
     now = time.time()
     head = {"alg": "RS256", "typ": "JWT", "x5t": forge.base64url(certificate.thumbprint), **(header or {})}
     claims = {
-        "aud": login.token_url(bastide, flavour), "iss": bastide.bootstrap.client_id, "sub": bastide.bootstrap.client_id,
+        "aud": login.token_url(bastide, flavour),
+        "iss": bastide.bootstrap.client_id, "sub": bastide.bootstrap.client_id,
         "jti": str(uuid.uuid4()), "exp": now + 600, "iat": now, **changes,
     }  # fmt: skip
     claims = {name: value for name, value in claims.items() if value is not None}
@@ -455,7 +477,9 @@ def test_the_pair_of_machine_learning_computes_works_too(bastide, identity):
     assert int(document["expires_on"]) > time.time()
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-IDENTITY-HEADER": ""}, {"X-IDENTITY-HEADER": "wrong-header-entirely"}, {"secret": "x"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"X-IDENTITY-HEADER": ""}, {"X-IDENTITY-HEADER": "wrong-header-entirely"}, {"secret": "x"}]
+)
 def test_without_the_header_there_is_no_token(bastide, identity, headers):
     answer = managed(bastide, identity, headers, resource=bastide.endpoint, **{"api-version": "2019-08-01"})
     assert answer.status_code in (400, 401, 403)
@@ -493,4 +517,6 @@ def test_guessing_passwords_is_slowed_down(start_bastide):
             break
     assert 429 in statuses, "thirty wrong passwords in a row are just accepted"
     page = CodeFlow(own).sign_in()
-    assert page.status == 429 and not any("code" in form.fields for form in page.forms), "even the right one has to wait"
+    assert page.status == 429 and not any("code" in form.fields for form in page.forms), (
+        "even the right one has to wait"
+    )

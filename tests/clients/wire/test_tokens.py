@@ -8,7 +8,6 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
 from support import forge, login
 from support.wire import Wire, refused
 
@@ -33,7 +32,16 @@ def test_without_a_token_the_challenge_says_where_to_get_one(bastide, anonymous)
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Negotiate abc", "{token}", "Bearer {token} {token}", "Bearer,{token}"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcjpwYXNz",
+        "Negotiate abc",
+        "{token}",
+        "Bearer {token} {token}",
+        "Bearer,{token}",
+    ],
 )
 def test_an_authorization_that_is_no_bearer_token_is_refused(bastide, owner_token, header):
     answer = ask(bastide, None, header.format(token=owner_token))
@@ -117,7 +125,8 @@ def test_a_public_key_is_no_shared_secret(bastide, owner_token):
     "header",
     [
         {"kid": "unknown"}, {"kid": "../../../../dev/null"}, {"kid": None}, {"jku": "https://127.0.0.1:1/keys"},
-        {"x5u": "https://127.0.0.1:1/cert"}, {"jwk": {"kty": "oct", "k": "AAAA"}}, {"crit": ["exp"]}, {"typ": "id_token"},
+        {"x5u": "https://127.0.0.1:1/cert"}, {"jwk": {"kty": "oct", "k": "AAAA"}}, {"crit": ["exp"]},
+        {"typ": "id_token"},
     ],
     ids=lambda header: next(iter(header)),
 )  # fmt: skip
@@ -162,6 +171,7 @@ def discovery(bastide):
 
 def public_key_spellings(jwk):
     """The public key as an attacker might feed it to an HMAC: PEM, DER and the JWK itself."""
+
     def number(name):
         return int.from_bytes(forge.unbase64(jwk[name]), "big")
 

@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-
 from support.wire import WORKSPACES, refused
 
 KIND = "providers/Microsoft.MachineLearningServices/workspaces"
@@ -55,7 +54,9 @@ def test_a_hub_made_again_is_another_one(wire, path):
     assert second["properties"]["workspaceId"] != first["properties"]["workspaceId"]
 
 
-@pytest.mark.parametrize(("given", "kept"), [("Hub", "Hub"), ("hub", "Hub"), ("HUB", "Hub"), ("Default", "Default"), (None, "Default")])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("Hub", "Hub"), ("hub", "Hub"), ("HUB", "Hub"), ("Default", "Default"), (None, "Default")]
+)
 def test_a_kind_is_read_in_any_case(wire, path, given, kept):
     body = {key: value for key, value in {**HUB, "kind": given}.items() if value is not None}
     assert wire.put(path, body, WORKSPACES).json()["kind"] == kept
@@ -103,12 +104,19 @@ def test_hubs_are_listed_by_group_and_subscription_and_kind(wire, path, group, b
     for scope in (group, bastide.subscription):
         listing = wire.get(f"{scope}/{KIND}", WORKSPACES).json()["value"]
         assert path in [hub["id"] for hub in listing]
-    assert path in [hub["id"] for hub in wire.get(f"{group}/{KIND}", WORKSPACES, params={"kind": "Hub"}).json()["value"]]
+    assert path in [
+        hub["id"] for hub in wire.get(f"{group}/{KIND}", WORKSPACES, params={"kind": "Hub"}).json()["value"]
+    ]
     assert wire.get(f"{group}/{KIND}", WORKSPACES, params={"kind": "Project"}).json()["value"] == []
 
 
 def test_a_property_of_the_wrong_type_is_named(wire, path):
-    for change in ({"friendlyName": 1}, {"description": []}, {"publicNetworkAccess": "Sometimes"}, {"hubResourceId": "nonsense"}):
+    for change in (
+        {"friendlyName": 1},
+        {"description": []},
+        {"publicNetworkAccess": "Sometimes"},
+        {"hubResourceId": "nonsense"},
+    ):
         answer = wire.put(path, {**HUB, "properties": change}, WORKSPACES)
         assert answer.status_code == 400
         assert next(iter(change)) in (answer.json()["error"].get("target") or answer.json()["error"]["message"])
