@@ -1,4 +1,6 @@
 //! The values expressions compute with: JSON whose containers are shared, so that copying one costs nothing.
+//!
+//! Integers beyond 64 bits with sign become floating point, as everywhere else in the template language.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -150,7 +150,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn repeat(&mut self, made: &Loop, trace: &mut Trace) -> Outcome {
-        let count = self.value(&made.count)?;
+        let count = self.value(&made.count).map_err(|stop| self.possibly_inside(made, stop))?;
         let count = self.iterations(&count, &made.place)?;
         let mut items = Gather::default();
         for index in 0..count {
@@ -165,6 +165,20 @@ impl<'a> Evaluator<'a> {
         let data = Data::array(items.finish()?);
         self.account(&data)?;
         Ok(data)
+    }
+
+    /// What the input of a loop might need, while nobody knows how often it turns.
+    fn possibly_inside(&mut self, made: &Loop, stop: Stop) -> Stop {
+        let Stop::Missing(mut needs) = stop else {
+            return stop;
+        };
+        self.loops.push(Iteration { name: made.name.clone(), index: 0, nameless: made.nameless });
+        if let Err(Stop::Missing(other)) = self.value(&made.input) {
+            needs.absorb_possible(other.certain);
+            needs.absorb_possible(other.possible);
+        }
+        self.loops.pop();
+        Stop::Missing(needs)
     }
 
     /// The count of a loop, checked.
@@ -333,15 +347,14 @@ impl<'a> Evaluator<'a> {
         let parameter = frame.template.parameter(name)?;
         let default = parameter.default.as_ref()?;
         let types = Types::new(&frame.template.definitions);
-        let secure = types.is_secure(&parameter.schema).unwrap_or(true);
         let value = self.computed(Region::Default, lower, |this| {
             let value = this.value(default)?;
+            this.secret |= types.is_secure(&parameter.schema, this.budget).unwrap_or(true);
             types.check(&value, &parameter.schema, this.budget).map_err(|trouble| {
                 TemplateError::invalid(&*parameter.place, format!("The default of '{}': {}", parameter.name, trouble.0))
                     .into()
             })
         });
-        self.secret |= secure;
         Some(value)
     }
 

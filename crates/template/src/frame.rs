@@ -1,6 +1,7 @@
 //! The scope in which expressions are evaluated.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::context::Context;
@@ -10,7 +11,6 @@ use crate::parameter::Bound;
 use crate::template::Template;
 
 /// The scope in which the expressions of one template are evaluated.
-#[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) template: Arc<Template>,
     pub(crate) context: Context,
@@ -41,6 +41,13 @@ pub(crate) struct Iteration {
     pub(crate) index: u32,
     /// Whether `copyIndex()` without a name means it: the loops of resources and outputs, not those of properties.
     pub(crate) nameless: bool,
+}
+
+/// Without parameters and computed values, which may be secret.
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("template", &self.template.place).finish_non_exhaustive()
+    }
 }
 
 impl Frame {

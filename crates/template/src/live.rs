@@ -1,6 +1,7 @@
 //! Live state: what an expression may ask of the world, answered by whoever runs the deployment.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ impl Need {
 }
 
 /// What is known about a need.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Answer {
     /// The value: the whole resource for [`Need::Resource`], the reply for [`Need::List`], the text for
     /// [`Need::Secret`], the parsed document for [`Need::Document`].
@@ -68,6 +69,17 @@ pub enum Answer {
     Missing,
     /// It was looked up and could not be had; the sentence becomes part of the template error.
     Failed(String),
+}
+
+/// Without the value, which may be secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known { .. } => f.write_str("Known"),
+            Self::Missing => f.write_str("Missing"),
+            Self::Failed(sentence) => write!(f, "Failed({sentence})"),
+        }
+    }
 }
 
 /// Answers needs. The engine does no I/O: an implementation answers from what has been fetched already.
@@ -87,8 +99,15 @@ impl Live for Nothing {
 }
 
 /// Answers collected so far; a runner fetches what an evaluation misses, adds it here and evaluates again.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Facts(HashMap<Need, Answer>);
+
+/// Without the answers, which may be secret.
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys().map(Need::id)).finish()
+    }
+}
 
 impl Facts {
     /// Remembers an answer.

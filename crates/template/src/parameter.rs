@@ -20,7 +20,7 @@ pub(crate) struct Parameter {
 }
 
 /// What a deployment says about a parameter.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Bound {
     /// A value, and whether it came from something secret.
     Value { data: Data, secret: bool },

@@ -99,9 +99,8 @@ impl Template {
         check_sections(members, &place)?;
         let section = |name: &str| find(members, name).filter(|value| !value.is_null());
         let symbolic = section("resources").is_some_and(Value::is_object);
-        if symbolic
-            && !section("languageVersion").and_then(Value::as_str).is_some_and(|version| version.starts_with('2'))
-        {
+        // Versions such as 1.10-experimental have symbolic names too.
+        if symbolic && section("languageVersion").and_then(Value::as_str).is_none_or(|version| version == "1.0") {
             return Err(place
                 .member("resources")
                 .invalid("Resources by symbolic name need \"languageVersion\": \"2.0\" at the top of the template."));

@@ -3,6 +3,7 @@
 //! A type is a declaration as it stands in the template: `type` or `$ref`, with `allowedValues`, bounds, `nullable`,
 //! `items`, `prefixItems`, `properties`, `additionalProperties`, `discriminator`.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::data::Data;
@@ -21,11 +22,38 @@ impl<'a> Types<'a> {
         Self { definitions }
     }
 
-    /// Whether the type says that its values must never be shown.
-    pub(crate) fn is_secure(self, schema: &'a Data) -> Result<bool, Trouble> {
+    /// Whether the type says that its values, or something in them, must never be shown.
+    pub(crate) fn is_secure(self, schema: &'a Data, budget: &mut Budget) -> Result<bool, Trouble> {
+        self.is_secure_beyond(schema, &mut HashSet::new(), budget)
+    }
+
+    /// As [`Self::is_secure`], each type once: a type may contain itself.
+    fn is_secure_beyond(
+        self,
+        schema: &'a Data,
+        seen: &mut HashSet<*const Data>,
+        budget: &mut Budget,
+    ) -> Result<bool, Trouble> {
+        budget.steps(1)?;
         let schema = self.resolve(schema)?;
-        Ok(type_of(schema)
-            .is_some_and(|name| name.eq_ignore_ascii_case("secureString") || name.eq_ignore_ascii_case("secureObject")))
+        let named = |name: &str| name.eq_ignore_ascii_case("secureString") || name.eq_ignore_ascii_case("secureObject");
+        if type_of(schema).is_some_and(named) {
+            return Ok(true);
+        }
+        if !seen.insert(std::ptr::from_ref(schema)) {
+            return Ok(false);
+        }
+        let mapping = schema.member("discriminator").and_then(|found| found.member("mapping"));
+        let members = [schema.member("properties"), mapping].into_iter().flatten().filter_map(Data::as_object);
+        let members = members.flat_map(|object| object.entries.iter().map(|(_, schema)| schema));
+        let items = schema.member("prefixItems").and_then(Data::as_array).unwrap_or_default();
+        let rest = ["items", "additionalProperties"].into_iter().filter_map(|name| schema.member(name));
+        for inside in members.chain(items).chain(rest).filter(|inside| inside.as_object().is_some()) {
+            if self.is_secure_beyond(inside, seen, budget)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether null is a value of the type.
@@ -165,8 +193,7 @@ impl<'a> Types<'a> {
     /// Follows `$ref` to the declaration that has a type.
     fn resolve(self, schema: &'a Data) -> Result<&'a Data, Trouble> {
         let mut schema = schema;
-        // More hops than definitions means that they refer to each other.
-        for _ in 0..=64 {
+        for _ in 0..=MOST_HOPS {
             let Some(reference) = schema.member("$ref").and_then(Data::as_text) else {
                 return Ok(schema);
             };
@@ -266,3 +293,6 @@ fn type_of(schema: &Data) -> Option<&str> {
 fn shown(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!(" of '{}'", path.trim_start_matches('.')) }
 }
+
+/// How many definitions in a row may be nothing but a `$ref` to the next.
+const MOST_HOPS: u32 = 64;

@@ -142,6 +142,19 @@ fn a_deployment_that_nests_itself() {
     let message = defused("one", || planned(resources(json!([nested("a")]))));
     assert!(message.contains("nested deeper than 16"), "{message}");
     defused("two", || planned(resources(json!([nested("a"), nested("b")]))));
+    let deep = json!({"v0": "[length(resourceGroup().name)]"});
+    let deep = (1..24).fold(deep, |mut deep, level| {
+        deep[format!("v{level}")] = json!({"a": {"b": {"c": format!("[add(1, variables('v{}'){})]", level - 1, if level > 1 { ".a.b.c" } else { "" })}}});
+        deep
+    });
+    let heavy = thing(
+        "t",
+        json!({"properties": {"x": "[variables('v23')]", "y": format!("[{}1{}]", "min(".repeat(90), ")".repeat(90))}}),
+    );
+    let message = defused("deep", || {
+        planned(template(json!({"resources": [heavy.clone(), nested("a")], "variables": deep.clone()})))
+    });
+    assert!(message.contains("nested deeper than 16"), "{message}");
     let big = "x".repeat(100_000);
     defused("large", || planned(template(json!({"resources": [nested("a"), nested("b")], "variables": {"x": big}}))));
 }

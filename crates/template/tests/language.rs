@@ -309,11 +309,17 @@ fn only_the_branch_taken_is_waited_for() {
         thing("c", json!({"properties": {"x": "[if(true(), reference('a').x, reference('b').x)]"}})),
         thing("d", json!({"properties": {"x": "[if(equals(reference('a').x, 1), reference('b').x, 2)]"}})),
         thing("e", json!({"properties": {"x": "[map(reference('a').list, lambda('i', reference('b').x))]"}})),
+        thing(
+            "f",
+            json!({"properties": {"copy": [
+            {"name": "x", "count": "[length(reference('a').list)]", "input": "[reference('b').x]"}]}})
+        ),
     ])))
     .expect("a plan");
     assert_eq!(node(&planned, "c").depends_on, [0]);
     assert_eq!(node(&planned, "d").depends_on, [0, 1], "either branch may be taken");
     assert_eq!(node(&planned, "e").depends_on, [0, 1], "nobody knows the list yet");
+    assert_eq!(node(&planned, "f").depends_on, [0, 1], "nobody knows the count yet");
     let wanted = needs(node(&planned, "d").body(&Nothing).expect_err("live state is wanted"));
     assert_eq!(wanted.len(), 1, "the branches are not looked up before one is taken: {wanted:?}");
 }

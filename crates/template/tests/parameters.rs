@@ -184,6 +184,8 @@ fn secrets_are_traced_into_every_corner() {
     assert!(!shown.contains("hunter2") && !shown.contains("HUNTER2"), "{shown}");
     let outputs = plan.outputs(&Nothing).expect("outputs");
     assert_eq!(outputs.iter().map(|output| output.secret).collect::<Vec<_>>(), [true, false]);
+    let debug = format!("{plan:?} {evaluated:?} {outputs:?}").to_lowercase();
+    assert!(!debug.contains("hunter2"), "{debug}");
     assert_eq!(
         plan.parameters(),
         json!({"password": {"type": "SecureString"}, "plain": {"type": "String", "value": "p"}})
@@ -208,6 +210,24 @@ fn secrets_stay_secret_in_nested_deployments() {
     assert_eq!(nested.nodes()[0].body(&Nothing).expect("a body").secrets, ["/properties/x"]);
     assert_eq!(nested.parameters()["given"], json!({"type": "String"}));
     assert_eq!(plan.parameters()["password"], json!({"type": "SecureString"}));
+}
+
+#[test]
+fn a_secret_inside_of_an_object_makes_all_of_it_secret() {
+    let template = template(json!({
+        "languageVersion": "2.0",
+        "definitions": {
+            "secret": {"type": "object", "properties": {"name": {"type": "string"}, "value": {"type": "securestring"}}},
+            "tree": {"type": "object", "properties": {"below": {"$ref": "#/definitions/tree", "nullable": true}}},
+        },
+        "parameters": {"secrets": {"type": "array", "items": {"$ref": "#/definitions/secret"}},
+            "tree": {"$ref": "#/definitions/tree", "defaultValue": {"below": {}}}},
+        "resources": {"a": thing("a", json!({"properties": {
+            "x": "[parameters('secrets')[0].value]", "open": "[parameters('tree')]"}}))},
+    }));
+    let plan = plan_with(template, json!({"secrets": {"value": [{"name": "n", "value": "hunter2"}]}})).expect("a plan");
+    assert_eq!(plan.nodes()[0].body(&Nothing).expect("a body").secrets, ["/properties/x"]);
+    assert_eq!(plan.parameters()["secrets"], json!({"type": "Array"}));
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn checked(
     budget: &mut Budget,
 ) -> Result<Bound, Stop> {
     let types = Types::new(&template.definitions);
-    let secure = types.is_secure(&parameter.schema).map_err(|trouble| declared(parameter, &trouble.0))?;
+    let secure = types.is_secure(&parameter.schema, budget).map_err(|trouble| declared(parameter, &trouble.0))?;
     let data = types.check(data, &parameter.schema, budget).map_err(|trouble| {
         let message =
             format!("The provided value for the template parameter '{}' is not valid. {}", parameter.name, trouble.0);

@@ -1,5 +1,6 @@
 //! One thing a plan deploys.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -58,12 +59,19 @@ pub enum NodeKind {
 }
 
 /// A computed value, and which parts of it must never be shown.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Evaluated {
     /// The value.
     pub value: Value,
     /// JSON pointers (RFC 6901) of the parts that something secret went into.
     pub secrets: Vec<String>,
+}
+
+/// Shows what [`Evaluated::redacted`] shows.
+impl fmt::Debug for Evaluated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Evaluated({})", self.redacted())
+    }
 }
 
 impl Evaluated {

@@ -1,5 +1,6 @@
 //! Outputs of a deployment.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::template::{OutputDeclaration, Template};
 use crate::types::Types;
 
 /// One output, as `properties.outputs` of a deployment holds it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Output {
     /// Its name.
     pub name: String,
@@ -25,6 +26,13 @@ pub struct Output {
     pub value: Value,
     /// Whether the value must never be shown: its type is secure, or something secret went into it.
     pub secret: bool,
+}
+
+/// Shows what [`Output::shown`] shows.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({}: {})", self.name, self.shown())
+    }
 }
 
 impl Output {
@@ -83,7 +91,7 @@ fn one(
     let types = Types::new(&template.definitions);
     let fault = |trouble: crate::error::Trouble| invalid(format!("The output '{}': {}", declaration.name, trouble.0));
     let value = types.check(&value, &declaration.schema, evaluator.budget).map_err(fault)?;
-    let secure = types.is_secure(&declaration.schema).map_err(fault)?;
+    let secure = types.is_secure(&declaration.schema, evaluator.budget).map_err(fault)?;
     Ok(Some(Output {
         name: declaration.name.clone(),
         type_name: types.shown(&declaration.schema),
