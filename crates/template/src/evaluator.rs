@@ -27,14 +27,21 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) region: Region,
     pub(crate) loops: Vec<Iteration>,
     /// Lambda variables; without a value while the list they would come from is missing.
-    pub(crate) locals: Vec<(Arc<str>, Option<Data>)>,
-    /// The arguments of the user function being evaluated.
-    arguments: Option<Vec<(String, Data)>>,
-    /// Whether anything secret went into what is being evaluated.
+    pub(crate) locals: Vec<Local>,
+    /// The arguments of the user function being evaluated, and whether anything secret went into them.
+    arguments: Option<(Vec<(String, Data)>, bool)>,
+    /// Whether anything secret went into what is being evaluated: one term, and what it is made of.
     pub(crate) secret: bool,
     pub(crate) place: Arc<str>,
     depth: u32,
     visiting: Vec<(Region, String)>,
+}
+
+/// A lambda variable, and whether anything secret went into it.
+pub(crate) struct Local {
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Option<Data>,
+    pub(crate) secret: bool,
 }
 
 pub(crate) type Outcome = Result<Data, Stop>;
@@ -203,14 +210,18 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(crate) fn term(&mut self, term: &Term) -> Outcome {
-        self.deeper(|this| match &term.kind {
+        // What goes wrong in this term may be told unless something secret is in this very term.
+        let before = std::mem::take(&mut self.secret);
+        let outcome = self.deeper(|this| match &term.kind {
             Kind::Text(text) => Ok(Data::Text(text.clone())),
             Kind::Int(number) => Ok(Data::Int(*number)),
             Kind::Call(call) => this.call(call),
             Kind::UserCall { name, arguments } => this.user_call(term.offset, name, arguments),
             Kind::Property { of, name, safe } => this.property(term.offset, of, name, *safe),
             Kind::Index { of, index, safe } => this.index(term.offset, of, index, *safe),
-        })
+        });
+        self.secret |= before;
+        outcome
     }
 
     fn call(&mut self, call: &Call) -> Outcome {
@@ -262,7 +273,8 @@ impl<'a> Evaluator<'a> {
             })?;
             named.push((parameter.name.clone(), checked));
         }
-        self.isolated(Region::Function, Some(named), |this| this.user_function(function))
+        let arguments = Some((named, self.secret));
+        self.isolated(Region::Function, arguments, |this| this.user_function(function))
     }
 
     fn user_function(&mut self, function: &UserFunction) -> Outcome {
@@ -326,7 +338,8 @@ impl<'a> Evaluator<'a> {
 
     /// The value of a parameter: what the deployment gave, else its default.
     pub(crate) fn parameter(&mut self, name: &str) -> Option<Outcome> {
-        if let Some(arguments) = &self.arguments {
+        if let Some((arguments, secret)) = &self.arguments {
+            self.secret |= secret;
             let found = arguments.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
             return found.map(|(_, value)| Ok(value.clone()));
         }
@@ -396,7 +409,7 @@ impl<'a> Evaluator<'a> {
     fn isolated(
         &mut self,
         region: Region,
-        arguments: Option<Vec<(String, Data)>>,
+        arguments: Option<(Vec<(String, Data)>, bool)>,
         evaluate: impl FnOnce(&mut Self) -> Outcome,
     ) -> Outcome {
         let outside = (self.region, std::mem::take(&mut self.loops), std::mem::take(&mut self.locals));

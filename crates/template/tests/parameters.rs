@@ -244,16 +244,27 @@ fn errors_never_quote_a_secret() {
         "[bool(parameters('password'))]",
         "[fail(parameters('password'))]",
         "[createObject('a', 1)[parameters('password')]]",
+        "[map(createArray(parameters('password')), lambda('p', fail(lambdaVariables('p'))))]",
+        "[reduce(createArray(1), parameters('password'), lambda('p', 'x', fail(lambdaVariables('p'))))]",
+        "[my.fails(parameters('password'))]",
         "[reference(parameters('password'))]",
         "[dateTimeAdd('2024-01-01T00:00:00Z', 'P1D', substring(parameters('password'), 7))]",
     ] {
         let template = template(json!({
             "parameters": {"password": {"type": "secureString"}},
+            "functions": [{"namespace": "my", "members": {"fails": {"parameters": [{"name": "p", "type": "string"}],
+                "output": {"type": "string", "value": "[fail(parameters('p'))]"}}}}],
             "resources": [thing("a", json!({"properties": {"x": expression}}))],
         }));
         let error = plan_with(template, json!({"password": {"value": "hunter2{"}})).expect_err(expression);
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
+    let beside = template(json!({
+        "parameters": {"password": {"type": "secureString"}},
+        "resources": [thing("a", json!({"properties": {"x": "[concat(parameters('password'), int('x'))]"}}))],
+    }));
+    let error = plan_with(beside, json!({"password": {"value": "hunter2"}})).expect_err("no integer");
+    assert!(error.message.contains("not the text of an integer"), "what has no secret in it is explained: {error}");
     let named = template(json!({
         "parameters": {"password": {"type": "secureString"}},
         "resources": [thing("a", json!({"properties": {"[parameters('password')]": 1}}))],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Function, MANY, special};
 use crate::data::{Data, Fields};
 use crate::error::{Needs, Stop};
-use crate::evaluator::{Evaluator, Outcome};
+use crate::evaluator::{Evaluator, Local, Outcome};
 use crate::expression::{Call, Kind, Term};
 use crate::gather::Gather;
 
@@ -62,9 +62,9 @@ impl<'a> Lambda<'a> {
     }
 
     fn run(&self, evaluator: &mut Evaluator<'_>, values: &[Option<Data>]) -> Outcome {
-        let before = evaluator.locals.len();
+        let (before, secret) = (evaluator.locals.len(), evaluator.secret);
         for (name, value) in self.names.iter().zip(values) {
-            evaluator.locals.push((name.clone(), value.clone()));
+            evaluator.locals.push(Local { name: name.clone(), value: value.clone(), secret });
         }
         let outcome = evaluator.term(self.body);
         evaluator.locals.truncate(before);
@@ -90,9 +90,12 @@ fn lambda_variables(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     let Some(name) = values.first().and_then(Data::as_text) else {
         return Err(evaluator.blame(call, "argument 1 must be a string."));
     };
-    match evaluator.locals.iter().rev().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
-        Some((_, Some(value))) => Ok(value.clone()),
-        Some((_, None)) => Err(Needs::unknown()),
+    match evaluator.locals.iter().rev().find(|local| local.name.eq_ignore_ascii_case(name)) {
+        Some(Local { value: Some(value), secret, .. }) => {
+            evaluator.secret |= secret;
+            Ok(value.clone())
+        }
+        Some(Local { value: None, .. }) => Err(Needs::unknown()),
         None => Err(evaluator.blame(call, format!("there is no lambda variable '{name}' here."))),
     }
 }

@@ -82,7 +82,7 @@ fn copy_index(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
             None => Err(evaluator.blame(call, "the result does not fit into 64 bits.")),
         },
         (None, Some(name)) => Err(evaluator.blame(call, format!("there is no loop '{name}' around this expression."))),
-        (None, None) if evaluator.locals.iter().any(|(_, value)| value.is_none()) => Err(Needs::unknown()),
+        (None, None) if evaluator.locals.iter().any(|local| local.value.is_none()) => Err(Needs::unknown()),
         (None, None) => Err(evaluator.blame(call, "there is no loop around this expression.")),
     }
 }
