@@ -124,7 +124,7 @@ impl Model {
                 Expectation::ResourceIncarnation { key, incarnation }
             }
             Guess::NoneBelow => Expectation::NoneBelow(format!("{key}/")),
-            Guess::CountBelow(count) => Expectation::CountBelow { prefix: format!("{key}/"), count: *count },
+            Guess::CountBelow(count) => Expectation::CountBelow { prefix: format!("{key}/"), count },
             Guess::RecordAbsent => Expectation::RecordAbsent { kind: KIND.into(), key },
             Guess::RecordRevision { stale } => {
                 let revision = self.records.get(&key).copied().unwrap_or_default() - i64::from(stale);
