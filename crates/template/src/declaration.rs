@@ -37,8 +37,10 @@ pub(crate) struct ResourceLoop {
     pub(crate) place: String,
     pub(crate) name: Tree,
     pub(crate) count: Tree,
-    /// How many iterations may run at once; all when absent.
-    pub(crate) batch: Option<usize>,
+    /// Whether turns go batch by batch rather than all at once.
+    pub(crate) serial: bool,
+    /// How many turns a batch has; one when absent.
+    pub(crate) batch_size: Option<Tree>,
 }
 
 /// The `properties` of a nested deployment.
@@ -74,13 +76,16 @@ impl Declaration {
         nesting: u32,
         limits: &Limits,
     ) -> Result<Vec<Self>, TemplateError> {
+        let profile = source.value().get("apiProfile").is_some_and(Value::is_string);
         let source = source.below(&["resources"]);
-        Reader { nesting, limits }.list(section, &source, place, None)
+        Reader { nesting, profile, limits }.list(section, &source, place, None)
     }
 }
 
 struct Reader<'a> {
     nesting: u32,
+    /// Whether the template names an `apiProfile`, which stands in for api-versions.
+    profile: bool,
     limits: &'a Limits,
 }
 
@@ -139,8 +144,9 @@ impl Reader<'_> {
         };
         let existing = find(members, "existing").is_some_and(|value| value == &Value::Bool(true));
         let api_version = tree("apiVersion")?;
-        if api_version.is_none() && !existing {
-            return Err(place.invalid(format!("The resource of type '{type_name}' needs an 'apiVersion'.")));
+        if api_version.is_none() && !existing && !self.profile {
+            let message = format!("The resource of type '{type_name}' needs an 'apiVersion'.");
+            return Err(place.invalid(message));
         }
         let nested = if type_name.eq_ignore_ascii_case(DEPLOYMENTS) && !existing {
             Some(Arc::new(self.nested(members, source, place)?))
@@ -207,20 +213,11 @@ impl Reader<'_> {
                     .invalid(format!("'{mode}' is no loop mode; use 'Serial' or 'Parallel'.")));
             }
         };
-        let batch = match copy.get("batchSize") {
-            None => 1,
-            Some(size) => {
-                size.as_u64().and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0).ok_or_else(|| {
-                    place.member("batchSize").invalid("The batch size of a loop must be a positive integer.")
-                })?
-            }
+        let batch_size = match copy.get("batchSize") {
+            Some(size) => Some(Tree::read(size, &place.member("batchSize"), self.limits)?),
+            None => None,
         };
-        Ok(Some(ResourceLoop {
-            place: place.path(),
-            name: part("name")?,
-            count: part("count")?,
-            batch: serial.then_some(batch),
-        }))
+        Ok(Some(ResourceLoop { place: place.path(), name: part("name")?, count: part("count")?, serial, batch_size }))
     }
 
     fn nested(

@@ -134,6 +134,20 @@ fn serial_loops_go_batch_by_batch() {
 }
 
 #[test]
+fn the_size_of_a_batch_may_be_computed() {
+    let batch = |size: serde_json::Value| {
+        let copy = json!({"name": "made", "count": 3, "mode": "serial", "batchSize": size});
+        plan(resources(json!([thing("[concat('n', copyIndex())]", json!({ "copy": copy }))])))
+    };
+    let planned = batch(json!("[add(1, 1)]")).expect("a plan");
+    assert_eq!(planned.nodes()[2].depends_on, [0, 1]);
+    for size in [json!(0), json!(-1), json!("2"), json!(1.5)] {
+        let error = batch(size).expect_err("no size of a batch");
+        assert_eq!(error.place, "$.resources[0].copy.batchSize");
+    }
+}
+
+#[test]
 fn counts_of_loops_are_checked() {
     for (count, words) in [
         (json!(-1), "cannot be negative"),
@@ -215,6 +229,15 @@ fn names_must_fit_their_types() {
     assert!(error.message.contains("must not be empty"), "{}", error.message);
     let error = refusal(resources(json!([{"type": "[concat('a')]", "apiVersion": "x", "name": "a"}])));
     assert!(error.message.contains("cannot be an expression"), "{}", error.message);
+}
+
+#[test]
+fn a_profile_stands_in_for_api_versions() {
+    let sections = json!({"apiProfile": "2020-09-01-hybrid",
+        "resources": [{"type": "Microsoft.Test/things", "name": "a"}, {"type": "Microsoft.Test/things", "name": "b",
+            "properties": {"x": "[reference('a').y]"}}]});
+    let planned = plan(template(sections)).expect("a plan");
+    assert_eq!((order(&planned), planned.nodes()[0].api_version.as_deref()), (vec!["a", "b"], None));
 }
 
 #[test]

@@ -102,14 +102,18 @@ impl Builder<'_> {
         let name = text(&evaluator.value(&copy.name)?, &copy.place, "The name of a loop")?;
         let count = evaluator.value(&copy.count)?;
         let count = evaluator.iterations(&count, &copy.place)?;
+        let batch_size = match &copy.batch_size {
+            Some(size) => batch_size(&evaluator.value(size)?, &copy.place)?,
+            None => 1,
+        };
         let serial_loop = drafts.serial_loops;
-        drafts.serial_loops += usize::from(copy.batch.is_some());
+        drafts.serial_loops += usize::from(copy.serial);
         let mut inside = loops.to_vec();
         for index in 0..count {
             inside.truncate(loops.len());
             inside.push(Iteration { name: Arc::from(name.as_str()), index, nameless: true });
             let index = index as usize;
-            let batch = copy.batch.map(|size| (serial_loop, index / size));
+            let batch = copy.serial.then_some((serial_loop, index / batch_size));
             self.turn(declaration, parent, &inside, Some((name.clone(), index)), batch, drafts)?;
         }
         Ok(())
@@ -448,6 +452,14 @@ fn circular(nodes: &[Node], circle: &[usize]) -> Stop {
 fn relative_to(deployment: &Scope, scope: &str) -> String {
     let tenant = scope.to_ascii_lowercase().starts_with("microsoft.management/managementgroups/");
     if tenant { String::new() } else { deployment.id() }
+}
+
+fn batch_size(value: &Data, place: &str) -> Result<usize, Stop> {
+    let size = if let Data::Int(size) = value { usize::try_from(*size).ok() } else { None };
+    size.filter(|size| *size > 0).ok_or_else(|| {
+        let message = "The batch size of a loop must be a positive integer.";
+        TemplateError::invalid(format!("{place}.batchSize"), message).into()
+    })
 }
 
 fn text(value: &Data, place: &str, what: &str) -> Result<String, Stop> {

@@ -28,7 +28,8 @@ pub struct Node {
     pub type_name: String,
     /// The full name, `a/b` for a child.
     pub name: String,
-    /// The api-version it is declared with; an existing resource may have none.
+    /// The api-version it is declared with. Existing resources may have none, and templates with an `apiProfile` leave
+    /// the choice to the resource manager.
     pub api_version: Option<String>,
     /// Its symbolic name, in templates that have such.
     pub symbol: Option<String>,
