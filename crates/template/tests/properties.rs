@@ -10,9 +10,10 @@
 
 mod support;
 
+use bastide_template::{Facts, Limits, Nothing, Plan, Template, relaxed};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{body, evaluate, plan, resources, template, thing};
+use support::{body, context, evaluate, plan, resources, template, thing, try_plan};
 
 /// Expressions that can be evaluated, and some that cannot.
 fn expression() -> impl Strategy<Value = String> {
@@ -34,6 +35,54 @@ fn expression() -> impl Strategy<Value = String> {
             inner.prop_map(|a| format!("string({a})")),
         ]
     })
+}
+
+/// Paths to every value of a document.
+fn pointers(value: &Value, above: &str, found: &mut Vec<String>) {
+    found.push(above.to_owned());
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| pointers(item, &format!("{above}/{at}"), found));
+        }
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            pointers(member, &format!("{above}/{name}"), found);
+        }),
+        _ => {}
+    }
+}
+
+/// Values that are wrong almost everywhere, in many ways.
+fn odd_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|number| json!(number)),
+        "\\PC{0,12}".prop_map(Value::from),
+        expression().prop_map(|text| json!(format!("[{text}]"))),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!("[deployment().properties.template]")),
+        Just(json!("[reference('hub')]")),
+        Just(json!([{"name": "x", "count": 3, "input": "[copyIndex('x')]"}])),
+        Just(json!({"name": "x", "count": 2})),
+        Just(json!({"$ref": "#/definitions/connectionType"})),
+    ]
+}
+
+fn fixture(name: &str) -> Value {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let text = std::fs::read(path).expect("a fixture");
+    relaxed::parse(&text, &Limits::default()).expect("relaxed JSON")
+}
+
+#[test]
+fn plans_go_from_thread_to_thread() {
+    fn free<T: Send + Sync>() {}
+    free::<Plan>();
+    free::<Facts>();
+    free::<Template>();
 }
 
 proptest! {
@@ -108,6 +157,32 @@ proptest! {
                 };
                 prop_assert!((0..count).any(reaches), "there is no circle");
             }
+        }
+    }
+
+    #[test]
+    fn a_damaged_template_ends_in_a_plan_or_an_error(
+        which in prop::sample::select(vec!["classic.json", "symbolic.json"]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), odd_value()), 1..4),
+    ) {
+        let mut template = fixture(which);
+        for (place, value) in damage {
+            let mut found = Vec::new();
+            pointers(&template, "", &mut found);
+            let path: &String = place.get(&found);
+            let target = template.pointer_mut(path).expect("the path was just found");
+            *target = value;
+        }
+        let parameters = match which {
+            "symbolic.json" => json!({"hubName": {"value": "hub"}}),
+            _ => json!({}),
+        };
+        if let Ok(plan) = try_plan(context(), template, &parameters, &Nothing) {
+            for node in plan.nodes() {
+                let _ = node.body(&Nothing);
+                let _ = node.expand(&Nothing);
+            }
+            let _ = (plan.outputs(&Nothing), plan.parameters(), plan.providers(), plan.dependencies());
         }
     }
 
