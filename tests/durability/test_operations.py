@@ -14,7 +14,8 @@ KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 
 @pytest.fixture
 def server(tmp_path):
-    server = Bastide(suite_dir() / "servers" / "operations" if suite_dir() else tmp_path).start()
+    home = suite_dir() / "servers" / tmp_path.name if suite_dir() else tmp_path
+    server = Bastide(home).start()
     yield server
     server.close()
 
