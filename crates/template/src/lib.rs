@@ -25,6 +25,21 @@
 //! }
 //! ```
 //!
+//! How a runner drives a deployment:
+//!
+//! 1. [`relaxed::parse`] the request, [`Template::read`] its `properties.template`, [`Plan::new`]. Nothing has been
+//!    written yet, and circles, names that do not fit and errors in bodies have been found. Planning again with the same
+//!    [`Context`] gives the same plan, so only the request and the context need to be stored.
+//! 2. [`Plan::schedule`]: deploy what [`Schedule::take_ready`] hands out, in parallel; tell it what succeeded (after a
+//!    crash: also what had succeeded before) and what failed, until [`Schedule::is_finished`].
+//! 3. A node is done according to its [`NodeKind`]: PUT its [`Node::body`]; or run the plan that [`Node::expand`] gives as
+//!    a deployment of its own, with [`Plan::deployment_id`]; or, for an existing resource, nothing. Facts about resources
+//!    grow old: start with none for each node.
+//! 4. [`Plan::outputs`], when every node has succeeded.
+//!
+//! What is shown to anybody goes through [`Evaluated::redacted`], [`Output::shown`] and [`Plan::parameters`]; `Debug` forms
+//! are safe too. Names and ids are public by nature: a template that makes a name from a secret publishes it.
+//!
 //! Whatever the engine cannot do is an error that names the place; no expression ever reaches a body as text.
 
 mod context;

@@ -74,7 +74,7 @@ impl Change {
     /// Compares a resource as it is with what would be PUT.
     ///
     /// `after` should be the resource as it would be stored, with the defaults its type fills in, or every default
-    /// shows up as a deletion. `read_only` says of a path, `properties.a.b`, that clients cannot set it; such paths
+    /// shows up as a deletion; and it should be redacted, because it goes into the answer. `read_only` says of a path, `properties.a.b`, that clients cannot set it; such paths
     /// are left out, as are the ones that are read-only everywhere.
     pub fn compare(
         resource_id: impl Into<String>,
