@@ -3,7 +3,7 @@
 # secrets in everything the servers wrote.
 #
 #   tests/clients/run.sh                    everything
-#   tests/clients/run.sh az wire            some suites: az, wire, process, durability
+#   tests/clients/run.sh az wire            some suites: az, sdk, wire, process, durability
 #   BASTIDE_BIN=target/debug/bastide ...    another binary
 #   BASTIDE_KILL_ROUNDS=10 ...              a shorter durability test
 #
@@ -25,7 +25,7 @@ command -v curl >/dev/null 2>&1 || fail "curl is missing. Install it: apt-get in
 "$here/prepare.sh" || fail "the virtual environment could not be prepared; see above"
 python=${CLIENTS_VENV:-$root/.venv/clients}/bin/python
 
-suites=${*:-az wire process durability}
+suites=${*:-az sdk wire process durability}
 BASTIDE_SUITE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/bastide-clients.XXXXXX") || fail "no temporary directory"
 export BASTIDE_SUITE_DIR
 status=0
@@ -40,9 +40,9 @@ run() {
 parallel=""
 for suite in $suites; do
     case $suite in
-        az | wire | process) parallel="$parallel $here/$suite" ;;
+        az | sdk | wire | process) parallel="$parallel $here/$suite" ;;
         durability) ;;
-        *) fail "no suite named '$suite': az, wire, process or durability" ;;
+        *) fail "no suite named '$suite': az, sdk, wire, process or durability" ;;
     esac
 done
 # Two workers, each with a Bastide of its own; a file's tests stay together.
