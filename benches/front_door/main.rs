@@ -15,6 +15,7 @@ mod seed;
 mod server;
 
 use std::error::Error;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,9 +40,10 @@ async fn main() -> Outcome<()> {
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut report = Report::begin();
     writes(&binary, disk.path(), &mut report).await?;
-    let directory = DataDirectory::new(&binary, disk.path().join("reads"))?;
-    reads(&directory, &mut report).await?;
-    starts(&directory, &mut report).await?;
+    let small = DataDirectory::new(&binary, disk.path().join("small"))?;
+    let large = DataDirectory::new(&binary, disk.path().join("large"))?;
+    reads(&small, &large, &mut report).await?;
+    starts(&large, &mut report).await?;
     report.print();
     Ok(())
 }
@@ -143,30 +145,25 @@ async fn acknowledged_puts(client: &Client, kind: Kind, clients: usize, round: u
 }
 
 /// Reading one resource of ten thousand, and pages of a hundred from a thousand and from a hundred thousand.
-async fn reads(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
+async fn reads(small: &DataDirectory, large: &DataDirectory, report: &mut Report) -> Outcome<()> {
+    fill(small, 0..999).await?;
+    fill(large, 0..9_999).await?;
+    report.progress("one of 10,000 resources");
+    gets(large, report).await?;
+    report.progress("pages of 1,000 and of 100,000 resources");
+    fill(large, 9_999..99_999).await?;
+    pages(small, large, report).await
+}
+
+/// Adds copies of one resource, which the server makes when it is not there yet.
+async fn fill(directory: &DataDirectory, numbers: Range<usize>) -> Outcome<()> {
     let server = directory.start().await?;
     let client = Client::sign_in(&server).await?;
     client.put(&group("bench"), GROUPS, &json!({"location": "local"})).await?;
     client.put(&identity("model"), IDENTITIES, &json!({"location": "local", "tags": {"team": "bench"}})).await?;
     let model = format!("{}{}", client.subscription(), identity("model"));
     server.stop().await?;
-
-    report.progress("pages of 1,000 resources");
-    seed(&directory.database(), &model, 0..999).await?;
-    let mut few = pages(directory).await?;
-    report.progress("one of 10,000 resources");
-    seed(&directory.database(), &model, 999..9_999).await?;
-    gets(directory, report).await?;
-    report.progress("pages of 100,000 resources");
-    seed(&directory.database(), &model, 9_999..99_999).await?;
-    let mut many = pages(directory).await?;
-
-    let (few, many) = (median(&mut few), median(&mut many));
-    report.add("page of 100, of 1,000 resources, p50 [ms]", format!("{few:.2}"), None);
-    report.add("page of 100, of 100,000 resources, p50 [ms]", format!("{many:.2}"), None);
-    let ratio = many / few;
-    report.add("    ratio", format!("{ratio:.2}"), Some(Aim::new("about 1", ratio < 1.5)));
-    Ok(())
+    seed(&directory.database(), &model, numbers).await
 }
 
 async fn gets(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
@@ -185,26 +182,50 @@ async fn gets(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
     server.stop().await
 }
 
-/// Milliseconds of each full page, following the links through the list as often as it takes.
-async fn pages(directory: &DataDirectory) -> Outcome<Vec<f64>> {
-    let server = directory.start().await?;
-    let client = Client::sign_in(&server).await?;
-    let mut times = Vec::new();
-    let mut next: Option<String> = None;
-    while times.len() < PAGES {
+/// Full pages of both, in turns, so that a busy machine is busy for both.
+async fn pages(small: &DataDirectory, large: &DataDirectory, report: &mut Report) -> Outcome<()> {
+    let (small, large) = (small.start().await?, large.start().await?);
+    let (few_client, many_client) = (Client::sign_in(&small).await?, Client::sign_in(&large).await?);
+    let (mut few, mut many) = (Walk::begin(&few_client), Walk::begin(&many_client));
+    for _ in 0..PAGES {
+        few.page().await?;
+        many.page().await?;
+    }
+    let (few, many) = (median(&mut few.times), median(&mut many.times));
+    report.add("page of 100, of 1,000 resources, p50 [ms]", format!("{few:.2}"), None);
+    report.add("page of 100, of 100,000 resources, p50 [ms]", format!("{many:.2}"), None);
+    let ratio = many / few;
+    report.add("    ratio", format!("{ratio:.2}"), Some(Aim::new("about 1", ratio < 1.5)));
+    small.stop().await?;
+    large.stop().await
+}
+
+/// A way through a list along its links, and again from its beginning when it ends.
+struct Walk<'a> {
+    client: &'a Client,
+    next: Option<String>,
+    /// Milliseconds of each page.
+    times: Vec<f64>,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(client: &'a Client) -> Self {
+        Self { client, next: None, times: Vec::new() }
+    }
+
+    async fn page(&mut self) -> Outcome<()> {
         let started = Instant::now();
-        let page: Page = match &next {
-            Some(link) => client.follow(link).await?,
-            None => client.get("/resources", GROUPS).await?,
+        let page: Page = match &self.next {
+            Some(link) => self.client.follow(link).await?,
+            None => self.client.get("/resources", GROUPS).await?,
         };
-        times.push(started.elapsed().as_secs_f64() * 1e3);
+        self.times.push(started.elapsed().as_secs_f64() * 1e3);
         if page.value.len() != 100 {
             return Err("a page is not full".into());
         }
-        next = page.next_link;
+        self.next = page.next_link;
+        Ok(())
     }
-    server.stop().await?;
-    Ok(times)
 }
 
 /// A page of a list.
@@ -215,7 +236,7 @@ struct Page {
     next_link: Option<String>,
 }
 
-/// From the start of the process to the first answer, with what the reads have left: a hundred thousand resources.
+/// From the start of the process to the first answer, with a hundred thousand resources there.
 async fn starts(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
     report.progress("starts");
     let mut times = Vec::new();
