@@ -163,7 +163,39 @@ impl Data {
             Self::Int(number) => number.to_string(),
             Self::Float(number) => number.to_string(),
             Self::Text(text) => text.to_string(),
-            Self::Array(_) | Self::Object(_) => self.to_value().to_string(),
+            Self::Array(_) | Self::Object(_) => self.json(),
+        }
+    }
+
+    /// The value as compact JSON text, members in their own order.
+    pub(crate) fn json(&self) -> String {
+        let mut text = String::new();
+        self.write_json(&mut text);
+        text
+    }
+
+    fn write_json(&self, text: &mut String) {
+        match self {
+            Self::Array(array) => {
+                text.push('[');
+                for (position, item) in array.items.iter().enumerate() {
+                    text.push_str(if position == 0 { "" } else { "," });
+                    item.write_json(text);
+                }
+                text.push(']');
+            }
+            Self::Object(object) => {
+                text.push('{');
+                for (position, (name, value)) in object.entries.iter().enumerate() {
+                    text.push_str(if position == 0 { "" } else { "," });
+                    write_string(name, text);
+                    text.push(':');
+                    value.write_json(text);
+                }
+                text.push('}');
+            }
+            Self::Text(string) => write_string(string, text),
+            scalar => text.push_str(&scalar.to_value().to_string()),
         }
     }
 
@@ -290,6 +322,17 @@ impl Fields {
 
     pub(crate) fn finish(self) -> Data {
         Data::object(self.entries)
+    }
+}
+
+fn write_string(string: &str, text: &mut String) {
+    // Most strings need no escapes.
+    if string.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(string).to_string());
     }
 }
 

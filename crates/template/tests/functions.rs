@@ -71,6 +71,7 @@ fn strings() {
         ("split('a,b;c', createArray(',', ';'))", json!(["a", "b", "c"])),
         ("split('abc', '')", json!(["abc"])),
         ("string(createObject('a', 1))", json!("{\"a\":1}")),
+        (r#"string(createArray('a"b\c', null(), json('1.5'), true()))"#, json!(r#"["a\"b\\c",null,1.5,true]"#)),
         ("string(12)", json!("12")),
         ("string(true())", json!("True")),
         ("substring('abcdef', 2, 3)", json!("cde")),

@@ -143,7 +143,7 @@ fn union(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
             let mut seen = HashSet::new();
             let mut items = Vec::new();
             for position in 0..args.all().len() {
-                items.extend(args.array(position)?.iter().filter(|item| seen.insert(identity(item))).cloned());
+                items.extend(args.array(position)?.iter().filter(|item| seen.insert(item.json())).cloned());
             }
             Ok(Data::array(items))
         }
@@ -167,11 +167,11 @@ fn intersection(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
         Data::Array(array) => {
             let mut kept = array.items.clone();
             for position in 1..args.all().len() {
-                let other: HashSet<String> = args.array(position)?.iter().map(identity).collect();
-                kept.retain(|item| other.contains(&identity(item)));
+                let other: HashSet<String> = args.array(position)?.iter().map(Data::json).collect();
+                kept.retain(|item| other.contains(&item.json()));
             }
             let mut seen = HashSet::new();
-            kept.retain(|item| seen.insert(identity(item)));
+            kept.retain(|item| seen.insert(item.json()));
             Ok(Data::array(kept))
         }
         Data::Object(_) => {
@@ -183,11 +183,6 @@ fn intersection(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
         }
         _ => Err(args.wrong(0, "an array or an object")),
     }
-}
-
-/// A text that is equal for equal values.
-fn identity(value: &Data) -> String {
-    value.to_value().to_string()
 }
 
 /// Azure's bound.

@@ -131,8 +131,8 @@ impl<'a> Arguments<'a> {
     /// Pays for a walk through everything in an argument.
     pub(crate) fn walk(&mut self, position: usize) -> Result<(), Trouble> {
         let weight = self.any(position).weight();
-        // Comparing or writing out eight bytes takes about as long as a step.
-        self.budget.steps(weight / 8 + 1)
+        // Comparing or writing out a few bytes takes about as long as a step.
+        self.budget.steps(weight / 4 + 1)
     }
 
     /// The complaint that an argument has the wrong type. It never shows the value, which may be secret.
