@@ -25,7 +25,7 @@ command -v "$python" >/dev/null 2>&1 || fail "no $python on PATH. Install it: ap
     || fail "$python cannot make virtual environments. Install it: apt-get install python3-venv"
 
 stamp=$venv/.stamp
-wanted=$({ cat "$here/requirements.txt"; "$python" --version; } | sha256sum | cut -d' ' -f1)
+wanted=$({ cat "$here/requirements.txt" "$here/constraints.txt"; "$python" --version; } | sha256sum | cut -d' ' -f1)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x "$venv/bin/az" ]; then
     exit 0
 fi
@@ -33,7 +33,7 @@ fi
 printf 'clients: installing the pinned azure-cli into %s (some minutes, once)\n' "$venv" >&2
 rm -rf "$venv"
 "$python" -m venv "$venv" || fail "could not make a virtual environment in $venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" \
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" -c "$here/constraints.txt" \
     || fail "pip could not install tests/clients/requirements.txt (is the package index reachable?)"
 [ -x "$venv/bin/az" ] || fail "azure-cli installed without its az script"
 printf '%s\n' "$wanted" >"$stamp"

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from support import forge, graph, identity
 from support.az import executable
 from support.certificates import self_signed
