@@ -4,6 +4,7 @@ import http.client
 import re
 import socket
 import ssl
+import subprocess
 import uuid
 
 import pytest
@@ -239,3 +240,19 @@ def assert_ends(plain):
         raise AssertionError("the connection stays open") from None
     except OSError:
         pass
+
+
+def test_http_2_is_spoken_as_well(bastide, owner_token, tmp_path):
+    """Go clients (Terraform) prefer it; the host then stands in `:authority` instead of a header."""
+    (tmp_path / "token").write_text(f'header = "Authorization: Bearer {owner_token}"\n')
+    done = subprocess.run(
+        ["curl", "-sS", "--http2", "--cacert", bastide.ca_file, "-K", str(tmp_path / "token"),
+         "-w", "\n%{http_version}\n", f"{bastide.endpoint}/subscriptions?api-version=2022-12-01",
+         f"{bastide.endpoint}/metadata/endpoints?api-version=2022-09-01"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    subscriptions, version, *_ = done.stdout.splitlines()
+    assert bastide.bootstrap.subscription_id in subscriptions
+    assert version == "2"
+    assert f'"resourceManager":"{bastide.endpoint}"' in done.stdout.replace(" ", "")
