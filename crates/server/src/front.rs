@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
+use crate::lock::Intent;
 use crate::metrics::Metrics;
 use crate::operations::Queue;
 use crate::origin::Origins;
@@ -31,7 +32,7 @@ use crate::pass::{Gatekeeper, Pass};
 use crate::registry::{Registered, Registry};
 use crate::reply::Reply;
 use crate::request::{Request, read_body};
-use crate::routes::{self, Matched, Operation};
+use crate::routes::{self, Action, Matched, Operation};
 use crate::throttle::{Class, Throttle};
 
 /// What the front door needs; shared by all requests.
@@ -139,7 +140,7 @@ impl Front {
         self.settle_scope(&mut matched).await?;
         let registered = self.settle_type(&mut matched, &api_version)?;
         let action = matched.required_action(registered.as_ref().map(|registered| registered.name.as_str()));
-        let mut pass = self.authorise(principal, action.as_deref(), &matched.target).await?;
+        let mut pass = self.admit(principal, action.as_deref(), &matched).await?;
         let body = match body {
             Incoming::Wire(body) => collect(headers, body).await?,
             Incoming::Read(body) => body,
@@ -158,7 +159,7 @@ impl Front {
         // has, it is run again from the authorisation on.
         for _ in 0..MAX_ATTEMPTS {
             match self.operate(&request, &pass).await {
-                Err(Failure::Raced) => pass = self.authorise(principal, action.as_deref(), &matched.target).await?,
+                Err(Failure::Raced) => pass = self.admit(principal, action.as_deref(), &matched).await?,
                 answered => return answered,
             }
         }
@@ -194,6 +195,24 @@ impl Front {
             }
             Operation::ReadOperationStatus => self.read_operation_status(request, pass).await,
             Operation::ReadOperationResult => self.read_operation_result(request, pass).await,
+            Operation::ListRoleDefinitions => self.list_role_definitions(request, pass).await,
+            Operation::ReadRoleDefinition => self.read_role_definition(request, pass).await,
+            Operation::PutRoleDefinition => self.put_role_definition(request, pass).await,
+            Operation::DeleteRoleDefinition => self.delete_role_definition(request, pass).await,
+            Operation::ListRoleAssignments => self.list_role_assignments(request, pass).await,
+            Operation::ReadRoleAssignment => self.read_role_assignment(request, pass).await,
+            Operation::PutRoleAssignment => self.put_role_assignment(request, pass).await,
+            Operation::DeleteRoleAssignment => self.delete_role_assignment(request, pass).await,
+            Operation::ListDenyAssignments => self.list_deny_assignments(request, pass).await,
+            Operation::ReadDenyAssignment => self.read_deny_assignment(request, pass).await,
+            Operation::ListPermissions => self.list_permissions(request, pass).await,
+            Operation::CheckAccess => self.check_access(request, pass).await,
+            Operation::WhyAccess => self.why_access(request, pass).await,
+            Operation::ReadProviderOperations => self.read_provider_operations(request),
+            Operation::ListLocks => self.list_locks(request, pass).await,
+            Operation::ReadLock => self.read_lock(request, pass).await,
+            Operation::PutLock => self.put_lock(request, pass).await,
+            Operation::DeleteLock => self.delete_lock(request, pass).await,
             Operation::ReadResource => self.read_resource(request, pass).await,
             Operation::CheckResource => self.check_resource(request, pass).await,
             Operation::PutResource => self.put_resource(request, pass).await,
@@ -212,11 +231,16 @@ impl Front {
         })
     }
 
-    async fn authorise(&self, principal: &Caller, action: Option<&str>, target: &ResourceId) -> Result<Pass, Failure> {
-        match action {
-            Some(action) => self.gatekeeper.authorise(principal, action, target).await,
-            None => Ok(self.gatekeeper.admit_to_filtered_list(principal)),
-        }
+    /// Authorises, then asks the locks.
+    async fn admit(&self, principal: &Caller, action: Option<&str>, matched: &Matched) -> Result<Pass, Failure> {
+        let (target, gatekeeper) = (&matched.target, &self.gatekeeper);
+        let pass = match (action, matched.route.action) {
+            (None, _) => return Ok(gatekeeper.admit_to_filtered_list(principal)),
+            (Some(action), Action::Delegated(_)) => gatekeeper.admit_to_delegation(principal, action, target).await?,
+            (Some(action), _) => gatekeeper.authorise(principal, action, target).await?,
+        };
+        gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
+        Ok(pass)
     }
 
     /// The subscription a path names must be ours.

@@ -4,6 +4,7 @@
 //! unauthenticated neighbours (cloud discovery, the token service).
 
 mod action;
+mod authorization;
 mod clock;
 mod context;
 pub mod discovery;
@@ -14,6 +15,7 @@ pub mod graph;
 mod identities;
 mod ledger;
 mod list;
+mod lock;
 pub mod login;
 mod metrics;
 mod operations;

@@ -237,7 +237,7 @@ pub(crate) fn paged(request: &Request<'_>, values: Vec<Value>, rest_after: Optio
 }
 
 /// What is being listed: a token is good for the same path and filter only.
-fn list_name(request: &Request<'_>) -> String {
+pub(crate) fn list_name(request: &Request<'_>) -> String {
     let filter = request.context.query_value("$filter").unwrap_or_default();
     let kind = request.context.query_value("kind").unwrap_or_default();
     format!("{}?{filter}&{kind}", request.context.uri.path().to_ascii_lowercase())

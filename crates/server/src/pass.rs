@@ -6,13 +6,18 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bastide_access::{Access, Attributes, Request, RoleAssignment, builtin_roles};
+use bastide_access::{
+    Access, Attributes, Decision, DenyAssignment, Reason, Request, RoleAssignment, RoleDefinition, builtin_roles,
+};
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
-use bastide_identity::Principal;
-use bastide_store::{ResourceQuery, Store};
+use bastide_identity::{Directory, Principal};
+use bastide_store::{Resource, ResourceQuery, Store};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::failure::Failure;
+use crate::lock::{Intent, LOCK, Locks};
 
 /// A right that was checked.
 #[derive(Debug, Clone)]
@@ -24,43 +29,72 @@ pub struct Pass {
 }
 
 /// Gives out passes.
-#[derive(Debug)]
 pub struct Gatekeeper {
     store: Store,
+    directory: Directory,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
 }
 
-/// The rights of everybody at one access epoch.
+/// The rights of everybody, and the locks, at one access epoch.
 #[derive(Debug)]
-struct Snapshot {
+pub struct Snapshot {
     epoch: i64,
     access: Access,
+    facts: Facts,
+}
+
+/// What a snapshot is compiled from.
+#[derive(Debug)]
+pub struct Facts {
+    /// The built-in roles, then the custom ones.
+    pub roles: Vec<RoleDefinition>,
+    /// Every role assignment.
+    pub assignments: Vec<RoleAssignment>,
+    /// Every deny assignment.
+    pub denies: Vec<DenyAssignment>,
+    /// Every lock.
+    pub locks: Locks,
 }
 
 /// The type under which role assignments are stored.
 pub const ROLE_ASSIGNMENT: &str = "Microsoft.Authorization/roleAssignments";
 
+/// The type under which custom roles are stored, at the tenant.
+pub const ROLE_DEFINITION: &str = "Microsoft.Authorization/roleDefinitions";
+
+/// The type under which deny assignments are stored.
+pub const DENY_ASSIGNMENT: &str = "Microsoft.Authorization/denyAssignments";
+
 /// Role `Owner`, the same GUID in every cloud.
 pub const OWNER: uuid::Uuid = uuid::uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
 
 impl Gatekeeper {
-    /// A gatekeeper over the role assignments in the store.
-    pub fn new(store: Store) -> Self {
-        Self { store, snapshot: RwLock::new(None) }
+    /// A gatekeeper over the roles, assignments and locks in the store. The directory names those who could help.
+    pub fn new(store: Store, directory: Directory) -> Self {
+        Self { store, directory, snapshot: RwLock::new(None) }
     }
 
     /// A pass for an action on a scope, or 403.
     pub async fn authorise(&self, principal: &Principal, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
+        self.authorise_with(principal, action, scope, &Attributes::NONE).await
+    }
+
+    async fn authorise_with(
+        &self,
+        principal: &Principal,
+        action: &str,
+        scope: &ResourceId,
+        attributes: &Attributes,
+    ) -> Result<Pass, Failure> {
         let snapshot = self.snapshot().await?;
-        if !snapshot.allows(principal, action, scope) {
-            let (name, object_id) = (&principal.name, principal.object_id.to_string());
-            return Err(ArmError::authorization_failed(name, &object_id, action, &scope.to_string()).into());
+        if !snapshot.decide(principal, action, scope, attributes).is_allowed() {
+            return Err(self.refusal(&snapshot, principal, action, scope).await?.into());
         }
-        let (principal, action, scope) = (principal.clone(), action.to_owned(), scope.clone());
-        Ok(Pass { principal, action, scope, epoch: snapshot.epoch })
+        Ok(Pass::new(principal, action, scope, snapshot.epoch))
     }
 
     /// A pass for what a body points at, on top of the pass for the request itself, or 403 `LinkedAuthorizationFailed`.
+    /// What is to be deleted with something else must not be locked.
     pub async fn authorise_linked(&self, pass: &Pass, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
         let snapshot = self.snapshot().await?;
         let principal = &pass.principal;
@@ -73,10 +107,12 @@ impl Gatekeeper {
                 action,
                 &scope.to_string(),
             );
-            return Err(error.into());
+            return Err(self.with_grantors(&snapshot, error, scope).await?.into());
         }
-        let (action, scope) = (action.to_owned(), scope.clone());
-        Ok(Pass { principal: principal.clone(), action, scope, epoch: snapshot.epoch })
+        if action.to_ascii_lowercase().ends_with("/delete") {
+            snapshot.facts.locks.check(Intent::Delete, scope)?;
+        }
+        Ok(Pass::new(principal, action, scope, snapshot.epoch))
     }
 
     /// Whether a principal may, for lists that show only what the caller may read.
@@ -84,10 +120,55 @@ impl Gatekeeper {
         Ok(self.snapshot().await?.allows(principal, action, scope))
     }
 
+    /// Whether the holder of a pass may do something else as well.
+    pub async fn holder_may(&self, pass: &Pass, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
+        self.may(&pass.principal, action, scope).await
+    }
+
+    /// A pass for something else that the holder of a pass asks for, or 403.
+    pub async fn authorise_holder(&self, pass: &Pass, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
+        self.authorise(&pass.principal, action, scope).await
+    }
+
+    /// The pass that a provisional one becomes when conditions see what the request asks for, or 403.
+    pub async fn weigh(&self, pass: &Pass, attributes: &Attributes) -> Result<Pass, Failure> {
+        self.authorise_with(&pass.principal, &pass.action, &pass.scope, attributes).await
+    }
+
     /// A pass for a list that filters what it shows item by item, with [`Gatekeeper::may`]. It is good for reading only:
     /// its epoch fits no write.
     pub fn admit_to_filtered_list(&self, principal: &Principal) -> Pass {
-        Pass { principal: principal.clone(), action: String::new(), scope: ResourceId::tenant(), epoch: -1 }
+        Pass::new(principal, "", &ResourceId::tenant(), NO_EPOCH)
+    }
+
+    /// A pass for somebody who may take an action, if only under a condition that the body has yet to fulfil. It is good
+    /// for reading only: the operation writes under what [`Gatekeeper::weigh`] makes of it.
+    pub async fn admit_to_delegation(
+        &self,
+        principal: &Principal,
+        action: &str,
+        scope: &ResourceId,
+    ) -> Result<Pass, Failure> {
+        let snapshot = self.snapshot().await?;
+        match snapshot.decide(principal, action, scope, &Attributes::NONE) {
+            Decision::Allowed { .. } | Decision::Denied(Reason::Condition(_)) => {
+                Ok(Pass::new(principal, action, scope, NO_EPOCH))
+            }
+            Decision::Denied(_) => Err(self.refusal(&snapshot, principal, action, scope).await?.into()),
+        }
+    }
+
+    /// 409 `ScopeLocked` when a lock forbids what the holder of a pass is about to do.
+    ///
+    /// Changes of locks raise the access epoch, so a lock that comes after this question stops the commit.
+    pub async fn check_locks(&self, _pass: &Pass, intent: Intent, scope: &ResourceId) -> Result<(), Failure> {
+        Ok(self.snapshot().await?.facts.locks.check(intent, scope)?)
+    }
+
+    /// Everything there is to know about rights, for the operations that show or change them. What their pass covers is
+    /// theirs to observe.
+    pub async fn rights(&self, _pass: &Pass) -> Result<Arc<Snapshot>, Failure> {
+        self.snapshot().await
     }
 
     async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
@@ -95,12 +176,12 @@ impl Gatekeeper {
         if let Some(snapshot) = self.current(epoch) {
             return Ok(snapshot);
         }
-        // The epoch was read before the assignments: if one changes in between, the snapshot is newer than it says, the
-        // next request sees another epoch and reads again. It is never older than it says.
-        let assignments = self.role_assignments().await?;
-        let access = Access::compile(builtin_roles(), &assignments, &[])
+        // The epoch was read before the facts: if one changes in between, the snapshot is newer than it says, the next
+        // request sees another epoch and reads again. It is never older than it says.
+        let facts = Facts::read(&self.store).await?;
+        let access = Access::compile(&facts.roles, &facts.assignments, &facts.denies)
             .map_err(|error| Failure::internal(format!("role assignments do not compile: {error}")))?;
-        let snapshot = Arc::new(Snapshot { epoch, access });
+        let snapshot = Arc::new(Snapshot { epoch, access, facts });
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
@@ -110,41 +191,133 @@ impl Gatekeeper {
         snapshot.as_ref().filter(|snapshot| snapshot.epoch == epoch).cloned()
     }
 
-    async fn role_assignments(&self) -> Result<Vec<RoleAssignment>, Failure> {
-        let mut assignments = Vec::new();
-        let mut query =
-            ResourceQuery { types: vec![ROLE_ASSIGNMENT.to_owned()], limit: 1000, ..ResourceQuery::default() };
-        loop {
-            let page = self.store.resources(&query).await?;
-            for resource in &page {
-                let id = &resource.id;
-                let assignment = serde_json::from_value(resource.body.clone())
-                    .map_err(|error| Failure::internal(format!("role assignment {id} cannot be read: {error}")))?;
-                assignments.push(assignment);
+    async fn refusal(
+        &self,
+        snapshot: &Snapshot,
+        principal: &Principal,
+        action: &str,
+        scope: &ResourceId,
+    ) -> Result<ArmError, Failure> {
+        let (name, object_id) = (&principal.name, principal.object_id.to_string());
+        let error = ArmError::authorization_failed(name, &object_id, action, &scope.to_string());
+        self.with_grantors(snapshot, error, scope).await
+    }
+
+    /// A refusal is a dead end unless it says who can open the door (mission.md A9).
+    async fn with_grantors(
+        &self,
+        snapshot: &Snapshot,
+        mut error: ArmError,
+        scope: &ResourceId,
+    ) -> Result<ArmError, Failure> {
+        let mut names = Vec::new();
+        for grantor in snapshot.access.grantors(scope.key()).into_iter().take(MAX_GRANTORS_TRIED) {
+            // Assignments of deleted principals stay, but nobody can be asked there.
+            if let Some(object) = self.directory.object(grantor).await? {
+                names.push(format!("'{}' ({grantor})", object.name()));
             }
-            match page.last() {
-                Some(last) if page.len() == 1000 => query.after = Some(last.key.clone()),
-                _ => return Ok(assignments),
+            if names.len() == MAX_GRANTORS {
+                break;
             }
         }
+        if !names.is_empty() {
+            error.message.push_str(&format!(" Access at this scope can be granted by {}.", names.join(", ")));
+        }
+        Ok(error)
     }
 }
 
+impl Facts {
+    async fn read(store: &Store) -> Result<Self, Failure> {
+        let mut facts = Self {
+            roles: builtin_roles().to_vec(),
+            assignments: Vec::new(),
+            denies: Vec::new(),
+            locks: Locks::default(),
+        };
+        let mut query =
+            ResourceQuery { types: ACCESS_TYPES.map(str::to_owned).to_vec(), limit: 1000, ..ResourceQuery::default() };
+        loop {
+            let page = store.resources(&query).await?;
+            for row in &page {
+                facts.add(row)?;
+            }
+            match page.last() {
+                Some(last) if page.len() == 1000 => query.after = Some(last.key.clone()),
+                _ => return Ok(facts),
+            }
+        }
+    }
+
+    fn add(&mut self, row: &Resource) -> Result<(), Failure> {
+        // What cannot be read grants nothing, and the rest goes on granting; but a deny or a lock must not be lost.
+        match row.type_name.as_str() {
+            ROLE_ASSIGNMENT => self.assignments.extend(understood(row)),
+            ROLE_DEFINITION => self.roles.extend(understood(row)),
+            DENY_ASSIGNMENT => self.denies.push(read(row)?),
+            _ => self.locks.add(row)?,
+        }
+        Ok(())
+    }
+}
+
+/// Whether resources of a type decide what may be done: the access epoch rises whenever one of them changes.
+pub fn decides_access(type_name: &str) -> bool {
+    ACCESS_TYPES.iter().any(|known| known.eq_ignore_ascii_case(type_name))
+}
+
+fn understood<T: DeserializeOwned>(row: &Resource) -> Option<T> {
+    read(row).inspect_err(|error| tracing::error!(%error, "access is decided without it")).ok()
+}
+
+fn read<T: DeserializeOwned>(row: &Resource) -> Result<T, Failure> {
+    serde_json::from_value(row.body.clone())
+        .map_err(|error| Failure::internal(format!("{} cannot be read: {error}", row.id)))
+}
+
 impl Snapshot {
+    /// The compiled rights.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// What they were compiled from.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The role with that GUID.
+    pub fn role(&self, id: Uuid) -> Option<&RoleDefinition> {
+        self.facts.roles.iter().find(|role| role.id == id)
+    }
+
+    /// The role assignment of that name, wherever it is.
+    pub fn assignment(&self, name: Uuid) -> Option<&RoleAssignment> {
+        self.facts.assignments.iter().find(|assignment| assignment.name == name)
+    }
+
     fn allows(&self, principal: &Principal, action: &str, scope: &ResourceId) -> bool {
-        let request = Request {
-            principal: principal.object_id,
-            groups: &principal.groups,
+        self.decide(principal, action, scope, &Attributes::NONE).is_allowed()
+    }
+
+    fn decide(&self, principal: &Principal, action: &str, scope: &ResourceId, attributes: &Attributes) -> Decision {
+        let (object_id, groups) = (principal.object_id, &principal.groups);
+        self.access.decide(&Request {
+            principal: object_id,
+            groups,
             action,
             data: false,
             scope: scope.key(),
-            attributes: &Attributes::NONE,
-        };
-        self.access.decide(&request).is_allowed()
+            attributes,
+        })
     }
 }
 
 impl Pass {
+    fn new(principal: &Principal, action: &str, scope: &ResourceId, epoch: i64) -> Self {
+        Self { principal: principal.clone(), action: action.to_owned(), scope: scope.clone(), epoch }
+    }
+
     /// Who holds it.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -165,3 +338,15 @@ impl Pass {
         self.epoch
     }
 }
+
+/// What a snapshot is made of.
+const ACCESS_TYPES: [&str; 4] = [ROLE_ASSIGNMENT, ROLE_DEFINITION, DENY_ASSIGNMENT, LOCK];
+
+/// An epoch that never was: a pass with it is good for reading only.
+const NO_EPOCH: i64 = -1;
+
+/// People named in a refusal.
+const MAX_GRANTORS: usize = 3;
+
+/// Principals looked up to find them.
+const MAX_GRANTORS_TRIED: usize = 10;

@@ -134,7 +134,7 @@ impl Front {
         }
         effects.extend(identities::release(entry.document.identity.as_ref()));
         self.apply_effects(entry.row.incarnation, &entry.id, effects, &mut entries.changes)?;
-        if entry.row.type_name.eq_ignore_ascii_case(crate::pass::ROLE_ASSIGNMENT) {
+        if crate::pass::decides_access(&entry.row.type_name) {
             entries.changes.push(Change::RaiseAccessEpoch);
         }
         entries.changes.push(Change::DeleteResource(entry.row.key.clone()));
@@ -229,6 +229,9 @@ impl Front {
                 let listed = descriptor.tracked && !id.is_resource_group()
                     || descriptor.types.is_empty() && id.types().len() == 1;
                 let name = self.type_name_of(&id, registered);
+                if existing.is_none() {
+                    self.creator_owns(request, pass, &id, document.kind.as_deref(), &mut entries).await?;
+                }
                 entries.changes.push(Entry::put(&id, &name, incarnation, listed, document, pass)?);
                 self.register_provider(pass, &id, &mut entries).await?;
                 let committed = self.ledger.commit(request.context, pass, entries).await?;

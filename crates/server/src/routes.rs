@@ -29,6 +29,9 @@ pub enum Action {
     SignedIn,
     /// This action on the target.
     Fixed(&'static str),
+    /// This action on the target, which the caller may have for some roles and principals only: the operation authorises
+    /// again with what the body asks for.
+    Delegated(&'static str),
     /// `{type}/read` on the target.
     Read,
     /// `{type}/write` on the target.
@@ -70,6 +73,24 @@ pub enum Operation {
     DeleteTags,
     ReadOperationStatus,
     ReadOperationResult,
+    ListRoleDefinitions,
+    ReadRoleDefinition,
+    PutRoleDefinition,
+    DeleteRoleDefinition,
+    ListRoleAssignments,
+    ReadRoleAssignment,
+    PutRoleAssignment,
+    DeleteRoleAssignment,
+    ListDenyAssignments,
+    ReadDenyAssignment,
+    ListPermissions,
+    CheckAccess,
+    WhyAccess,
+    ReadProviderOperations,
+    ListLocks,
+    ReadLock,
+    PutLock,
+    DeleteLock,
     ReadResource,
     CheckResource,
     PutResource,
@@ -136,7 +157,7 @@ impl Matched {
         let type_name = canonical_type.or(self.type_name.as_deref()).unwrap_or_default();
         match self.route.action {
             Action::SignedIn | Action::ReadOfOperation => None,
-            Action::Fixed(action) => Some(action.to_owned()),
+            Action::Fixed(action) | Action::Delegated(action) => Some(action.to_owned()),
             Action::Read => Some(format!("{type_name}/read")),
             Action::Write => Some(format!("{type_name}/write")),
             Action::Delete => Some(format!("{type_name}/delete")),
@@ -182,6 +203,7 @@ fn bind_fixed(route: &'static Route, path: &PathSegments, lower: &[String]) -> O
     Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
 }
 
+/// The target of a row that ends in `{name}` is the extension itself; of others, the scope it is on.
 fn bind_extension(
     route: &'static Route,
     rest: &'static str,
@@ -190,11 +212,14 @@ fn bind_extension(
 ) -> Option<Result<Matched, ArmError>> {
     let suffix: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let at = lower.len().checked_sub(suffix.len())?;
-    if lower.get(at..)?.iter().zip(&suffix).any(|(have, want)| have != want) {
+    if lower.get(at..)?.iter().zip(&suffix).any(|(have, want)| *want != NAME && have != want) {
         return None;
     }
-    let target = ResourceId::from_segments(path.as_slice().get(..at)?);
-    Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values: Vec::new() }))
+    let names = suffix.last() == Some(&NAME);
+    let (end, values) = if names { (lower.len(), path.as_slice().last().cloned()) } else { (at, None) };
+    let target = ResourceId::from_segments(path.as_slice().get(..end)?);
+    let values = values.into_iter().collect();
+    Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
 }
 
 fn bind_generic(route: &'static Route, path: &PathSegments) -> Option<Result<Matched, ArmError>> {
@@ -236,6 +261,7 @@ const fn route(method: Method, path: &'static str, action: Action, operation: Op
     Route { method, path, action, operation }
 }
 
+const NAME: &str = "{name}";
 const RESOURCE: &str = "{resource}";
 const COLLECTION: &str = "{collection}";
 const INVOCATION: &str = "{resource}/{action}";
@@ -281,6 +307,30 @@ pub static ROUTES: &[Route] = &[
     route(Method::PATCH, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/write"), Operation::PatchTags),
     route(Method::DELETE, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/delete"), Operation::DeleteTags),
 
+    route(Method::GET, "/providers/microsoft.authorization/roledefinitions", Action::SignedIn, Operation::ListRoleDefinitions),
+    route(Method::GET, "/providers/microsoft.authorization/roledefinitions/{name}", Action::SignedIn, Operation::ReadRoleDefinition),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/roledefinitions", Action::Fixed("Microsoft.Authorization/roleDefinitions/read"), Operation::ListRoleDefinitions),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/roledefinitions/{name}", Action::Fixed("Microsoft.Authorization/roleDefinitions/read"), Operation::ReadRoleDefinition),
+    route(Method::PUT, "{scope}/providers/microsoft.authorization/roledefinitions/{name}", Action::Fixed("Microsoft.Authorization/roleDefinitions/write"), Operation::PutRoleDefinition),
+    route(Method::DELETE, "{scope}/providers/microsoft.authorization/roledefinitions/{name}", Action::Fixed("Microsoft.Authorization/roleDefinitions/delete"), Operation::DeleteRoleDefinition),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/roleassignments", Action::Fixed("Microsoft.Authorization/roleAssignments/read"), Operation::ListRoleAssignments),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/roleassignments/{name}", Action::Fixed("Microsoft.Authorization/roleAssignments/read"), Operation::ReadRoleAssignment),
+    route(Method::PUT, "{scope}/providers/microsoft.authorization/roleassignments/{name}", Action::Delegated("Microsoft.Authorization/roleAssignments/write"), Operation::PutRoleAssignment),
+    route(Method::DELETE, "{scope}/providers/microsoft.authorization/roleassignments/{name}", Action::Delegated("Microsoft.Authorization/roleAssignments/delete"), Operation::DeleteRoleAssignment),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/denyassignments", Action::Fixed("Microsoft.Authorization/denyAssignments/read"), Operation::ListDenyAssignments),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/denyassignments/{name}", Action::Fixed("Microsoft.Authorization/denyAssignments/read"), Operation::ReadDenyAssignment),
+    // These three tell the caller about nobody else without being asked for the right to know.
+    route(Method::GET, "{scope}/providers/microsoft.authorization/permissions", Action::SignedIn, Operation::ListPermissions),
+    route(Method::POST, "{scope}/providers/microsoft.authorization/checkaccess", Action::SignedIn, Operation::CheckAccess),
+    route(Method::GET, "{scope}/bastide/whyaccess", Action::SignedIn, Operation::WhyAccess),
+    route(Method::GET, "{scope}/providers/bastide.authorization/whyaccess", Action::SignedIn, Operation::WhyAccess),
+    route(Method::GET, "/providers/microsoft.authorization/provideroperations", Action::SignedIn, Operation::ReadProviderOperations),
+    route(Method::GET, "/providers/microsoft.authorization/provideroperations/{namespace}", Action::SignedIn, Operation::ReadProviderOperations),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/locks", Action::Fixed("Microsoft.Authorization/locks/read"), Operation::ListLocks),
+    route(Method::GET, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/read"), Operation::ReadLock),
+    route(Method::PUT, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/write"), Operation::PutLock),
+    route(Method::DELETE, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/delete"), Operation::DeleteLock),
+
     route(Method::GET, RESOURCE, Action::Read, Operation::ReadResource),
     route(Method::HEAD, RESOURCE, Action::Read, Operation::CheckResource),
     route(Method::PUT, RESOURCE, Action::Write, Operation::PutResource),
@@ -303,7 +353,7 @@ mod tests {
     fn every_route_says_which_action_it_takes() {
         for route in ROUTES {
             match route.action {
-                Action::Fixed(action) => {
+                Action::Fixed(action) | Action::Delegated(action) => {
                     let words: Vec<&str> = action.split('/').collect();
                     assert!(words.len() >= 3 && words.iter().all(|word| !word.is_empty()), "{}: {action}", route.path);
                     assert!(!action.contains('*'), "{}: {action}", route.path);
@@ -311,6 +361,8 @@ mod tests {
                 Action::Read | Action::Write | Action::Delete | Action::Invoke => {
                     assert!(matches!(route.path, RESOURCE | COLLECTION | INVOCATION), "{}", route.path);
                 }
+                // A question about the caller that is too long for a URL.
+                Action::SignedIn if route.operation == Operation::CheckAccess => {}
                 // Only what filters by itself may go without.
                 Action::SignedIn | Action::ReadOfOperation => assert_eq!(route.method, Method::GET, "{}", route.path),
             }
@@ -320,7 +372,7 @@ mod tests {
     #[test]
     fn writing_routes_take_writing_actions() {
         for route in ROUTES {
-            let Action::Fixed(action) = route.action else { continue };
+            let (Action::Fixed(action) | Action::Delegated(action)) = route.action else { continue };
             let verb = action.rsplit('/').next().unwrap();
             let expected = match route.method.as_str() {
                 "GET" | "HEAD" => "read",
@@ -362,6 +414,22 @@ mod tests {
         assert_eq!(matched(Method::GET, tags).unwrap().route.operation, Operation::ReadTags);
         assert_eq!(matched(Method::POST, tags).unwrap_err().status, 405);
         assert_eq!(matched(Method::GET, tags).unwrap().target.is_subscription(), true);
+    }
+
+    #[test]
+    fn an_extension_with_a_name_is_the_target_and_one_without_leaves_its_scope() {
+        let hub =
+            "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/rg/providers/Microsoft.X/hubs/one";
+        let name = "1d9e6c2a-0000-4000-8000-000000000001";
+        let item = format!("{hub}/providers/microsoft.authorization/ROLEASSIGNMENTS/{name}");
+        let found = matched(Method::PUT, &item).unwrap();
+        assert_eq!(found.route.action, Action::Delegated("Microsoft.Authorization/roleAssignments/write"));
+        assert_eq!(found.target.key(), item.to_lowercase());
+        assert_eq!(found.values, [name]);
+        let list = matched(Method::GET, &format!("{hub}/providers/Microsoft.Authorization/roleAssignments")).unwrap();
+        assert_eq!(list.target.to_string(), hub);
+        let tenant = matched(Method::GET, "/providers/Microsoft.Authorization/roleAssignments").unwrap();
+        assert!(tenant.target.is_tenant());
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Server {
         let front = Arc::new(Front {
             registry: Registry::new(settings.generic_resources),
             ledger: Ledger::new(store.clone()),
-            gatekeeper: Gatekeeper::new(store),
+            gatekeeper: Gatekeeper::new(store, identity.directory().clone()),
             identity,
             audiences,
             sealer,

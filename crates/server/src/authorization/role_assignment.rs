@@ -1,0 +1,336 @@
+//! Role assignments: `{scope}/providers/Microsoft.Authorization/roleAssignments/{guid}`.
+
+use std::collections::BTreeMap;
+
+use bastide_access::guard::{self, GuardError};
+use bastide_access::{Condition, PrincipalType, RoleAssignment, RoleDefinition};
+use bastide_arm::error::ArmError;
+use bastide_arm::filter::Property;
+use bastide_arm::id::ResourceId;
+use bastide_identity::PrincipalKind;
+use bastide_store::{Change, Expectation, ResourcePut};
+use http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::filter::Filter;
+use super::{guarded, page_of};
+use crate::failure::Failure;
+use crate::founding;
+use crate::front::Front;
+use crate::ledger::Entries;
+use crate::pass::{OWNER, Pass, ROLE_ASSIGNMENT, Snapshot};
+use crate::reply::Reply;
+use crate::request::Request;
+
+impl Front {
+    /// GET of the assignments at, above and below a scope.
+    pub(crate) async fn list_role_assignments(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let filter = Filter::read(request, PROPERTIES)?;
+        let assignees = match filter.assigned_to {
+            Some(principal) => Some(self.with_groups(principal).await?),
+            None => None,
+        };
+        let scope = request.matched.target.key();
+        let rights = self.gatekeeper.rights(pass).await?;
+        let found = rights.facts().assignments.iter().filter(|assignment| {
+            let principal = assignment.principal_id.to_string();
+            let role = assignment.role_definition_id.to_string();
+            filter.reaches(&assignment.scope, scope)
+                && assignees.as_ref().is_none_or(|assignees| assignees.contains(&assignment.principal_id))
+                && filter.matches(&|property| match property.name {
+                    "principalId" => Some(&principal),
+                    "roleDefinitionId" => Some(&role),
+                    _ => None,
+                })
+        });
+        let found = found.map(|assignment| (assignment.id().to_ascii_lowercase(), assignment)).collect();
+        page_of(request, found, |assignment| answer(assignment))
+    }
+
+    /// GET of one.
+    pub(crate) async fn read_role_assignment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let id = &request.matched.target;
+        let name = super::guid(id.name(), "role assignment")?;
+        match self.gatekeeper.rights(pass).await?.assignment(name).filter(|found| is_at(found, id)) {
+            Some(assignment) => Ok(Reply::ok(answer(assignment))),
+            None => {
+                let message = format!("The role assignment '{name}' is not found.");
+                Err(ArmError::new(404, "RoleAssignmentNotFound", message).into())
+            }
+        }
+    }
+
+    /// PUT of one: 201 when it is new, 200 when it stood or was changed.
+    pub(crate) async fn put_role_assignment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let name = super::guid(request.matched.target.name(), "role assignment")?;
+        let mut entries = Entries::default();
+        let scope = self.standing_scope(pass, &request.matched.target, &mut entries).await?;
+        let asked = asked_assignment(request, name, &scope)?;
+        let rights = self.gatekeeper.rights(pass).await?;
+        let stored = rights.assignment(name);
+        let attributes = guard::delegation_attributes(stored, Some(&asked));
+        let pass = self.gatekeeper.weigh(pass, &attributes).await?;
+        guard::may_put(&rights.facts().assignments, &asked).map_err(|error| guarded(&error))?;
+        check_role(rights.role(asked.role_definition_id), &asked)?;
+        check_condition(&asked)?;
+        let asked = match stored {
+            Some(stored) => {
+                let asked = updated(stored, asked, &pass, request)?;
+                if asked == *stored {
+                    return Ok(Reply::ok(answer(stored)));
+                }
+                self.administrator_remains(&rights, stored, Some(&asked)).await?;
+                asked
+            }
+            None => self.with_principal_type(request, asked, &pass).await?,
+        };
+        entries.expect.push(match stored {
+            Some(_) => Expectation::ResourcePresent(pass.scope().key().to_owned()),
+            None => Expectation::ResourceAbsent(pass.scope().key().to_owned()),
+        });
+        entries.changes = vec![put(&asked, &pass)?, Change::RaiseAccessEpoch];
+        self.ledger.commit(request.context, &pass, entries).await?;
+        Ok(Reply::json(if stored.is_some() { 200 } else { 201 }, answer(&asked)))
+    }
+
+    /// DELETE of one: 200 with what it was, 204 when there was none.
+    pub(crate) async fn delete_role_assignment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let id = &request.matched.target;
+        let name = super::guid(id.name(), "role assignment")?;
+        let rights = self.gatekeeper.rights(pass).await?;
+        let Some(stored) = rights.assignment(name).filter(|found| is_at(found, id)) else {
+            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+        };
+        let attributes = guard::delegation_attributes(Some(stored), None);
+        let pass = self.gatekeeper.weigh(pass, &attributes).await?;
+        self.administrator_remains(&rights, stored, None).await?;
+        let entries = Entries {
+            expect: vec![Expectation::ResourcePresent(id.key().to_owned())],
+            changes: vec![Change::DeleteResource(id.key().to_owned()), Change::RaiseAccessEpoch],
+        };
+        self.ledger.commit(request.context, &pass, entries).await?;
+        Ok(Reply::ok(answer(stored)))
+    }
+
+    /// Whoever creates a hub or a project owns it (security.md 1.4), unless they own it already from above.
+    pub(crate) async fn creator_owns(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        id: &ResourceId,
+        kind: Option<&str>,
+        entries: &mut Entries,
+    ) -> Result<(), Failure> {
+        let is_owned = kind.is_some_and(|kind| OWNED_KINDS.iter().any(|owned| owned.eq_ignore_ascii_case(kind)));
+        if !is_owned || !id.type_name().eq_ignore_ascii_case(WORKSPACE) {
+            return Ok(());
+        }
+        let rights = self.gatekeeper.rights(pass).await?;
+        let principal = pass.principal();
+        let reaching = rights.access().assignments_of(principal.object_id, &principal.groups, id.key());
+        let owns = |name: &Uuid| {
+            let assignment = rights.assignment(*name);
+            assignment.is_some_and(|held| held.role_definition_id == OWNER && held.condition.is_none())
+        };
+        if !reaching.iter().any(owns) {
+            entries.changes.push(founding::role_assignment(id, principal, OWNER, request.context.now)?);
+            entries.changes.push(Change::RaiseAccessEpoch);
+        }
+        Ok(())
+    }
+
+    /// A principal and its groups; of one that is gone, what still names it.
+    pub(super) async fn with_groups(&self, object_id: Uuid) -> Result<Vec<Uuid>, Failure> {
+        let groups = self.principal_of(object_id).await?.map(|principal| principal.groups).unwrap_or_default();
+        Ok(std::iter::once(object_id).chain(groups).collect())
+    }
+
+    /// The subscription must keep somebody who can assign roles there, when `removed` goes or becomes `replacement`.
+    async fn administrator_remains(
+        &self,
+        rights: &Snapshot,
+        removed: &RoleAssignment,
+        replacement: Option<&RoleAssignment>,
+    ) -> Result<(), Failure> {
+        let roles = &rights.facts().roles;
+        let suffices = |other: Option<&RoleAssignment>| {
+            let mut both = vec![removed.clone()];
+            both.extend(other.map(|other| RoleAssignment { name: Uuid::nil(), ..other.clone() }));
+            guard::may_delete(&both, roles, removed.name)
+        };
+        let Err(refused) = suffices(replacement) else { return Ok(()) };
+        for other in &rights.facts().assignments {
+            // An assignment to somebody who is gone lets nobody in.
+            if other.name != removed.name
+                && suffices(Some(other)).is_ok()
+                && self.directory_object(other.principal_id).await?.is_some()
+            {
+                return Ok(());
+            }
+        }
+        Err(guarded(&refused).into())
+    }
+
+    /// A new assignment's principal must exist, and be what the client takes it for.
+    async fn with_principal_type(
+        &self,
+        request: &Request<'_>,
+        mut asked: RoleAssignment,
+        pass: &Pass,
+    ) -> Result<RoleAssignment, Failure> {
+        let (principal, tenant) = (asked.principal_id.simple(), request.tenant_id);
+        let Some(object) = self.directory_object(asked.principal_id).await? else {
+            let message = format!(
+                "Principal {principal} does not exist in the directory {tenant}. Check that you have the correct \
+                 principal ID."
+            );
+            return Err(ArmError::new(400, "PrincipalNotFound", message).with_target("properties.principalId").into());
+        };
+        let is = principal_type(object.kind());
+        let given = request.object()?.pointer("/properties/principalType").is_some_and(|given| !given.is_null());
+        if given && is != asked.principal_type {
+            let message = format!(
+                "The PrincipalId '{principal}' has type '{is:?}', which is different from specified PrincipalType '{:?}'.",
+                asked.principal_type
+            );
+            return Err(ArmError::new(400, "UnmatchedPrincipalType", message).into());
+        }
+        asked.principal_type = is;
+        asked.created_on = Some(request.context.now);
+        asked.created_by = Some(pass.principal().object_id.to_string());
+        asked.updated_on.clone_from(&asked.created_on);
+        asked.updated_by.clone_from(&asked.created_by);
+        Ok(asked)
+    }
+}
+
+/// The wire form.
+pub(super) fn answer(assignment: &RoleAssignment) -> Value {
+    json!(assignment)
+}
+
+/// Reads the body; what only the server writes is dropped.
+fn asked_assignment(request: &Request<'_>, name: Uuid, scope: &ResourceId) -> Result<RoleAssignment, ArmError> {
+    let body = request.object()?;
+    let mut properties = body.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    let writable = ["roleDefinitionId", "principalId", "principalType", "description", "condition", "conditionVersion"];
+    properties.retain(|field, value| {
+        !value.is_null() && (writable.contains(&field.as_str()) || field == "delegatedManagedIdentityResourceId")
+    });
+    for needed in ["roleDefinitionId", "principalId"] {
+        if properties.get(needed).and_then(Value::as_str).is_none_or(str::is_empty) {
+            let target = format!("properties.{needed}");
+            return Err(ArmError::invalid_parameter(&target, format!("{target} is needed, as a text.")));
+        }
+    }
+    properties.insert("scope".to_owned(), scope.to_string().into());
+    let whole = json!({"name": name, "properties": properties});
+    let mut asked: RoleAssignment = serde_json::from_value(whole).map_err(|error| {
+        ArmError::invalid_request_content(format!("The properties are not those of a role assignment: {error}."))
+    })?;
+    if asked.condition.as_deref().is_some_and(|condition| condition.trim().is_empty()) {
+        asked.condition = None;
+    }
+    if asked.condition.is_none() {
+        asked.condition_version = None;
+    }
+    if asked.description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
+        let message = format!("properties.description has at most {MAX_DESCRIPTION} characters.");
+        return Err(ArmError::invalid_parameter("properties.description", message));
+    }
+    Ok(asked)
+}
+
+/// What may change of an assignment that stands: its condition and its description.
+fn updated(
+    stored: &RoleAssignment,
+    asked: RoleAssignment,
+    pass: &Pass,
+    request: &Request<'_>,
+) -> Result<RoleAssignment, ArmError> {
+    // Another role is another assignment: the right to assign that one says nothing about taking this one away.
+    if asked.role_definition_id != stored.role_definition_id {
+        return Err(guarded(&GuardError::UpdateNotPermitted));
+    }
+    let mut updated = RoleAssignment {
+        condition: asked.condition,
+        condition_version: asked.condition_version,
+        description: asked.description,
+        ..stored.clone()
+    };
+    if updated != *stored {
+        updated.updated_on = Some(request.context.now);
+        updated.updated_by = Some(pass.principal().object_id.to_string());
+    }
+    Ok(updated)
+}
+
+fn check_role(role: Option<&RoleDefinition>, asked: &RoleAssignment) -> Result<(), ArmError> {
+    let Some(role) = role else {
+        let message =
+            format!("The specified role definition with ID '{}' does not exist.", asked.role_definition_id.simple());
+        return Err(
+            ArmError::new(400, "RoleDefinitionDoesNotExist", message).with_target("properties.roleDefinitionId")
+        );
+    };
+    if role.is_assignable_at(&asked.scope) {
+        return Ok(());
+    }
+    let message = format!(
+        "The role '{}' cannot be assigned at '{}'. Assign it at or below one of its assignable scopes: {}.",
+        role.role_name,
+        asked.scope,
+        role.assignable_scopes.join(", ")
+    );
+    Err(ArmError::new(400, "RoleAssignmentScopeNotAssignableToRoleDefinition", message))
+}
+
+/// A condition that cannot be read would grant nothing; better to say so now.
+fn check_condition(asked: &RoleAssignment) -> Result<(), ArmError> {
+    let Some(condition) = &asked.condition else { return Ok(()) };
+    if asked.condition_version.as_deref() != Some("2.0") {
+        let message = "A condition needs properties.conditionVersion '2.0', the only version there is.";
+        return Err(ArmError::new(400, "InvalidConditionVersion", message).with_target("properties.conditionVersion"));
+    }
+    match condition.parse::<Condition>() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let message = format!("The condition cannot be read {error}.");
+            Err(ArmError::new(400, "InvalidCondition", message).with_target("properties.condition"))
+        }
+    }
+}
+
+fn put(assignment: &RoleAssignment, pass: &Pass) -> Result<Change, Failure> {
+    Ok(Change::PutResource(ResourcePut {
+        id: assignment.id(),
+        type_name: ROLE_ASSIGNMENT.to_owned(),
+        incarnation: assignment.name,
+        listed: false,
+        tags: BTreeMap::new(),
+        body: serde_json::to_value(assignment).map_err(|error| Failure::internal(error.to_string()))?,
+        by: pass.principal().object_id.to_string(),
+        by_type: pass.principal().kind.as_created_by_type().to_owned(),
+    }))
+}
+
+fn is_at(assignment: &RoleAssignment, id: &ResourceId) -> bool {
+    assignment.id().eq_ignore_ascii_case(id.key())
+}
+
+fn principal_type(kind: PrincipalKind) -> PrincipalType {
+    match kind {
+        PrincipalKind::User => PrincipalType::User,
+        PrincipalKind::Group => PrincipalType::Group,
+        PrincipalKind::ServicePrincipal | PrincipalKind::ManagedIdentity => PrincipalType::ServicePrincipal,
+    }
+}
+
+const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
+const OWNED_KINDS: [&str; 2] = ["hub", "project"];
+
+const PROPERTIES: &[Property] = &[Property::any_case("principalId"), Property::any_case("roleDefinitionId")];
+
+/// Longest description, as the cloud has it.
+const MAX_DESCRIPTION: usize = 1024;

@@ -1,0 +1,330 @@
+//! Who may do what: roles, assignments, locks, and what people are told about them.
+
+mod support;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::{Answer, House};
+use uuid::Uuid;
+
+const OWNER: &str = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
+const CONTRIBUTOR: &str = "b24988ac-6180-42a0-ab88-20f7382dd24c";
+const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
+const RBAC_ADMINISTRATOR: &str = "f58310d9-a9f6-439a-9e8d-f62e7b41a168";
+
+#[tokio::test]
+async fn a_role_is_given_and_taken_with_effect_on_the_next_request() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let (reader, token) = house.stranger().await;
+    let group = house.group("rg");
+    let read = async || house.call_as(&token, Method::GET, &group, None, &[]).await.status.as_u16();
+    assert_eq!(read().await, 403);
+
+    let id = assignment(&group, 1);
+    let given = house.put(&id, grant(&house, READER, reader.object_id)).await;
+    assert_eq!(given.status, StatusCode::CREATED, "{given:?}");
+    assert_eq!(given.body["id"], id);
+    assert_eq!(given.body["type"], "Microsoft.Authorization/roleAssignments");
+    assert_eq!(given.body["properties"]["scope"], group);
+    assert_eq!(given.body["properties"]["principalType"], "ServicePrincipal", "the directory knows what it is");
+    assert_eq!(given.body["properties"]["roleDefinitionId"], role_id(&house, READER));
+    assert_eq!(read().await, 200);
+
+    let again = house.put(&id.to_lowercase(), grant(&house, READER, reader.object_id)).await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &given.body), "the same again changes nothing");
+    assert_eq!(house.get(&id).await.body, given.body);
+
+    let taken = house.call(Method::DELETE, &id, None).await;
+    assert_eq!((taken.status, &taken.body["id"]), (StatusCode::OK, &given.body["id"]));
+    assert_eq!(read().await, 403);
+    assert_eq!(house.call(Method::DELETE, &id, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(house.get(&id).await.code(), "RoleAssignmentNotFound");
+}
+
+#[tokio::test]
+async fn what_cannot_be_assigned_is_refused_with_the_code_clients_know() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    house.make_group("other").await;
+    let (one, _) = house.stranger().await;
+    let (two, _) = house.stranger().await;
+    let group = house.group("rg");
+    let first = assignment(&group, 1);
+    let made = house.put(&first, grant(&house, READER, one.object_id)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+
+    let unknown = Uuid::from_u128(77);
+    let mut mistaken = grant(&house, READER, two.object_id);
+    mistaken["properties"]["principalType"] = json!("User");
+    let mut conditional = grant(&house, READER, two.object_id);
+    conditional["properties"]["condition"] = json!("@Resource[a:b] NoSuchOperator 'x'");
+    conditional["properties"]["conditionVersion"] = json!("2.0");
+    let mut unversioned = grant(&house, READER, two.object_id);
+    unversioned["properties"]["condition"] = json!("@Resource[a:b] StringEquals 'x'");
+    let cases = [
+        (assignment(&group, 2), grant(&house, READER, one.object_id), 409, "RoleAssignmentExists"),
+        (
+            assignment(&house.group("other"), 1),
+            grant(&house, READER, one.object_id),
+            400,
+            "RoleAssignmentUpdateNotPermitted",
+        ),
+        (first.clone(), grant(&house, READER, two.object_id), 400, "RoleAssignmentUpdateNotPermitted"),
+        (first.clone(), grant(&house, CONTRIBUTOR, one.object_id), 400, "RoleAssignmentUpdateNotPermitted"),
+        (assignment(&group, 3), grant(&house, READER, unknown), 400, "PrincipalNotFound"),
+        (assignment(&group, 3), grant(&house, &unknown.to_string(), two.object_id), 400, "RoleDefinitionDoesNotExist"),
+        (assignment(&group, 3), mistaken, 400, "UnmatchedPrincipalType"),
+        (assignment(&group, 3), conditional, 400, "InvalidCondition"),
+        (assignment(&group, 3), unversioned, 400, "InvalidConditionVersion"),
+        (assignment(&group, 3), json!({"properties": {"principalId": two.object_id}}), 400, "InvalidParameter"),
+        (assignment(&group, 3), json!({}), 400, "InvalidParameter"),
+        (assignment(&house.group("none"), 3), grant(&house, READER, two.object_id), 404, "ResourceGroupNotFound"),
+        (assignment(&house.hub("rg", "none"), 3), grant(&house, READER, two.object_id), 404, "ResourceNotFound"),
+        (
+            format!("{group}/providers/Microsoft.Authorization/roleAssignments/mine"),
+            grant(&house, READER, two.object_id),
+            400,
+            "InvalidRoleAssignmentId",
+        ),
+    ];
+    for (path, body, status, code) in cases {
+        let refused = house.put(&path, body.clone()).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (status, code), "{path} {body}: {refused:?}");
+    }
+    assert_eq!(names(&list(&house, &group, "principalId eq '{}'", two.object_id).await), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn assignments_are_listed_at_above_and_below_and_by_filter() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    house.make_hub("rg", "hub").await;
+    let (somebody, _) = house.stranger().await;
+    let team = house.identity.directory().create_group("team").await.unwrap().object_id;
+    house.identity.directory().add_member(team, somebody.object_id).await.unwrap();
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let (group, hub) = (house.group("rg"), house.hub("rg", "hub"));
+    for (number, scope, principal) in
+        [(1, &subscription, somebody.object_id), (2, &group, team), (3, &hub, somebody.object_id)]
+    {
+        let made = house.put(&assignment(scope, number), grant(&house, READER, principal)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    }
+    let mine = somebody.object_id;
+    let expected: [(&str, &[u128]); 6] = [
+        ("principalId eq '{}'", &[1, 3]),
+        ("atScope() and principalId eq '{}'", &[1]),
+        ("assignedTo('{}')", &[1, 2, 3]),
+        ("atScope() and assignedTo('{}')", &[1, 2]),
+        ("atScopeAndBelow() and assignedTo('{}')", &[2, 3]),
+        ("atScope()", &[1, 2]),
+    ];
+    for (filter, numbers) in expected {
+        let listed = list(&house, &group, filter, mine).await;
+        let found: Vec<&str> = names(&listed).into_iter().filter(|name| name.starts_with("1d9e6c2a")).collect();
+        let wanted: Vec<String> = numbers.iter().map(|number| name(*number)).collect();
+        let mut found: Vec<String> = found.into_iter().map(str::to_owned).collect();
+        found.sort();
+        assert_eq!(found, wanted, "{filter}");
+    }
+    let all = house.get(&format!("{group}/providers/Microsoft.Authorization/roleAssignments")).await;
+    assert_eq!(names(&all).len(), 5, "the two founding owners reach here too: {all:?}");
+    let bad = list(&house, &group, "colour eq 'red'", mine).await;
+    assert_eq!(bad.code(), "InvalidFilterInQueryString");
+
+    let first = house.get(&format!("{group}/providers/Microsoft.Authorization/roleAssignments?$top=2")).await;
+    let next = first.body["nextLink"].as_str().unwrap().strip_prefix("https://localhost:8443").unwrap();
+    let second = house.get(next).await;
+    assert_eq!((names(&first).len(), names(&second).len()), (2, 2));
+    assert!(names(&first).iter().all(|name| !names(&second).contains(name)));
+}
+
+#[tokio::test]
+async fn nobody_gives_what_they_may_not_give() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = house.group("rg");
+    let (contributor, contributors) = house.stranger().await;
+    let (limited, limiteds) = house.stranger().await;
+    let (other, _) = house.stranger().await;
+    house.put(&assignment(&group, 1), grant(&house, CONTRIBUTOR, contributor.object_id)).await;
+    let mut delegation = grant(&house, RBAC_ADMINISTRATOR, limited.object_id);
+    delegation["properties"]["conditionVersion"] = json!("2.0");
+    delegation["properties"]["condition"] = json!(format!(
+        "((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/write'}})) OR \
+         (@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {{{READER}}})) \
+         AND ((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/delete'}})) OR \
+         (@Resource[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {{{READER}}}))"
+    ));
+    let made = house.put(&assignment(&group, 2), delegation).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let put = async |token: &str, number, role, principal| {
+        let path = assignment(&group, number);
+        house.call_as(token, Method::PUT, &path, Some(grant(&house, role, principal)), &[]).await
+    };
+    let delete = async |number| house.call_as(&limiteds, Method::DELETE, &assignment(&group, number), None, &[]).await;
+
+    assert_eq!(put(&contributors, 3, OWNER, contributor.object_id).await.code(), "AuthorizationFailed");
+    assert_eq!(put(&limiteds, 3, OWNER, limited.object_id).await.code(), "AuthorizationFailed");
+    assert_eq!(put(&limiteds, 3, CONTRIBUTOR, other.object_id).await.code(), "AuthorizationFailed");
+    assert_eq!(put(&limiteds, 3, READER, other.object_id).await.status, StatusCode::CREATED);
+    assert_eq!(delete(1).await.code(), "AuthorizationFailed", "the condition speaks about deletions too");
+    assert_eq!(delete(2).await.code(), "AuthorizationFailed", "nor can it take off its own chain");
+    assert_eq!(put(&limiteds, 2, RBAC_ADMINISTRATOR, limited.object_id).await.code(), "AuthorizationFailed");
+    assert_eq!(delete(3).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_last_owner_of_a_subscription_stays() {
+    let house = House::found().await;
+    let admin = house.log_in_admin().await;
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let all = house.get(&format!("{subscription}/providers/Microsoft.Authorization/roleAssignments")).await;
+    let owner_at = |scope: &str| {
+        let rows = all.body["value"].as_array().unwrap();
+        rows.iter().find(|row| row["properties"]["scope"] == scope).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let (tenant_owner, subscription_owner) = (owner_at("/"), owner_at(&subscription));
+    let (friend, _) = house.stranger().await;
+    let removed = house.call_as(&admin, Method::DELETE, &tenant_owner, None, &[]).await;
+    assert_eq!(removed.code(), "CannotDeleteLastRbacAdminAssignment", "the tenant keeps an owner: {removed:?}");
+    assert_eq!(house.call_as(&admin, Method::DELETE, &subscription_owner, None, &[]).await.status, StatusCode::OK);
+
+    house.call_as(&admin, Method::PUT, &assignment("", 1), Some(grant(&house, OWNER, friend.object_id)), &[]).await;
+    house.identity.directory().delete(friend.object_id).await.unwrap();
+    let removed = house.call_as(&admin, Method::DELETE, &tenant_owner, None, &[]).await;
+    assert_eq!(removed.code(), "CannotDeleteLastRbacAdminAssignment", "an owner who is gone is none: {removed:?}");
+}
+
+#[tokio::test]
+async fn an_assignment_of_somebody_deleted_stays_and_never_serves_another() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let (gone, token) = house.stranger().await;
+    let id = assignment(&house.group("rg"), 1);
+    house.put(&id, grant(&house, READER, gone.object_id)).await;
+    house.identity.directory().delete(gone.object_id).await.unwrap();
+    assert_eq!(house.call_as(&token, Method::GET, &house.group("rg"), None, &[]).await.status.as_u16(), 401);
+    assert_eq!(house.get(&id).await.body["properties"]["principalId"], json!(gone.object_id));
+    // The same name again is somebody else.
+    let (_, token) = house.stranger().await;
+    assert_eq!(house.call_as(&token, Method::GET, &house.group("rg"), None, &[]).await.status.as_u16(), 403);
+    assert_eq!(house.call(Method::DELETE, &id, None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn custom_roles_are_made_assigned_and_kept_while_in_use() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = house.group("rg");
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let (watcher, token) = house.stranger().await;
+    let role = Uuid::from_u128(0x00c0_ffee);
+    let path = format!("{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}");
+    let body = |actions: Value, scope: &str| {
+        json!({"properties": {
+            "roleName": "Group watcher", "type": "CustomRole", "description": "Looks at groups",
+            "permissions": [{"actions": actions, "notActions": []}], "assignableScopes": [scope],
+        }})
+    };
+    let reads = json!(["Microsoft.Resources/subscriptions/resourceGroups/read"]);
+    let made = house.put(&path, body(reads.clone(), &subscription)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!((&made.body["id"], &made.body["properties"]["type"]), (&json!(path), &json!("CustomRole")));
+    let again = house.put(&path, body(reads.clone(), &subscription)).await;
+    assert_eq!((again.status, &again.body), (StatusCode::CREATED, &made.body), "clients take 201 only");
+
+    let given = house.put(&assignment(&group, 1), grant(&house, &role.to_string(), watcher.object_id)).await;
+    assert_eq!(given.status, StatusCode::CREATED, "{given:?}");
+    assert_eq!(house.call_as(&token, Method::GET, &group, None, &[]).await.status, StatusCode::OK);
+    let resources = format!("{group}/resources");
+    assert_eq!(house.call_as(&token, Method::GET, &resources, None, &[]).await.status, StatusCode::FORBIDDEN);
+    house.put(&path, body(json!(["Microsoft.Resources/subscriptions/resourceGroups/*"]), &subscription)).await;
+    assert_eq!(house.call_as(&token, Method::GET, &resources, None, &[]).await.status, StatusCode::OK, "at once");
+
+    assert_eq!(house.call(Method::DELETE, &path, None).await.code(), "RoleDefinitionHasAssignments");
+    house.call(Method::DELETE, &assignment(&group, 1), None).await;
+    assert_eq!(house.call(Method::DELETE, &path, None).await.status, StatusCode::OK);
+    assert_eq!(house.call(Method::DELETE, &path, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(house.get(&path).await.code(), "RoleDefinitionDoesNotExist");
+
+    let refused = [
+        (path.clone(), body(json!(["Microsoft.Nothing/read"]), &subscription), 400, "InvalidActionOrNotAction"),
+        (path.clone(), body(json!(["*/*/read"]), &subscription), 400, "InvalidActionOrNotAction"),
+        (path.clone(), body(reads.clone(), "/"), 400, "InvalidAssignableScope"),
+        (path.clone(), body(json!([]), &subscription), 400, "InvalidRoleDefinition"),
+        (
+            path.clone(),
+            body(reads.clone(), "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590"),
+            403,
+            "LinkedAuthorizationFailed",
+        ),
+        (
+            path.replace(&role.to_string(), READER),
+            body(reads.clone(), &subscription),
+            403,
+            "BuiltInRoleCannotBeModified",
+        ),
+        (path.replace(&role.to_string(), "mine"), body(reads, &subscription), 400, "InvalidRoleDefinitionId"),
+    ];
+    for (path, body, status, code) in refused {
+        let answer = house.put(&path, body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{body}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn roles_are_found_by_name_type_and_id() {
+    let house = House::found().await;
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let find = async |filter: &str| {
+        let query = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect::<String>();
+        let path = format!("{subscription}/providers/Microsoft.Authorization/roleDefinitions?$filter={query}");
+        let answer = house.get(&path).await;
+        let rows = answer.body["value"].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone();
+        rows.iter().map(|row| row["properties"]["roleName"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(find("roleName eq 'Azure AI Developer'").await, ["Azure AI Developer"]);
+    assert_eq!(find("roleName eq 'azure ai user'").await, ["Foundry User"], "former names are understood");
+    assert_eq!(find("type eq 'BuiltInRole'").await.len(), 90);
+    assert_eq!(find("type eq 'CustomRole'").await.len(), 0);
+    assert_eq!(find("atScopeAndBelow()").await.len(), 90);
+
+    let reader = house.get(&role_id(&house, READER)).await;
+    assert_eq!(reader.body["id"], role_id(&house, READER));
+    let (_, token) = house.stranger().await;
+    let tenant = format!("/providers/Microsoft.Authorization/roleDefinitions/{READER}");
+    let seen = house.call_as(&token, Method::GET, &tenant, None, &[]).await;
+    assert_eq!((seen.status, &seen.body["id"]), (StatusCode::OK, &json!(tenant)), "built-in roles are no secret");
+    let there = house.call_as(&token, Method::GET, &role_id(&house, READER), None, &[]).await;
+    assert_eq!(there.status, StatusCode::FORBIDDEN);
+}
+
+/// The name of the n-th assignment of a test.
+fn name(number: u128) -> String {
+    Uuid::from_u128(0x1d9e_6c2a_0000_4000_8000_0000_0000_0000 + number).to_string()
+}
+
+fn assignment(scope: &str, number: u128) -> String {
+    format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{}", name(number))
+}
+
+fn role_id(house: &House, role: &str) -> String {
+    format!("/subscriptions/{}/providers/Microsoft.Authorization/roleDefinitions/{role}", house.subscription)
+}
+
+fn grant(house: &House, role: &str, principal: Uuid) -> Value {
+    json!({"properties": {"roleDefinitionId": role_id(house, role), "principalId": principal}})
+}
+
+async fn list(house: &House, scope: &str, filter: &str, principal: Uuid) -> Answer {
+    let filter = filter.replace("{}", &principal.to_string());
+    let query = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect::<String>();
+    house.get(&format!("{scope}/providers/Microsoft.Authorization/roleAssignments?$filter={query}")).await
+}
+
+fn names(list: &Answer) -> Vec<&str> {
+    let rows = list.body["value"].as_array().unwrap_or_else(|| panic!("no list: {list:?}"));
+    rows.iter().map(|row| row["name"].as_str().unwrap()).collect()
+}
