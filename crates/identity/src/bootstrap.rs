@@ -44,7 +44,7 @@ impl Identity {
             body: json!(ids),
             expires: None,
         });
-        let audit = vec![json!({"action": "identity/bootstrap", "ids": ids})];
+        let audit = vec![json!({"caller": "Bastide", "action": "identity/bootstrap", "ids": ids})];
         let write = Write { expect, changes, audit, ..Write::new(self.0.now()) };
         match self.0.store.commit(write).await {
             Ok(_) => {

@@ -1,9 +1,10 @@
 //! The directory: users, groups, service principals and managed identities, and their credentials.
 //!
 //! Every object is one record of kind `principal` under its object id, so that a request costs one read. Names are
-//! records of their own that point to the object: their keys make them unique. Object ids are random and never come
-//! back: a deleted one leaves a tombstone.
+//! records of their own that point to the object: their keys make them unique. Object ids are random; a deleted one
+//! leaves a tombstone for as long as a token with it may still be about, so that none speaks for somebody else.
 
+mod author;
 mod credential;
 mod group;
 mod managed_identity;
@@ -19,12 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use author::Author;
 pub use credential::{Credential, CredentialProof, NewCertificate, NewFederatedCredential, NewSecret};
 pub use group::Group;
 pub use managed_identity::IdentityEndpoint;
 pub use service_principal::{NewServicePrincipal, ServicePrincipal, ServicePrincipalType};
 pub use user::{NewUser, User, UserPrincipalName};
 
+use crate::access_token::LIFETIME;
 use crate::error::IdentityError;
 use crate::password::Passwords;
 use crate::principal::{Principal, PrincipalKind};
@@ -36,11 +39,18 @@ pub struct Directory {
     clock: Arc<dyn Clock>,
     passwords: Arc<Passwords>,
     tenant_id: Uuid,
+    author: Author,
 }
 
 impl Directory {
     pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, passwords: Arc<Passwords>, tenant_id: Uuid) -> Self {
-        Self { store, clock, passwords, tenant_id }
+        Self { store, clock, passwords, tenant_id, author: Author::Bastide }
+    }
+
+    /// The same directory, changed on somebody's behalf: the audit names them.
+    #[must_use]
+    pub fn on_behalf_of(&self, author: Author) -> Self {
+        Self { author, ..self.clone() }
     }
 
     /// The object with this id, of whatever kind.
@@ -70,10 +80,23 @@ impl Directory {
         })
     }
 
+    /// The principal with this id as it is now, if what it was allowed `since` then still counts: it exists, may sign in,
+    /// and its sessions were not revoked after that.
+    pub async fn standing_principal(
+        &self,
+        object_id: Uuid,
+        since: Timestamp,
+    ) -> Result<Option<Principal>, IdentityError> {
+        match self.object(object_id).await? {
+            Some(object) if object.standing().admits(since) => Ok(Some(self.principal(&object).await?)),
+            _ => Ok(None),
+        }
+    }
+
     /// Lets or no longer lets the object sign in. Disabling also ends its sessions.
     pub async fn set_enabled(&self, object_id: Uuid, enabled: bool) -> Result<(), IdentityError> {
         let action = if enabled { "principals/enable" } else { "principals/disable" };
-        self.update(object_id, action, |object, now| {
+        self.update(object_id, action, &[], |object, now| {
             let standing = object.standing_mut();
             standing.enabled = enabled;
             if !enabled {
@@ -85,7 +108,7 @@ impl Directory {
 
     /// Ends every session of the object: each token issued until now is refused from the next request on.
     pub async fn revoke_sessions(&self, object_id: Uuid) -> Result<(), IdentityError> {
-        self.update(object_id, "principals/revokeSessions", |object, now| {
+        self.update(object_id, "principals/revokeSessions", &[], |object, now| {
             object.standing_mut().tokens_valid_from = next_second(now);
         })
         .await
@@ -103,11 +126,13 @@ impl Directory {
         self.commit("principals/delete", object_id, Vec::new(), changes).await
     }
 
-    /// Applies `change` to the object as it is stored now, again when somebody else was faster.
+    /// Applies `change` to the object as it is stored now, again when somebody else was faster. `others` go with it, in the
+    /// same write.
     async fn update(
         &self,
         object_id: Uuid,
         action: &'static str,
+        others: &[Change],
         change: impl Fn(&mut DirectoryObject, Timestamp),
     ) -> Result<(), IdentityError> {
         let key = object_id.to_string();
@@ -120,7 +145,7 @@ impl Directory {
                 key: key.clone(),
                 revision: record.revision,
             }];
-            let changes = vec![object.put(), Change::RaiseAccessEpoch];
+            let changes = std::iter::once(object.put()).chain(others.iter().cloned()).collect();
             match self.commit(action, object_id, expect, changes).await {
                 Err(IdentityError::Conflict) => {}
                 other => return other,
@@ -140,7 +165,7 @@ impl Directory {
         // Who is in which group and who may sign in decides about rights: a write that was authorised before this one
         // must not commit after it.
         changes.push(Change::RaiseAccessEpoch);
-        let audit = vec![json!({"action": format!("identity/{action}"), "objectId": object_id})];
+        let audit = vec![self.author.record(action, object_id)];
         let write = Write { expect, changes, audit, ..Write::new(self.clock.now()) };
         self.store.commit(write).await.map(|_| ()).map_err(|error| match error {
             CommitError::Conflict(Expectation::RecordAbsent { key, .. }) => IdentityError::Taken(key),
@@ -178,12 +203,17 @@ impl Directory {
     }
 
     /// What deletes an object, apart from the members of a group.
-    #[allow(clippy::unused_self)]
     fn deletion(&self, object_id: Uuid) -> Vec<Change> {
         let key = object_id.to_string();
         let mut changes = vec![
             Change::DeleteRecord { kind: PRINCIPAL.into(), key: key.clone() },
-            put_record(TOMBSTONE, key.clone(), None, json!({})),
+            Change::PutRecord {
+                kind: TOMBSTONE.into(),
+                key: key.clone(),
+                owner: None,
+                body: json!({}),
+                expires: self.clock.now().checked_add(LIFETIME).ok(),
+            },
             Change::RaiseAccessEpoch,
         ];
         let owned = [USER_NAME, SERVICE_PRINCIPAL_NAME, PASSWORD, CREDENTIAL, MEMBERSHIP, IDENTITY_ENDPOINT, SIGN_IN];
@@ -306,7 +336,7 @@ impl Standing {
     }
 }
 
-/// Expectations that an object id was never used before.
+/// Expectations that an object id is not in use, nor was as lately as a token with it may say.
 fn unused(object_id: Uuid) -> Vec<Expectation> {
     [PRINCIPAL, TOMBSTONE]
         .map(|kind| Expectation::RecordAbsent { kind: kind.into(), key: object_id.to_string() })

@@ -31,7 +31,7 @@ mod token_form;
 pub use access_token::AuthenticationError;
 pub use bootstrap::{BootstrapIds, BootstrapNames, BootstrapSecrets, Bootstrapped};
 pub use directory::{
-    Credential, CredentialProof, Directory, DirectoryObject, Group, IdentityEndpoint, NewCertificate,
+    Author, Credential, CredentialProof, Directory, DirectoryObject, Group, IdentityEndpoint, NewCertificate,
     NewFederatedCredential, NewSecret, NewServicePrincipal, NewUser, ServicePrincipal, ServicePrincipalType, Standing,
     User, UserPrincipalName,
 };

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Directory, DirectoryObject, PASSWORD, Standing, USER_NAME, USERS, absent, put_record, unused};
+use super::{
+    Directory, DirectoryObject, PASSWORD, Standing, USER_NAME, USERS, absent, next_second, put_record, unused,
+};
 use crate::error::IdentityError;
 use crate::secret::Secret;
 
@@ -64,9 +66,12 @@ impl Directory {
         object.as_user().ok_or_else(|| absent("user", object_id))?;
         let hash = self.passwords.hash(password).await?;
         let key = object_id.to_string();
-        let change = put_record(PASSWORD, key.clone(), Some(key), json!({ "hash": hash }));
-        self.commit("users/setPassword", object_id, Vec::new(), vec![change]).await?;
-        self.revoke_sessions(object_id).await
+        let password = put_record(PASSWORD, key.clone(), Some(key), json!({ "hash": hash }));
+        // One write: whoever changes a password that was stolen wants the thief out with it, come what may.
+        self.update(object_id, "users/setPassword", &[password], |object, now| {
+            object.standing_mut().tokens_valid_from = next_second(now);
+        })
+        .await
     }
 
     /// The user, if name and password are right and the account is enabled. Takes as long for a name that does not

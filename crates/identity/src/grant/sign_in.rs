@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::refresh_token::StoredRefreshToken;
 use crate::audience::Requested;
-use crate::directory::{DirectoryObject, SIGN_IN, User};
+use crate::directory::{Author, DirectoryObject, SIGN_IN, User};
 use crate::error::IdentityError;
 use crate::identity::{Grant, Service};
 use crate::oauth_error::Refusal;
@@ -131,7 +131,7 @@ impl Service {
         expect: Vec<Expectation>,
         changes: Vec<Change>,
     ) -> Result<(), IdentityError> {
-        let audit = vec![json!({"action": format!("identity/{action}"), "objectId": object_id})];
+        let audit = vec![Author::Bastide.record(action, object_id)];
         self.store.commit(Write { expect, changes, audit, ..Write::new(self.now()) }).await?;
         Ok(())
     }

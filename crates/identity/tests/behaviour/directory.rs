@@ -1,8 +1,10 @@
 //! Users, groups and service principals.
 
 use bastide_identity::{
-    BootstrapNames, Directory, DirectoryObject, IdentityError, NewServicePrincipal, NewUser, Secret, UserPrincipalName,
+    Author, BootstrapNames, Directory, DirectoryObject, IdentityError, NewServicePrincipal, NewUser, Secret,
+    UserPrincipalName,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, PASSWORD};
@@ -61,7 +63,47 @@ async fn a_deleted_user_leaves_the_name_and_never_the_id() {
     assert_ne!(again.object_id, user.object_id);
     let old = fixture.store.record("deleted-principal", &user.object_id.to_string(), fixture.now()).await.unwrap();
     assert!(old.is_some(), "the id stays used");
+    fixture.pass(3600);
+    let old = fixture.store.record("deleted-principal", &user.object_id.to_string(), fixture.now()).await.unwrap();
+    assert!(old.is_none(), "no token with it can be about any more");
     assert!(matches!(directory.delete(user.object_id).await, Err(IdentityError::Absent { .. })));
+}
+
+#[tokio::test]
+async fn a_new_password_and_the_end_of_old_sessions_are_one_write() {
+    let fixture = Fixture::new().await;
+    let user = fixture.user("mei@bastide.test").await;
+    let session = fixture.sign_in(&user).await;
+    let before = *fixture.store.revisions().borrow();
+    let directory = fixture.identity.directory();
+    directory.set_password(user.object_id, Secret::new("another good password")).await.unwrap();
+    assert_eq!(*fixture.store.revisions().borrow(), before + 1);
+    fixture.rejection(session["access_token"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_audit_names_who_changed_the_directory_and_what() {
+    let fixture = Fixture::new().await;
+    let user = fixture.user("mei@bastide.test").await;
+    assert_eq!(fixture.last_audit().await["caller"], "Bastide");
+
+    let principal = fixture.principal(&fixture.user("tom@bastide.test").await).await;
+    let request_id = Uuid::from_u128(5);
+    let author =
+        Author::Caller { principal: principal.clone(), request_id, source: Some("192.0.2.7".parse().unwrap()) };
+    let directory = fixture.identity.directory().on_behalf_of(author);
+    directory.set_password(user.object_id, Secret::new("another good password")).await.unwrap();
+    let expected = json!({
+        "caller": "tom@bastide.test",
+        "objectId": principal.object_id,
+        "principalType": "User",
+        "action": "identity/users/setPassword",
+        "target": user.object_id,
+        "status": "Succeeded",
+        "requestId": request_id,
+        "source": "192.0.2.7",
+    });
+    assert_eq!(fixture.last_audit().await, expected);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use bastide_identity::{
     PasswordCost, Principal, Secret, ServicePrincipal, Settings, TokenAnswer, TokenEndpoint, TokenForm, User,
     UserPrincipalName,
 };
-use bastide_store::{Location, Store};
+use bastide_store::{AuditQuery, Location, Store};
 use bastide_vault::Sealer;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -59,6 +59,12 @@ impl Fixture {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The newest record of the audit.
+    pub async fn last_audit(&self) -> Value {
+        let entries = self.store.audit(&AuditQuery { after: 0, limit: 1000 }).await.unwrap();
+        entries.last().unwrap().record.clone()
     }
 
     pub async fn user(&self, name: &str) -> User {
