@@ -10,8 +10,8 @@ mod refresh_token;
 mod sign_in;
 
 pub use authorization_code::{AuthorizeError, AuthorizeRequest, ResponseMode, ReturnAddress};
-pub(crate) use device_code::INTERVAL as POLL_INTERVAL;
 pub use device_code::{DeviceCodeError, DeviceSignIn};
+pub(crate) use device_code::{INTERVAL as POLL_INTERVAL, LIFETIME as DEVICE_CODE_LIFETIME};
 
 use uuid::Uuid;
 

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::attempts::Attempts;
 use crate::directory::{DirectoryObject, User};
 use crate::error::IdentityError;
+use crate::grant::DEVICE_CODE_LIFETIME;
 use crate::identity::{Identity, Service};
 use crate::principal::Principal;
 use crate::secret::{Secret, fingerprint};
@@ -73,6 +74,20 @@ pub(crate) struct LoginLimits {
     by_source: Attempts,
     /// Guesses at the codes that devices show.
     pub(crate) user_codes: Attempts,
+    /// Sign-ins with a device code that were started, by source.
+    device_codes_by_source: Attempts,
+    /// The same, all together.
+    device_codes: Attempts,
+}
+
+impl LoginLimits {
+    /// Counts the start of a sign-in with a device code, which anybody may ask for. Answers the seconds to wait when too
+    /// many were started.
+    pub(crate) fn begin_device_code(&self, source: Option<IpAddr>, now: Timestamp) -> Result<(), u16> {
+        let source = source.map(|source| source.to_string()).unwrap_or_default();
+        self.device_codes_by_source.begin(&source, now)?;
+        self.device_codes.begin("", now)
+    }
 }
 
 impl Default for LoginLimits {
@@ -81,6 +96,8 @@ impl Default for LoginLimits {
             by_name: Attempts::new(FAILURES_BY_NAME, WINDOW),
             by_source: Attempts::new(FAILURES_BY_SOURCE, WINDOW),
             user_codes: Attempts::new(FAILURES_BY_NAME, WINDOW),
+            device_codes_by_source: Attempts::new(DEVICE_CODES_BY_SOURCE, DEVICE_CODE_LIFETIME),
+            device_codes: Attempts::new(DEVICE_CODES, DEVICE_CODE_LIFETIME),
         }
     }
 }
@@ -115,4 +132,8 @@ impl From<IdentityError> for LoginError {
 const FAILURES_BY_NAME: u32 = 10;
 /// Many people may share one address.
 const FAILURES_BY_SOURCE: u32 = 100;
+/// Many people may share one address here, too.
+const DEVICE_CODES_BY_SOURCE: u32 = 60;
+/// So that a store never holds more than twice as many open codes for one replica, however many addresses ask.
+const DEVICE_CODES: u32 = 1_000;
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);

@@ -156,6 +156,12 @@ impl Refusal {
         Self { retry_after: Some(seconds), ..Self::new(429, "invalid_grant", 50_053, sentence) }
     }
 
+    pub(crate) fn too_many_device_codes(seconds: u16) -> Self {
+        let sentence =
+            format!("Too many sign-ins with a device code were started. Wait {seconds} seconds and try again.");
+        Self { retry_after: Some(seconds), ..Self::new(429, "temporarily_unavailable", 90_033, sentence) }
+    }
+
     pub(crate) fn busy() -> Self {
         let sentence = "Too many sign-ins at once. Try again in a moment.";
         Self { retry_after: Some(1), ..Self::new(429, "temporarily_unavailable", 90_033, sentence) }

@@ -1,7 +1,7 @@
 //! A person signs in on one machine for a client on another (RFC 8628).
 
 use aws_lc_rs::rand;
-use bastide_store::{Change, Expectation, Record};
+use bastide_store::{Change, Expectation, Record, Write};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -46,6 +46,7 @@ impl Identity {
 impl Service {
     async fn start_device_code(&self, origin: &str, form: &TokenForm) -> Result<Value, Refusal> {
         let client = self.unproved_client(form.checked()?).await?;
+        self.limits.begin_device_code(form.source, self.now()).map_err(Refusal::too_many_device_codes)?;
         let (device_code, now) = (Secret::generate("")?, self.now());
         let device = StoredDevice {
             client_id: client.id(),
@@ -66,7 +67,9 @@ impl Service {
         // Should the code be in use already, the client gets an error and tries again: one chance in 10^10.
         let expect =
             vec![Expectation::RecordAbsent { kind: USER_CODE.into(), key: fingerprint(USER_CODE, &user_code) }];
-        self.write("signIns/beginDeviceCode", client.id(), expect, vec![device.put(key), name]).await?;
+        // Nothing for the auditor, who hears of the decision: anybody may start, and the audit is kept for ever.
+        let changes = vec![device.put(key), name];
+        self.store.commit(Write { expect, changes, ..Write::new(now) }).await.map_err(IdentityError::from)?;
 
         let shown = shown(&user_code);
         let page = format!("{origin}/devicelogin");
@@ -268,6 +271,6 @@ const KIND: &str = "device-code";
 const USER_CODE: &str = "user-code";
 const CODE_LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const CODE_LENGTH: usize = 9;
-const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 /// How long a client waits between two questions.
 pub(crate) const INTERVAL: SignedDuration = SignedDuration::from_secs(5);

@@ -46,6 +46,40 @@ async fn once_approved_the_device_is_signed_in_as_the_person() {
 }
 
 #[tokio::test]
+async fn one_address_cannot_fill_the_store_or_the_audit() {
+    let fixture = Fixture::new().await;
+    fixture.user("mei@bastide.test").await;
+    let audited = fixture.last_audit().await;
+    let start = async |address: &str| {
+        let form = TokenForm::from_pairs([("client_id", AZ)]).with_source(address.parse().unwrap());
+        fixture.identity.start_device_code(ORIGIN, &form).await
+    };
+    for _ in 0..60 {
+        start("192.0.2.1").await.unwrap();
+    }
+    assert_eq!(fixture.last_audit().await, audited, "a mere start is not audited");
+    let refused = start("192.0.2.1").await.unwrap_err();
+    assert_eq!((refused.status, refused.retry_after), (429, Some(900)));
+    start("192.0.2.2").await.expect("another address is not concerned");
+    fixture.pass(900);
+    start("192.0.2.1").await.expect("the codes are over");
+}
+
+#[tokio::test]
+async fn codes_are_bounded_whoever_asks() {
+    let fixture = Fixture::new().await;
+    let start = async |number: u32| {
+        let address = std::net::Ipv4Addr::from_bits(number / 50);
+        let form = TokenForm::from_pairs([("client_id", AZ)]).with_source(address.into());
+        fixture.identity.start_device_code(ORIGIN, &form).await
+    };
+    for number in 0..1_000 {
+        start(number).await.unwrap();
+    }
+    assert_eq!(start(1_000).await.unwrap_err().status, 429);
+}
+
+#[tokio::test]
 async fn a_device_that_polls_too_fast_is_slowed_down() {
     let fixture = Fixture::new().await;
     let device = start(&fixture).await;
