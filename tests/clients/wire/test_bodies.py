@@ -7,6 +7,7 @@ import ssl
 import time
 
 import pytest
+from support.login import access_token
 from support.wire import IDENTITIES, WORKSPACES, connect, read_answer, refused
 
 HEADERS = {"Content-Type": "application/json"}
@@ -196,6 +197,21 @@ def test_a_body_that_drips_is_given_up_on(wire, bastide, path):
     assert time.monotonic() - began < 85, "the server waits for ever"
     if answer is not None:
         refused(answer, 408, "RequestTimeout")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", ["/adfs/oauth2/v2.0/token", "/graph/v1.0/groups"])
+def test_a_body_that_never_comes_is_given_up_on_at_the_other_doors(wire, bastide, door):
+    """Nobody has to show a token to send a form, so this would cost every connection there is."""
+    headers = {"Content-Length": "5000"}
+    if door.startswith("/adfs"):
+        headers |= {"Content-Type": "application/x-www-form-urlencoded"}
+    else:
+        headers |= {"Authorization": f"Bearer {access_token(bastide, scope=f'{bastide.endpoint}/graph/.default')}"}
+    with connect(bastide) as stream:
+        stream.settimeout(60)
+        stream.sendall(head(wire, "POST", door, headers))
+        assert read_answer(stream).status_code == 408
 
 
 @pytest.mark.slow

@@ -256,3 +256,14 @@ def test_http_2_is_spoken_as_well(bastide, owner_token, tmp_path):
     assert bastide.bootstrap.subscription_id in subscriptions
     assert version == "2"
     assert f'"resourceManager":"{bastide.endpoint}"' in done.stdout.replace(" ", "")
+
+
+def test_a_person_who_opens_the_address_is_told_what_it_is(bastide):
+    """A page that says so, runs nothing, and gives nothing away."""
+    answer = requests.get(f"{bastide.endpoint}/", verify=bastide.ca_file, timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/html") and "Bastide" in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"] and "<script" not in answer.text
+    who = bastide.bootstrap
+    for private in (who.tenant_id, who.subscription_id, who.client_id, who.client_secret, who.admin_user):
+        assert private not in answer.text
