@@ -1,126 +1,116 @@
-//! One write inside the writer's transaction: expectations, changes, audit.
+//! Many writes inside the writer's transaction, in few statements.
+//!
+//! Each statement crosses to the database and back, and on SQLite the crossing costs more than the work. So writes that
+//! do not look at what the others change are done as one wave: one look at everything they expect, then their changes
+//! gathered into statements of many rows, then all their audit records.
 
-use jiff::Timestamp;
+mod look;
+mod plan;
 
-use crate::engine::{Connection, Statement};
-use crate::error::{CommitError, StoreError};
+use crate::engine::Connection;
+use crate::error::CommitError;
 use crate::meta::Meta;
-use crate::record::Record;
-use crate::resource::{self, Resource, push_below};
 use crate::write::{Change, Committed, Expectation, Write};
 
-/// Applies a write under the next revision and moves `meta` on.
+/// Applies writes as if one after the other, each under the next revision, and moves `meta` on. Says what became of
+/// each; one that conflicts here has touched nothing.
 ///
-/// On an error the caller undoes whatever has reached the connection, and forgets this `meta`.
+/// # Errors
+/// What a write failed with after it, or its neighbours, may have changed something. Which write it was is not known:
+/// the caller undoes everything that has reached the connection, and forgets this `meta`.
 pub(crate) async fn apply(
     connection: &mut dyn Connection,
     meta: &mut Meta,
-    write: &Write,
-) -> Result<Committed, CommitError> {
-    for expectation in &write.expect {
-        if !holds(connection, meta, expectation, write.at).await? {
-            return Err(CommitError::Conflict(expectation.clone()));
-        }
+    writes: &[&Write],
+) -> Result<Vec<Result<Committed, CommitError>>, CommitError> {
+    let mut outcomes = Vec::with_capacity(writes.len());
+    let mut rest = writes;
+    while !rest.is_empty() {
+        let (wave, later) = rest.split_at(independent(rest));
+        outcomes.extend(apply_wave(connection, meta, wave).await?);
+        rest = later;
     }
-    meta.revision += 1;
-    let mut resources = Vec::new();
-    for change in &write.changes {
-        if let Some(resource) = make(connection, meta, change, write.at).await? {
-            resources.push(resource);
-        }
-    }
-    meta.audit.append(connection, write.at, &write.audit).await?;
-    Ok(Committed { revision: meta.revision, resources })
+    let done = writes.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+    let audit: Vec<_> = done.flat_map(|(write, _)| write.audit.iter().map(|record| (write.at, record))).collect();
+    meta.audit.append(connection, &audit).await?;
+    Ok(outcomes)
 }
 
-async fn holds(
-    connection: &mut dyn Connection,
-    meta: &Meta,
-    expectation: &Expectation,
-    at: Timestamp,
-) -> Result<bool, StoreError> {
-    let resource = |text: &'static str, key: &str| Statement::new(text).bind(key);
-    let (statement, found) = match expectation {
-        Expectation::AccessEpoch(epoch) => return Ok(meta.access_epoch == *epoch),
-        Expectation::ResourceAbsent(key) => (resource(RESOURCE, key), false),
-        Expectation::ResourcePresent(key) => (resource(RESOURCE, key), true),
-        Expectation::ResourceRevision { key, revision } => (resource(RESOURCE_REVISION, key).bind(*revision), true),
-        Expectation::ResourceIncarnation { key, incarnation } => {
-            (resource(RESOURCE_INCARNATION, key).bind(*incarnation), true)
-        }
-        Expectation::NoneBelow(prefix) => {
-            let mut statement = Statement::new("SELECT 1 FROM resources WHERE ");
-            push_below(&mut statement, "key >= ", " AND key < ", prefix);
-            statement.push(" LIMIT 1");
-            (statement, false)
-        }
-        Expectation::CountBelow { prefix, count } => {
-            let mut statement = Statement::new("SELECT 1 FROM (SELECT COUNT(*) AS n FROM resources WHERE ");
-            push_below(&mut statement, "key >= ", " AND key < ", prefix);
-            statement.push(") AS below");
-            statement.push_bind(" WHERE n = ", *count);
-            (statement, true)
-        }
-        Expectation::RecordAbsent { kind, key } => (Record::by_key(kind, key, at), false),
-        Expectation::RecordRevision { kind, key, revision } => {
-            let mut statement = Record::by_key(kind, key, at);
-            statement.push_bind(" AND revision = ", *revision);
-            (statement, true)
-        }
-        Expectation::OperationStatus { id, status } => {
-            (Statement::new(OPERATION_STATUS).bind(*id).bind(status.as_str()), true)
-        }
-    };
-    Ok(connection.fetch(statement).await?.is_empty() != found)
-}
-
-async fn make(
+/// Applies writes of which none expects anything that another of them may change.
+async fn apply_wave(
     connection: &mut dyn Connection,
     meta: &mut Meta,
-    change: &Change,
-    at: Timestamp,
-) -> Result<Option<Resource>, CommitError> {
-    let statement = match change {
-        Change::PutResource(put) => {
-            let Some(stored) = put.apply(connection, at, meta.revision).await? else {
-                let (key, incarnation) = (put.id.to_ascii_lowercase(), put.incarnation);
-                return Err(CommitError::Conflict(Expectation::ResourceIncarnation { key, incarnation }));
-            };
-            return Ok(Some(stored));
+    writes: &[&Write],
+) -> Result<Vec<Result<Committed, CommitError>>, CommitError> {
+    let mut found = look::look(connection, writes).await?.into_iter();
+    let mut plan = plan::Plan::default();
+    let mut outcomes = Vec::with_capacity(writes.len());
+    for (index, write) in writes.iter().enumerate() {
+        // Every expectation takes its own answer, also behind one that failed.
+        let answers = write.expect.iter().zip(found.by_ref().take(write.expect.len()));
+        let mut failed = answers.filter(|(expectation, answer)| !look::holds(expectation, answer.as_ref(), meta));
+        let first = failed.next().map(|(expectation, _)| expectation.clone());
+        failed.for_each(drop);
+        outcomes.push(match first {
+            Some(expectation) => Err(CommitError::Conflict(expectation)),
+            None => {
+                meta.revision += 1;
+                for change in &write.changes {
+                    meta.access_epoch += i64::from(*change == Change::RaiseAccessEpoch);
+                    plan.add(change, index, write.at, meta.revision);
+                }
+                Ok(Committed { revision: meta.revision, resources: Vec::new() })
+            }
+        });
+    }
+    for (index, resource) in plan.run(connection).await? {
+        if let Some(Ok(committed)) = outcomes.get_mut(index) {
+            committed.resources.push(resource);
         }
-        Change::DeleteResource(key) => {
-            resource::delete(connection, key).await?;
-            return Ok(None);
-        }
-        Change::DeleteBelow(prefix) => {
-            resource::delete_below(connection, prefix).await?;
-            return Ok(None);
-        }
-        Change::RaiseAccessEpoch => {
-            meta.access_epoch += 1;
-            return Ok(None);
-        }
-        Change::PutRecord { kind, key, owner, body, expires } => {
-            let (kind, key, owner, body) = (kind.clone(), key.clone(), owner.clone(), body.clone());
-            Record { kind, key, owner, body, expires: *expires, revision: meta.revision }.upsert()
-        }
-        Change::DeleteRecord { kind, key } => {
-            Statement::new("DELETE FROM records WHERE kind = $1 AND key = $2").bind(kind.as_str()).bind(key.as_str())
-        }
-        Change::DeleteRecordsOf { kind, owner } => Statement::new("DELETE FROM records WHERE kind = $1 AND owner = $2")
-            .bind(kind.as_str())
-            .bind(owner.as_str()),
-        Change::PutOperation(operation) => operation.upsert(),
-        Change::PutSecret(secret) => secret.upsert(),
-        Change::DeleteSecrets(incarnation) => {
-            Statement::new("DELETE FROM secrets WHERE incarnation = $1").bind(*incarnation)
-        }
-    };
-    connection.run(statement).await?;
-    Ok(None)
+    }
+    Ok(outcomes)
 }
 
-const RESOURCE: &str = "SELECT 1 FROM resources WHERE key = $1";
-const RESOURCE_REVISION: &str = "SELECT 1 FROM resources WHERE key = $1 AND revision = $2";
-const RESOURCE_INCARNATION: &str = "SELECT 1 FROM resources WHERE key = $1 AND incarnation = $2";
-const OPERATION_STATUS: &str = "SELECT 1 FROM operations WHERE id = $1 AND status = $2";
+/// How many of the writes, from the first on, can be one wave; at least one.
+fn independent(writes: &[&Write]) -> usize {
+    let sees = |later: &Write, earlier: &Write| {
+        later.expect.iter().any(|expectation| earlier.changes.iter().any(|change| may_decide(change, expectation)))
+    };
+    let first_that_sees = (1..writes.len()).find(|&index| {
+        let (earlier, later) = writes.split_at(index);
+        later.first().is_some_and(|later| earlier.iter().any(|earlier| sees(later, earlier)))
+    });
+    first_that_sees.unwrap_or(writes.len())
+}
+
+/// Whether a change may make an expectation hold, or no longer hold. Access epochs are counted in memory.
+fn may_decide(change: &Change, expectation: &Expectation) -> bool {
+    match expectation {
+        Expectation::AccessEpoch(_) => false,
+        Expectation::ResourceAbsent(key)
+        | Expectation::ResourcePresent(key)
+        | Expectation::ResourceRevision { key, .. }
+        | Expectation::ResourceIncarnation { key, .. } => match change {
+            Change::PutResource(put) => put.id.eq_ignore_ascii_case(key),
+            Change::DeleteResource(deleted) => deleted == key,
+            Change::DeleteBelow(prefix) => key.starts_with(prefix),
+            _ => false,
+        },
+        Expectation::NoneBelow(prefix) | Expectation::CountBelow { prefix, .. } => match change {
+            Change::PutResource(put) => put.id.to_ascii_lowercase().starts_with(prefix),
+            Change::DeleteResource(deleted) => deleted.starts_with(prefix),
+            Change::DeleteBelow(deleted) => deleted.starts_with(prefix) || prefix.starts_with(deleted),
+            _ => false,
+        },
+        Expectation::RecordAbsent { kind, key } | Expectation::RecordRevision { kind, key, .. } => match change {
+            Change::PutRecord { kind: changed, key: at, .. } | Change::DeleteRecord { kind: changed, key: at } => {
+                changed == kind && at == key
+            }
+            Change::DeleteRecordsOf { kind: changed, .. } => changed == kind,
+            _ => false,
+        },
+        Expectation::OperationStatus { id, .. } => {
+            matches!(change, Change::PutOperation(operation) if operation.id == *id)
+        }
+    }
+}

@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::engine::{Connection, Engine, Row, Statement, stored_time};
+use crate::engine::{Connection, Engine, Row, Statement};
 use crate::error::StoreError;
 
 /// An entry of the audit chain.
@@ -93,28 +93,21 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Appends the records of one write.
+    /// Appends records, each with the time of its write.
     pub(crate) async fn append(
         &mut self,
         connection: &mut dyn Connection,
-        at: Timestamp,
-        records: &[Value],
+        records: &[(Timestamp, &Value)],
     ) -> Result<(), StoreError> {
-        // A statement takes a limited number of arguments, a caller may bring any number of records.
-        for records in records.chunks(64) {
+        for records in records.chunks(ROWS) {
             let mut statement = Statement::new("INSERT INTO audit (seq, at, prev_hash, hash, record) VALUES ");
-            for (index, record) in records.iter().enumerate() {
+            for (at, record) in records {
                 let text = canonical(record).to_string();
                 let seq = self.seq + 1;
                 let hash = link(&self.hash, seq, at.as_microsecond(), &text);
                 let prev_hash = std::mem::replace(&mut self.hash, hash.clone());
                 self.seq = seq;
-                statement.push_bind(if index == 0 { "(" } else { ", (" }, seq);
-                statement.push_bind(", ", stored_time(at));
-                statement.push_bind(", ", prev_hash);
-                statement.push_bind(", ", hash);
-                statement.push_bind(", ", text);
-                statement.push(")");
+                statement.push_row([seq.into(), (*at).into(), prev_hash.into(), hash.into(), text.into()]);
             }
             connection.run(statement).await?;
         }
@@ -202,6 +195,9 @@ fn canonical(value: &Value) -> Value {
         other => other.clone(),
     }
 }
+
+/// How many entries one statement appends. Each number is a text of its own, which the engines have to keep.
+const ROWS: usize = 32;
 
 /// How many entries a walk reads at a time.
 const PAGE: i64 = 1000;

@@ -99,6 +99,16 @@ impl Statement {
         let _ = write!(self.text.to_mut(), "{text}${number}");
     }
 
+    /// Appends `($1, $2, ...)` for the values, behind a comma when it is not the first.
+    pub(crate) fn push_row<const N: usize>(&mut self, values: [Value; N]) {
+        let mut before = if self.text.ends_with(')') { ", (" } else { "(" };
+        for value in values {
+            self.push_bind(before, value);
+            before = ", ";
+        }
+        self.push(")");
+    }
+
     /// Refuses what only one of the engines could hold, so that both behave the same.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         let has_nul = |value: &Value| matches!(value, Value::Text(Some(text)) if text.contains('\0'));
@@ -150,9 +160,9 @@ impl From<String> for Value {
     }
 }
 
-impl From<Option<String>> for Value {
-    fn from(value: Option<String>) -> Self {
-        Self::Text(value)
+impl From<Option<&str>> for Value {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
     }
 }
 

@@ -39,6 +39,7 @@ mod location;
 mod meta;
 mod operation;
 mod postgres;
+mod put;
 mod record;
 mod resource;
 mod schema;

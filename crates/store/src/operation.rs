@@ -55,23 +55,29 @@ impl Operation {
             changed: row.timestamp()?,
         })
     }
+}
 
-    pub(crate) fn upsert(&self) -> Statement {
-        Statement::new(
-            "INSERT INTO operations (id, kind, scope, status, principal, body, created, changed) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-             ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, scope = excluded.scope, status = excluded.status, \
-             principal = excluded.principal, body = excluded.body, created = excluded.created, changed = excluded.changed",
-        )
-        .bind(self.id)
-        .bind(self.kind.as_str())
-        .bind(self.scope.as_str())
-        .bind(self.status.as_str())
-        .bind(self.principal.as_str())
-        .bind(&self.body)
-        .bind(self.created)
-        .bind(self.changed)
+/// Creates or replaces operations, of which no two may have the same id.
+pub(crate) fn upsert(operations: &[&Operation]) -> Statement {
+    let mut statement =
+        Statement::new("INSERT INTO operations (id, kind, scope, status, principal, body, created, changed) VALUES ");
+    for operation in operations {
+        statement.push_row([
+            operation.id.into(),
+            operation.kind.as_str().into(),
+            operation.scope.as_str().into(),
+            operation.status.as_str().into(),
+            operation.principal.as_str().into(),
+            (&operation.body).into(),
+            operation.created.into(),
+            operation.changed.into(),
+        ]);
     }
+    statement.push(
+        " ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, scope = excluded.scope, status = excluded.status, \
+         principal = excluded.principal, body = excluded.body, created = excluded.created, changed = excluded.changed",
+    );
+    statement
 }
 
 const SELECT: &str = "SELECT id, kind, scope, status, principal, body, created, changed FROM operations";

@@ -47,8 +47,8 @@ impl Engine for Postgres {
 
     fn writer(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, StoreError>> {
         Box::pin(async move {
-            let connection =
-                PgConnection::connect_with(&self.options).await.map_err(|error| failed("connecting", error))?;
+            let options = self.options.clone().statement_cache_capacity(STATEMENTS);
+            let connection = PgConnection::connect_with(&options).await.map_err(|error| failed("connecting", error))?;
             Ok(Box::new(connection) as Box<dyn Connection>)
         })
     }
@@ -172,6 +172,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Connections that read, one of which listens.
 const READERS: u32 = 9;
+
+/// How many statements the writer keeps prepared: each number of rows is a text of its own.
+const STATEMENTS: usize = 256;
 
 static DIALECT: Dialect = Dialect {
     begin: "BEGIN",

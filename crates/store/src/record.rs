@@ -69,21 +69,52 @@ impl Record {
             revision: row.integer()?,
         })
     }
+}
 
-    /// Creates or replaces the record. The revision it carries is the one that is stored.
-    pub(crate) fn upsert(&self) -> Statement {
-        Statement::new(
-            "INSERT INTO records (kind, key, owner, body, expires, revision) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (kind, key) DO UPDATE SET owner = excluded.owner, body = excluded.body, \
-             expires = excluded.expires, revision = excluded.revision",
-        )
-        .bind(self.kind.as_str())
-        .bind(self.key.as_str())
-        .bind(self.owner.clone())
-        .bind(&self.body)
-        .bind(self.expires)
-        .bind(self.revision)
+/// A record on its way into the database.
+#[derive(Debug)]
+pub(crate) struct RecordRow<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) owner: Option<&'a str>,
+    pub(crate) body: &'a Value,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) revision: i64,
+}
+
+/// Creates or replaces records, of which no two may have the same kind and key.
+pub(crate) fn upsert(rows: &[RecordRow<'_>]) -> Statement {
+    let mut statement = Statement::new("INSERT INTO records (kind, key, owner, body, expires, revision) VALUES ");
+    for RecordRow { kind, key, owner, body, expires, revision } in rows {
+        statement.push_row([
+            (*kind).into(),
+            (*key).into(),
+            (*owner).into(),
+            (*body).into(),
+            (*expires).into(),
+            (*revision).into(),
+        ]);
     }
+    statement.push(
+        " ON CONFLICT (kind, key) DO UPDATE SET owner = excluded.owner, body = excluded.body, \
+         expires = excluded.expires, revision = excluded.revision",
+    );
+    statement
+}
+
+/// Deletes records by kind and key.
+pub(crate) fn delete(rows: &[(&str, &str)]) -> Statement {
+    let mut statement = Statement::new("DELETE FROM records WHERE (kind, key) IN (VALUES ");
+    for (kind, key) in rows {
+        statement.push_row([(*kind).into(), (*key).into()]);
+    }
+    statement.push(")");
+    statement
+}
+
+/// Deletes the records of a kind that belong to an owner.
+pub(crate) fn delete_of(kind: &str, owner: &str) -> Statement {
+    Statement::new("DELETE FROM records WHERE kind = $1 AND owner = $2").bind(kind).bind(owner)
 }
 
 /// Deletes up to `limit` records that have expired by `now` and says how many it found.

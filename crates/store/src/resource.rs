@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::engine::{Connection, Row, Statement, prefix_end, stored_time};
+use crate::engine::{Row, Statement, prefix_end};
 use crate::error::StoreError;
-use crate::tag;
 
 /// A resource as stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,63 +209,8 @@ impl Resource {
 }
 
 impl Stamp {
-    fn from_row(row: &mut Row) -> Result<Self, StoreError> {
+    pub(crate) fn from_row(row: &mut Row) -> Result<Self, StoreError> {
         Ok(Self { at: row.timestamp()?, by: row.text()?, by_type: row.text()? })
-    }
-}
-
-impl ResourcePut {
-    /// Writes it. `None` when the key belongs to another incarnation.
-    pub(crate) async fn apply(
-        &self,
-        connection: &mut dyn Connection,
-        at: Timestamp,
-        revision: i64,
-    ) -> Result<Option<Resource>, StoreError> {
-        let key = self.id.to_ascii_lowercase();
-        let etag = Uuid::new_v4().simple().to_string();
-        let rows = connection.fetch(self.upsert(&key, &etag, at, revision)).await?;
-        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-        let is_new = row.integer()? == revision;
-        let created = Stamp::from_row(&mut row)?;
-        if !is_new {
-            connection.run(Statement::new("DELETE FROM resource_tags WHERE key = $1").bind(key.as_str())).await?;
-        }
-        if let Some(insert) = tag::insert(&key, &self.tags) {
-            connection.run(insert).await?;
-        }
-        Ok(Some(Resource {
-            id: self.id.clone(),
-            key,
-            type_name: self.type_name.clone(),
-            incarnation: self.incarnation,
-            revision,
-            etag,
-            listed: self.listed,
-            tags: self.tags.clone(),
-            body: self.body.clone(),
-            created,
-            changed: Stamp { at: stored_time(at), by: self.by.clone(), by_type: self.by_type.clone() },
-        }))
-    }
-
-    fn upsert(&self, key: &str, etag: &str, at: Timestamp, revision: i64) -> Statement {
-        let name = key.rsplit('/').next().unwrap_or_default();
-        Statement::new(UPSERT)
-            .bind(key)
-            .bind(self.id.as_str())
-            .bind(self.type_name.as_str())
-            .bind(self.type_name.to_ascii_lowercase())
-            .bind(name)
-            .bind(self.incarnation)
-            .bind(revision)
-            .bind(etag)
-            .bind(self.listed)
-            .bind(tag::to_json(&self.tags))
-            .bind(&self.body)
-            .bind(at)
-            .bind(self.by.as_str())
-            .bind(self.by_type.as_str())
     }
 }
 
@@ -279,34 +223,21 @@ pub(crate) fn push_below(statement: &mut Statement, from: &'static str, below: &
 }
 
 /// Deletes one resource and its secrets; the tags go by their foreign key.
-pub(crate) async fn delete(connection: &mut dyn Connection, key: &str) -> Result<(), StoreError> {
+pub(crate) fn delete(key: &str) -> [Statement; 2] {
     let secrets = "DELETE FROM secrets WHERE incarnation IN (SELECT incarnation FROM resources WHERE key = $1)";
-    connection.run(Statement::new(secrets).bind(key)).await?;
-    connection.run(Statement::new("DELETE FROM resources WHERE key = $1").bind(key)).await?;
-    Ok(())
+    [secrets, "DELETE FROM resources WHERE key = $1"].map(|text| Statement::new(text).bind(key))
 }
 
 /// Deletes all resources below a prefix and their secrets.
-pub(crate) async fn delete_below(connection: &mut dyn Connection, prefix: &str) -> Result<(), StoreError> {
+pub(crate) fn delete_below(prefix: &str) -> [Statement; 2] {
     let mut secrets =
         Statement::new("DELETE FROM secrets WHERE incarnation IN (SELECT incarnation FROM resources WHERE ");
     push_below(&mut secrets, "key >= ", " AND key < ", prefix);
     secrets.push(")");
-    connection.run(secrets).await?;
     let mut resources = Statement::new("DELETE FROM resources WHERE ");
     push_below(&mut resources, "key >= ", " AND key < ", prefix);
-    connection.run(resources).await?;
-    Ok(())
+    [secrets, resources]
 }
 
 const SELECT: &str = "SELECT r.key AS key, r.id, r.type_name, r.incarnation, r.revision, r.etag, r.listed, r.tags, r.body, \
     r.created_at, r.created_by, r.created_by_type, r.changed_at, r.changed_by, r.changed_by_type";
-
-const UPSERT: &str = "INSERT INTO resources (key, id, type_name, type_key, name_key, incarnation, revision, etag, listed, \
-    tags, body, created_revision, created_at, created_by, created_by_type, changed_at, changed_by, changed_by_type) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $7, $12, $13, $14, $12, $13, $14) \
-    ON CONFLICT (key) DO UPDATE SET id = excluded.id, type_name = excluded.type_name, type_key = excluded.type_key, \
-    name_key = excluded.name_key, revision = excluded.revision, etag = excluded.etag, listed = excluded.listed, \
-    tags = excluded.tags, body = excluded.body, changed_at = excluded.changed_at, changed_by = excluded.changed_by, \
-    changed_by_type = excluded.changed_by_type WHERE resources.incarnation = excluded.incarnation \
-    RETURNING created_revision, created_at, created_by, created_by_type";

@@ -28,16 +28,6 @@ impl SealedSecret {
     pub(crate) fn from_row(mut row: Row) -> Result<Self, StoreError> {
         Ok(Self { incarnation: row.uuid()?, field: row.text()?, sealed: row.bytes()? })
     }
-
-    pub(crate) fn upsert(&self) -> Statement {
-        Statement::new(
-            "INSERT INTO secrets (incarnation, field, sealed) VALUES ($1, $2, $3) \
-             ON CONFLICT (incarnation, field) DO UPDATE SET sealed = excluded.sealed",
-        )
-        .bind(self.incarnation)
-        .bind(self.field.as_str())
-        .bind(self.sealed.clone())
-    }
 }
 
 impl fmt::Debug for SealedSecret {
@@ -48,4 +38,19 @@ impl fmt::Debug for SealedSecret {
             .field("sealed", &format_args!("{} bytes", self.sealed.len()))
             .finish()
     }
+}
+
+/// Creates or replaces secrets, of which no two may have the same owner and field.
+pub(crate) fn upsert(secrets: &[&SealedSecret]) -> Statement {
+    let mut statement = Statement::new("INSERT INTO secrets (incarnation, field, sealed) VALUES ");
+    for secret in secrets {
+        statement.push_row([secret.incarnation.into(), secret.field.as_str().into(), secret.sealed.clone().into()]);
+    }
+    statement.push(" ON CONFLICT (incarnation, field) DO UPDATE SET sealed = excluded.sealed");
+    statement
+}
+
+/// Deletes all of an owner.
+pub(crate) fn delete(incarnation: Uuid) -> Statement {
+    Statement::new("DELETE FROM secrets WHERE incarnation = $1").bind(incarnation)
 }

@@ -1,5 +1,7 @@
 //! SQLite, embedded: one file, many readers, one writer.
 
+mod readers;
+
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -8,20 +10,20 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
 use tokio::sync::watch;
 
 use crate::engine::{Connection, Dialect, Engine, Row, Statement, Value};
 use crate::error::StoreError;
+use readers::Readers;
 
 /// A database file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     options: SqliteConnectOptions,
-    readers: SqlitePool,
+    readers: Readers,
 }
 
 impl Sqlite {
@@ -33,15 +35,9 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .synchronous(SqliteSynchronous::Full);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(BUSY)
-            // A file does not go away the way a server does.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-        Ok(Self { options: options.journal_mode(SqliteJournalMode::Wal), readers })
+        let readers = Readers::new(options.clone().pragma("query_only", "ON"), READERS, BUSY);
+        let options = options.journal_mode(SqliteJournalMode::Wal).statement_cache_capacity(STATEMENTS);
+        Ok(Self { options, readers })
     }
 }
 
@@ -52,7 +48,7 @@ impl Engine for Sqlite {
 
     fn read(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
         Box::pin(async move {
-            let rows = query(statement)?.fetch_all(&self.readers).await.map_err(|error| failed("reading", error))?;
+            let rows = self.readers.fetch(query(statement)?).await.map_err(|error| failed("reading", error))?;
             rows.iter().map(decode).collect()
         })
     }
@@ -144,6 +140,9 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// Connections that read. Each has a thread and a cache of up to 2 MiB.
 const READERS: u32 = 4;
+
+/// How many statements the writer keeps prepared: each number of rows is a text of its own.
+const STATEMENTS: usize = 256;
 
 static DIALECT: Dialect = Dialect {
     begin: "BEGIN IMMEDIATE",

@@ -46,23 +46,36 @@ pub(crate) fn counts(rows: Vec<Row>) -> Result<Vec<TagCount>, StoreError> {
     Ok(counts.into_values().collect())
 }
 
-/// Inserts the tags of a resource, one row for each name. Nothing to do when there are none.
-pub(crate) fn insert(key: &str, tags: &BTreeMap<String, String>) -> Option<Statement> {
-    let mut seen = BTreeSet::new();
-    let mut statement = Statement::new("INSERT INTO resource_tags (key, name_key, name, value) VALUES ");
-    for (name, value) in tags {
-        let name_key = name.to_ascii_lowercase();
-        if seen.contains(&name_key) {
-            continue;
+/// Inserts the tags of resources, one row for each name.
+pub(crate) fn insert<'a>(tagged: impl Iterator<Item = (&'a str, &'a BTreeMap<String, String>)>) -> Vec<Statement> {
+    let mut rows = Vec::new();
+    for (key, tags) in tagged {
+        let mut seen = BTreeSet::new();
+        for (name, value) in tags {
+            let name_key = name.to_ascii_lowercase();
+            if seen.insert(name_key.clone()) {
+                rows.push((key, name_key, name, value));
+            }
         }
-        statement.push_bind(if seen.is_empty() { "(" } else { ", (" }, key);
-        statement.push_bind(", ", name_key.as_str());
-        statement.push_bind(", ", name.as_str());
-        statement.push_bind(", ", value.as_str());
-        statement.push(")");
-        seen.insert(name_key);
     }
-    (!seen.is_empty()).then_some(statement)
+    let statement = |rows: &[(&str, String, &String, &String)]| {
+        let mut statement = Statement::new("INSERT INTO resource_tags (key, name_key, name, value) VALUES ");
+        for (key, name_key, name, value) in rows {
+            statement.push_row([(*key).into(), name_key.as_str().into(), name.as_str().into(), value.as_str().into()]);
+        }
+        statement
+    };
+    rows.chunks(ROWS).map(statement).collect()
+}
+
+/// Deletes all tags of resources.
+pub(crate) fn delete(keys: &[String]) -> Statement {
+    let mut statement = Statement::new("DELETE FROM resource_tags WHERE key IN (VALUES ");
+    for key in keys {
+        statement.push_row([key.as_str().into()]);
+    }
+    statement.push(")");
+    statement
 }
 
 /// The tags as they are kept beside the body.
@@ -70,3 +83,6 @@ pub(crate) fn to_json(tags: &BTreeMap<String, String>) -> String {
     let object = tags.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     serde_json::Value::Object(object).to_string()
 }
+
+/// How many tags one statement inserts. Each number is a text of its own, which the engines have to keep.
+const ROWS: usize = 32;

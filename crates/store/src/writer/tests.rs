@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
 
 use super::*;
-use crate::engine::{Dialect, Row};
+use crate::engine::{Dialect, Row, Value};
 use crate::sqlite::Sqlite;
 use crate::{AuditVerdict, Change, RecordQuery, Store};
 
@@ -29,6 +29,9 @@ struct Unreliable {
 #[derive(Debug, Default)]
 struct Faults {
     next: std::sync::Mutex<Option<(&'static str, Fault)>>,
+    /// A text that the database refuses to write, for as long as it is tried.
+    poison: std::sync::Mutex<Option<&'static str>>,
+    statements: AtomicUsize,
     /// While set, no connection can be made.
     is_gone: AtomicBool,
     commits: AtomicUsize,
@@ -97,6 +100,11 @@ impl Faults {
     }
 
     async fn strike(&self, statement: &Statement) -> Result<(), StoreError> {
+        self.statements.fetch_add(1, Ordering::SeqCst);
+        let refuses = |poison| statement.arguments.contains(&Value::from(poison));
+        if statement.text.starts_with("INSERT") && self.poison.lock().unwrap().is_some_and(refuses) {
+            return Err(broken());
+        }
         if statement.text == "COMMIT" {
             self.commits.fetch_add(1, Ordering::SeqCst);
         }
@@ -162,11 +170,37 @@ fn is_unavailable(outcome: &Result<Committed, CommitError>) -> bool {
 #[tokio::test]
 async fn a_failed_statement_costs_one_write_and_not_its_neighbours() {
     let trial = trial().await;
+    *trial.faults.poison.lock().unwrap() = Some("b");
+    let outcomes = join_all(["a", "b", "c"].map(|key| trial.put(key))).await;
+    assert_eq!(outcomes.iter().map(is_unavailable).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(outcomes[2].as_ref().unwrap().revision, 2, "the failed write took no revision");
+    trial.assert_holds(&["a", "c"]).await;
+    assert!(is_unavailable(&trial.put("b").await), "alone as well");
+    assert_eq!(trial.put("d").await.unwrap().revision, 3);
+    trial.assert_holds(&["a", "c", "d"]).await;
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_once_costs_nobody_anything() {
+    let trial = trial().await;
     trial.faults.set("INSERT INTO records", Fault::Error);
     let outcomes = join_all(["a", "b", "c"].map(|key| trial.put(key))).await;
-    assert_eq!(outcomes.iter().map(is_unavailable).collect::<Vec<_>>(), [true, false, false]);
-    assert_eq!(outcomes[2].as_ref().unwrap().revision, 2, "the failed write took no revision");
-    trial.assert_holds(&["b", "c"]).await;
+    assert_eq!(outcomes.iter().map(|it| it.as_ref().unwrap().revision).collect::<Vec<_>>(), [1, 2, 3]);
+    trial.assert_holds(&["a", "b", "c"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_fails_the_whole_group() {
+    for stuck in ["ROLLBACK", "SAVEPOINT", "ROLLBACK TO"] {
+        let trial = trial().await;
+        trial.put("before").await.unwrap();
+        *trial.faults.poison.lock().unwrap() = Some("b");
+        trial.faults.set(stuck, Fault::Error);
+        let outcomes = join_all(["a", "b", "c"].map(|key| trial.put(key))).await;
+        assert!(outcomes.iter().all(is_unavailable), "{stuck}: {outcomes:?}");
+        assert_eq!(trial.put("later").await.unwrap().revision, 2);
+        trial.assert_holds(&["before", "later"]).await;
+    }
 }
 
 #[tokio::test]
@@ -175,7 +209,7 @@ async fn a_failed_commit_fails_the_whole_group_and_the_writer_goes_on() {
         ("COMMIT", Fault::Error),
         ("COMMIT", Fault::Panic),
         ("UPDATE meta", Fault::Error),
-        ("SAVEPOINT", Fault::Panic),
+        ("INSERT INTO audit", Fault::Panic),
         ("BEGIN", Fault::Error),
     ] {
         let trial = trial().await;
@@ -221,6 +255,17 @@ async fn writes_that_wait_together_share_a_commit() {
     assert!(outcomes.iter().all(Result::is_ok));
     let commits = trial.faults.commits.load(Ordering::SeqCst) - before;
     assert!(commits <= 10, "{commits} commits for 100 writes");
+}
+
+#[tokio::test]
+async fn writes_that_wait_together_share_their_statements() {
+    let trial = trial().await;
+    let before = trial.faults.statements.load(Ordering::SeqCst);
+    let outcomes = join_all(["a", "b", "c", "d", "e", "f", "g", "h"].map(|key| trial.put(key))).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    let statements = trial.faults.statements.load(Ordering::SeqCst) - before;
+    // BEGIN, the head, records, audit, the head again, COMMIT.
+    assert_eq!(statements, 6, "for eight writes");
 }
 
 #[tokio::test]
