@@ -42,6 +42,31 @@ pub trait ResourceType: Send + Sync {
         Ok(Dismissed::default())
     }
 
+    /// Whether a list that was asked for with these query parameters shows the resource.
+    fn is_listed(&self, document: &Document, query: &[(String, String)]) -> bool {
+        let _ = (document, query);
+        true
+    }
+
+    /// The resource whose children of this type stand beside those of `parent`, as far as they are lent: a project sees
+    /// the connections its hub shares.
+    fn lender(&self, parent: &Document) -> Option<ResourceId> {
+        let _ = parent;
+        None
+    }
+
+    /// Whether a resource is seen from where [`ResourceType::lender`] points at its parent.
+    fn is_lent(&self, document: &Document) -> bool {
+        let _ = document;
+        false
+    }
+
+    /// The list of a collection without rows: what its parent implies.
+    fn implied(&self, parent: &Linked) -> Option<Vec<Value>> {
+        let _ = parent;
+        None
+    }
+
     /// What must happen elsewhere when the resource goes.
     fn release(&self, document: &Document) -> Vec<Effect> {
         let _ = document;
@@ -135,6 +160,8 @@ pub struct Surroundings {
     pub referrers: bool,
     /// The resources this one links to, also when answering.
     pub linked: bool,
+    /// Its own secrets, when admitting: whether a body that repeats them changes anything.
+    pub secrets: bool,
 }
 
 /// A POST action.
@@ -248,6 +275,10 @@ pub struct Admission<'a> {
     pub existing: Option<Existing<'a>>,
     /// The document asked for. For a PATCH the patch is already merged in.
     pub document: Document,
+    /// The `properties` of the body as they came: what it says, and about what it is silent.
+    pub asked: &'a Map<String, Value>,
+    /// Secrets of the resource by field ([`Surroundings::secrets`]).
+    pub secrets: &'a BTreeMap<String, Secret>,
     /// Linked resources that exist, by lower-cased id.
     pub linked: &'a BTreeMap<String, Linked>,
     /// The parent resource of a child type.
@@ -258,6 +289,8 @@ pub struct Admission<'a> {
     pub referrers: &'a [Linked],
     /// The version the client speaks.
     pub api_version: &'a ApiVersion,
+    /// The DNS suffix of the services, `bastide.localhost`.
+    pub zone: &'a str,
     /// Whether to refuse what the cloud refuses.
     pub parity: Parity,
     /// The tenant.
@@ -366,6 +399,8 @@ pub enum Effect {
         /// The space.
         space: &'static str,
     },
+    /// All secrets of this resource go; what is put after this stays.
+    ForgetSecrets,
     /// A secret of this resource is sealed under a field name.
     PutSecret {
         /// Field name, unique in the resource.
@@ -473,7 +508,7 @@ impl Descriptor {
 
 impl Surroundings {
     /// Nothing: most types.
-    pub const NONE: Self = Self { parts: &[], referrers: false, linked: false };
+    pub const NONE: Self = Self { parts: &[], referrers: false, linked: false, secrets: false };
 }
 
 impl PutStatus {

@@ -1,30 +1,32 @@
 //! `Microsoft.MachineLearningServices/workspaces`: hubs, projects and plain workspaces are one type told apart by `kind`
-//! (mission.md A5). The model is minimal still: an identity, a kind and the properties every client reads back.
+//! (mission.md A5).
+
+mod action;
+mod associated;
+mod encryption;
+mod kind;
+mod managed_network;
+mod project;
+mod properties;
+mod required_rule;
+
+pub use kind::Kind;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, NameRule, Placement, PutStatus,
-    ResourceType, Surroundings, View,
+    Acted, ActionCall, Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport,
+    Link, Linked, NameRule, Parity, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
+
+use crate::field::{self, refused};
+use crate::isolation_mode::IsolationMode;
+use crate::outbound_rule::{KIND as OUTBOUND_RULES, Terms};
 
 /// The workspace type.
 #[derive(Debug, Default)]
 pub struct Workspace;
-
-/// What a workspace is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A workspace that stands alone.
-    Default,
-    /// A hub: security, network and connections that its projects share.
-    Hub,
-    /// A project in a hub.
-    Project,
-    /// A feature store.
-    FeatureStore,
-}
 
 impl ResourceType for Workspace {
     fn descriptor(&self) -> &Descriptor {
@@ -32,207 +34,172 @@ impl ResourceType for Workspace {
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
-        let Some(hub) = text(&document.properties, "hubResourceId")? else { return Ok(Vec::new()) };
-        let target = "properties.hubResourceId".to_owned();
-        let id = ResourceId::parse(hub).map_err(|error| error.with_target(target.clone()))?;
-        if !id.type_name().eq_ignore_ascii_case(&DESCRIPTOR.type_name()) {
-            let message = format!("'{hub}' is not the id of a hub. Give the resource id of a workspace of kind Hub.");
-            return Err(ArmError::invalid_parameter(&target, message));
+        let properties = &document.properties;
+        if let Some(hub) = field::text(properties, "hubResourceId", "properties")? {
+            // A project's other resources are its hub's, whose maker was asked about them.
+            let target = "properties.hubResourceId".to_owned();
+            return Ok(vec![associated::link(hub, &DESCRIPTOR.type_name(), JOIN, target)?]);
         }
-        let action = "Microsoft.MachineLearningServices/workspaces/hubs/join/action".to_owned();
-        Ok(vec![Link { id, action, target, required: true }])
+        let mut links = associated::links(properties)?;
+        links.extend(encryption::link(properties)?);
+        links.extend(managed_network::links(properties));
+        Ok(links)
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
-        let mut document = admission.document;
+        let mut document = admission.document.clone();
         let kind = Kind::read(document.kind.as_deref())?;
         document.kind = Some(kind.as_str().to_owned());
-        for name in TEXT_PROPERTIES {
-            text(&document.properties, name)?;
+        properties::normalise(&mut document.properties)?;
+        let consent = document.properties.remove("updateDependentResources") == Some(Value::Bool(true));
+        let existing = admission.existing.map(|existing| existing.document);
+        if let Some(existing) = existing {
+            properties::keep(existing, &mut document, admission.api_version)?;
         }
-        public_network_access(&mut document.properties)?;
-        managed_network(&mut document.properties, admission.existing.map(|existing| existing.document))?;
-        // Clients print these two of every workspace they read.
-        document.properties.entry("friendlyName").or_insert_with(|| admission.id.name().into());
-        document.properties.entry("description").or_insert_with(|| "".into());
-        if let Some(existing) = admission.existing {
-            keep_create_only(existing.document, &mut document)?;
+        properties::defaults(&mut document.properties, admission.id.name(), kind);
+        document.sku.get_or_insert_with(|| json!({"name": "Basic", "tier": "Basic"}));
+        if let Some(hub) = project::hub(&document, admission.linked)? {
+            document.properties.insert("hubResourceId".into(), hub.id.to_string().into());
+            let warnings = project::admit(&mut document.properties, hub)?;
+            return Ok(Admitted { document, warnings, ..Admitted::default() });
         }
-        let hub = text(&document.properties, "hubResourceId")?.map(str::to_ascii_lowercase);
-        match (kind, &hub) {
-            (Kind::Project, Some(hub)) => {
-                let linked = admission.linked.get(hub).and_then(|linked| linked.document.kind.as_deref());
-                if linked != Some(Kind::Hub.as_str()) {
-                    return Err(invalid(
-                        "properties.hubResourceId",
-                        "hubResourceId must name a workspace of kind Hub.",
-                    ));
-                }
-            }
-            (Kind::Project, None) => {
-                let message = "A project needs properties.hubResourceId, the resource id of its hub.";
-                return Err(invalid("properties.hubResourceId", message));
-            }
-            (_, Some(_)) => {
-                let message =
-                    "Only a workspace of kind Project has a hub. Leave hubResourceId out, or set kind to Project.";
-                return Err(invalid("properties.hubResourceId", message));
-            }
-            (_, None) => {}
+        let mut warnings = managed_network::admit(&mut document.properties, existing)?;
+        encryption::admit(&mut document.properties, existing)?;
+        associated::respell(&mut document.properties, admission.linked);
+        associated::check_storage(&document.properties, admission.linked, admission.parity)?;
+        if let Some(existing) = existing {
+            let (new, asked) = (&document.properties, admission.asked);
+            warnings.extend(associated::check_change(existing, new, asked, consent, admission.parity)?);
         }
-        Ok(Admitted { document, ..Admitted::default() })
+        check_identity(&document, admission.parity)?;
+        let terms =
+            Terms { mode: IsolationMode::of(&document.properties), zone: admission.zone, parity: admission.parity };
+        let mut parts = required_rule::changes(admission.id, &document, admission.linked, admission.parts);
+        parts.extend(managed_network::admit_rules(admission.asked, admission.parts, terms, &mut warnings)?);
+        Ok(Admitted { document, parts, warnings, ..Admitted::default() })
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
-        properties.insert("workspaceId".into(), view.incarnation.to_string().into());
-        properties.insert("tenantId".into(), view.tenant_id.to_string().into());
-        properties.insert("provisioningState".into(), "Succeeded".into());
-        properties.insert("discoveryUrl".into(), format!("{}/discovery", view.origin).into());
-        if let Some(Value::Object(network)) = properties.get_mut("managedNetwork") {
-            // No agent reports yet, so nothing about the kernel may be claimed.
-            network.insert("status".into(), json!({"status": "Inactive", "sparkReady": false}));
+        let hub = properties.get("hubResourceId").and_then(Value::as_str).map(str::to_ascii_lowercase);
+        match hub.and_then(|hub| view.linked.get(&hub)) {
+            Some(hub) => project::inherit(&mut properties, &hub.document),
+            None => {
+                let network = properties.get("managedNetwork").and_then(Value::as_object);
+                if let Some(answer) = network.map(|network| managed_network::answer(network, view.parts)) {
+                    properties.insert("managedNetwork".into(), answer);
+                }
+            }
         }
+        encryption::answer(&mut properties);
+        let origin = view.origin;
+        let host = origin.strip_prefix("https://").unwrap_or(origin);
+        let hns = associated::has_hierarchical_namespace(&properties, view.linked).unwrap_or(false);
+        let outputs = [
+            ("workspaceId", json!(view.incarnation)),
+            ("tenantId", json!(view.tenant_id)),
+            ("provisioningState", json!("Succeeded")),
+            ("discoveryUrl", json!(format!("{origin}/discovery"))),
+            ("mlFlowTrackingUri", json!(format!("azureml://{host}/mlflow/v1.0{}", view.id))),
+            ("storageHnsEnabled", json!(hns)),
+            ("privateLinkCount", json!(0)),
+            ("privateEndpointConnections", json!([])),
+        ];
+        properties.extend(outputs.map(|(name, value)| (name.to_owned(), value)));
+        if Kind::of(view.document) == Kind::Hub {
+            let projects: Vec<String> = projects(view.id, view.referrers).map(|id| id.to_string()).collect();
+            properties.insert("associatedWorkspaces".into(), json!(projects));
+        }
+        properties::in_shape_of(view.api_version, &mut properties);
         properties
     }
-}
 
-impl Kind {
-    /// Reads a kind in any case; absent is [`Kind::Default`].
-    pub fn read(text: Option<&str>) -> Result<Self, ArmError> {
-        let Some(text) = text else { return Ok(Self::Default) };
-        [Self::Default, Self::Hub, Self::Project, Self::FeatureStore]
-            .into_iter()
-            .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| {
-                invalid(
-                    "kind",
-                    &format!("'{text}' is not a kind of workspace. Use Hub, Project, Default or FeatureStore."),
-                )
-            })
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        // Projects go with their hub (mission.md P2).
+        Ok(Dismissed { also: projects(dismissal.id, dismissal.referrers).cloned().collect() })
     }
 
-    /// The canonical spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "Default",
-            Self::Hub => "Hub",
-            Self::Project => "Project",
-            Self::FeatureStore => "FeatureStore",
-        }
+    fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
+        action::act(call)
     }
 }
 
-fn public_network_access(properties: &mut Map<String, Value>) -> Result<(), ArmError> {
-    let asked = text(properties, "publicNetworkAccess")?.unwrap_or("Enabled");
-    let canonical =
-        ["Enabled", "Disabled"].into_iter().find(|word| word.eq_ignore_ascii_case(asked)).ok_or_else(|| {
-            let message = format!("'{asked}' is not a value of publicNetworkAccess. Use Enabled or Disabled.");
-            invalid("properties.publicNetworkAccess", &message)
-        })?;
-    properties.insert("publicNetworkAccess".into(), canonical.into());
-    Ok(())
-}
-
-/// The network as asked for. A body that is silent about it keeps it: Terraform's update is (infrastructure-as-code.md
-/// 5.3). What only the server knows is dropped, so that a GET can be sent back.
-fn managed_network(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<(), ArmError> {
-    let mut network = match properties.remove("managedNetwork") {
-        Some(Value::Object(asked)) => asked,
-        None | Some(Value::Null) => match existing.and_then(|document| document.properties.get("managedNetwork")) {
-            Some(Value::Object(stands)) => stands.clone(),
-            _ => Map::new(),
-        },
-        Some(_) => return Err(invalid("properties.managedNetwork", "managedNetwork must be an object.")),
+/// The projects among what links to a hub.
+fn projects<'a>(hub: &'a ResourceId, referrers: &'a [Linked]) -> impl Iterator<Item = &'a ResourceId> {
+    let is_of_hub = move |referrer: &&Linked| {
+        let named = referrer.document.properties.get("hubResourceId").and_then(Value::as_str);
+        named.is_some_and(|named| named.eq_ignore_ascii_case(hub.key()))
     };
-    for name in ["status", "networkId", "firewallPublicIpAddress", "changeableIsolationModes"] {
-        network.remove(name);
-    }
-    let mode = isolation_mode(text(&network, "isolationMode")?)?;
-    network.insert("isolationMode".into(), mode.into());
-    properties.insert("managedNetwork".into(), Value::Object(network));
-    Ok(())
+    referrers.iter().filter(is_of_hub).map(|referrer| &referrer.id)
 }
 
-/// Both spellings of the documents are read, in any case (mission.md F14); the wire's is answered.
-fn isolation_mode(asked: Option<&str>) -> Result<&'static str, ArmError> {
-    let Some(asked) = asked else { return Ok("Disabled") };
-    let bare = asked.replace('_', "");
-    ["Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound"]
-        .into_iter()
-        .find(|mode| mode.eq_ignore_ascii_case(&bare))
-        .ok_or_else(|| {
+/// The rules of user-assigned identities: the primary one is among them, and under strict parity they need the associated
+/// resources to be given (mission.md C2).
+fn check_identity(document: &Document, parity: Parity) -> Result<(), ArmError> {
+    let properties = &document.properties;
+    let assigned = document.identity.as_ref().map(|identity| &identity.user);
+    if let Some(primary) = properties.get("primaryUserAssignedIdentity").and_then(Value::as_str) {
+        let is_assigned = assigned.is_some_and(|user| user.keys().any(|id| id.eq_ignore_ascii_case(primary)));
+        if !is_assigned {
             let message = format!(
-                "'{asked}' is not an isolation mode. Use Disabled, AllowInternetOutbound or AllowOnlyApprovedOutbound."
+                "primaryUserAssignedIdentity names '{primary}', which is not assigned to the workspace. Add it to \
+                 identity.userAssignedIdentities."
             );
-            invalid("properties.managedNetwork.isolationMode", &message)
-        })
-}
-
-/// What is fixed at creation keeps its value when a body is silent about it, and refuses another one.
-fn keep_create_only(old: &Document, new: &mut Document) -> Result<(), ArmError> {
-    if old.kind != new.kind {
-        let kind = old.kind.as_deref().unwrap_or_default();
-        return Err(invalid("kind", &format!("The kind of a workspace is fixed at creation; this one is a {kind}.")));
-    }
-    for name in CREATE_ONLY_PROPERTIES {
-        let Some(before) = old.properties.get(*name) else { continue };
-        match new.properties.get(*name) {
-            None | Some(Value::Null) => {
-                new.properties.insert((*name).to_owned(), before.clone());
-            }
-            Some(after) if same_text(before, after) => {}
-            Some(_) => {
-                let message = format!("{name} cannot be changed after creation. Leave it out, or send {before}.");
-                return Err(invalid(&format!("properties.{name}"), &message));
-            }
+            return Err(refused("properties.primaryUserAssignedIdentity", message));
         }
     }
+    let has_user_only = document.identity.as_ref().is_some_and(|identity| identity.system.is_none())
+        && assigned.is_some_and(|user| !user.is_empty());
+    let missing =
+        ["storageAccount", "keyVault", "containerRegistry"].into_iter().find(|name| !properties.contains_key(*name));
+    if let (Parity::Strict, true, Some(missing)) = (parity, has_user_only, missing) {
+        let message = format!(
+            "A user-assigned identity needs an existing storage account, key vault and container registry; {missing} is \
+             missing. Name it, or use the system-assigned identity."
+        );
+        return Err(refused(&format!("properties.{missing}"), message));
+    }
     Ok(())
-}
-
-/// ARM ids compare without regard to case.
-fn same_text(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => a.eq_ignore_ascii_case(b),
-        (a, b) => a == b,
-    }
-}
-
-/// The text of a property; `null` and the empty string stand for absent, as the SDK's template sends them.
-fn text<'a>(properties: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, ArmError> {
-    match properties.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-        Some(_) => Err(invalid(&format!("properties.{name}"), &format!("{name} must be a string."))),
-    }
-}
-
-fn invalid(target: &str, message: &str) -> ArmError {
-    ArmError::validation(message).with_target(target)
 }
 
 /// `^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$` (arm-models.md 1.1).
-fn is_workspace_name(name: &str) -> bool {
+fn is_name(name: &str) -> bool {
     (3..=33).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
-const TEXT_PROPERTIES: &[&str] =
-    &["friendlyName", "description", "storageAccount", "keyVault", "applicationInsights", "containerRegistry"];
+/// What workspaces, connections and outbound rules may be called.
+pub(crate) const NAME: NameRule = NameRule {
+    accepts: is_name,
+    explanation: "3 to 33 letters, digits, hyphens or underscores, starting with a letter or digit",
+};
 
-const CREATE_ONLY_PROPERTIES: &[&str] = &["hubResourceId", "storageAccount", "keyVault", "hbiWorkspace"];
+/// What one must be allowed to do on a hub to make a project in it.
+const JOIN: &str = "Microsoft.MachineLearningServices/workspaces/hubs/join/action";
+
+/// Versions clients send for workspaces and what is in them (wire-azure-ai-ml.md section 2, infrastructure-as-code.md 4).
+pub(crate) const API_VERSIONS: &[&str] = &[
+    "2025-12-01",
+    "2025-06-01",
+    "2024-10-01-preview",
+    "2024-10-01",
+    "2024-04-01-preview",
+    "2024-04-01",
+    "2024-01-01-preview",
+    "2023-08-01-preview",
+    "2023-04-01-preview",
+    "2022-12-01-preview",
+    "2022-05-01",
+    "2022-02-01-preview",
+];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.MachineLearningServices",
     types: &["workspaces"],
     placement: Placement::ResourceGroup,
     tracked: true,
-    name: NameRule {
-        accepts: is_workspace_name,
-        explanation: "3 to 33 letters, digits, hyphens or underscores, starting with a letter or digit",
-    },
+    name: NAME,
     identity: IdentitySupport::SystemByDefault,
     read_only: &[
         "workspaceId",
@@ -246,6 +213,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
         "serviceProvisionedResourceGroup",
         "storageHnsEnabled",
         "associatedWorkspaces",
+        "agentsEndpointUri",
     ],
     patchable: Some(&[
         "description",
@@ -268,20 +236,15 @@ static DESCRIPTOR: Descriptor = Descriptor {
         "ipAllowlist",
         "networkAcls",
         "softDeleteRetentionInDays",
+        "updateDependentResources",
     ]),
     // Never 201: azurerm and the SDK refuse it (infrastructure-as-code.md 5.3).
     put: PutStatus::OK,
-    surroundings: Surroundings::NONE,
-    actions: &[],
-    api_versions: &[
-        "2025-12-01",
-        "2025-06-01",
-        "2024-10-01-preview",
-        "2024-10-01",
-        "2024-04-01-preview",
-        "2024-04-01",
-        "2023-08-01-preview",
-        "2022-12-01-preview",
-    ],
+    surroundings: Surroundings { parts: &[OUTBOUND_RULES], referrers: true, linked: true, secrets: false },
+    actions: action::ACTIONS,
+    api_versions: API_VERSIONS,
     data_plane: DataPlane::None,
 };
+
+#[cfg(test)]
+mod tests;

@@ -17,10 +17,14 @@ impl Front {
     /// POST of an action that the type declares.
     pub(crate) async fn invoke_action(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let id = &request.matched.target;
-        let Some(entry) = self.ledger.resource(pass, id).await? else {
-            return Err(ArmError::resource_not_found(id).into());
-        };
         let registered = request.registered()?;
+        let entry = match self.lent(request, pass).await? {
+            Some(lent) => lent,
+            None => {
+                let own = self.ledger.resource(pass, id).await?;
+                own.ok_or_else(|| ArmError::resource_not_found(id))?
+            }
+        };
         let name = request.matched.action_name.as_deref().unwrap_or_default();
         let empty = json!({});
         let around = self.around(request.context, pass, registered, &entry).await?;

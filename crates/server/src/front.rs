@@ -328,6 +328,7 @@ impl Front {
                 Effect::ReleaseName { .. } => {
                     changes.push(Change::DeleteRecordsOf { kind: CLAIM.to_owned(), owner: incarnation.to_string() })
                 }
+                Effect::ForgetSecrets => changes.push(Change::DeleteSecrets(incarnation)),
                 Effect::PutSecret { field, secret } => {
                     let sealed = self.seal(incarnation, &field, &secret)?;
                     changes.push(Change::PutSecret(SealedSecret { incarnation, field, sealed }));

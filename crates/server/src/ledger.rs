@@ -60,6 +60,11 @@ impl Ledger {
         self.store.resource(id.key()).await?.map(Entry::read).transpose()
     }
 
+    /// Resources beside the pass's scope, as [`Ledger::surrounding`].
+    pub async fn surroundings(&self, _pass: &Pass, query: &ResourceQuery) -> Result<Vec<Entry>, Failure> {
+        self.store.resources(query).await?.into_iter().map(Entry::read).collect()
+    }
+
     /// Whether a subscription is one of ours, with its canonical id. Asked before anybody is authorised: an unknown
     /// subscription is 404 for everybody, as in ARM.
     pub async fn subscription(&self, id: &str) -> Result<Option<Entry>, Failure> {

@@ -14,6 +14,7 @@ pub mod front;
 pub mod graph;
 mod identities;
 mod ledger;
+mod lent;
 mod list;
 mod lock;
 pub mod login;

@@ -35,15 +35,23 @@ impl Front {
             types: vec![registered.name.clone()],
             ..ResourceQuery::default()
         };
+        let parent = self.ledger.surrounding(pass, &request.matched.target).await?;
+        if let Some(values) = parent.as_ref().and_then(|parent| registered.rules.implied(&parent.linked())) {
+            return Ok(paged(request, values, None));
+        }
         let kinds = kinds(request);
-        let page = self
-            .page(request, pass, query, |entry| match &kinds {
-                Some(kinds) => {
-                    entry.document.kind.as_ref().is_some_and(|kind| kinds.contains(&kind.to_ascii_lowercase()))
-                }
-                None => true,
-            })
-            .await?;
+        let pairs = request.context.query();
+        let is_listed = |entry: &Entry| {
+            let kind = entry.document.kind.as_ref();
+            let is_of_kind =
+                kinds.as_ref().is_none_or(|kinds| kind.is_some_and(|kind| kinds.contains(&kind.to_ascii_lowercase())));
+            is_of_kind && registered.rules.is_listed(&entry.document, &pairs)
+        };
+        let mut page = self.page(request, pass, query, is_listed).await?;
+        if let (Some(parent), None) = (&parent, &page.rest_after) {
+            let lent = self.all_lent(pass, registered, parent).await?;
+            page.entries.extend(lent.into_iter().filter(is_listed));
+        }
         let values = self.wire_forms(request, pass, registered, &page.entries).await?;
         Ok(paged(request, values, page.rest_after.as_deref()))
     }

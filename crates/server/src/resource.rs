@@ -1,5 +1,7 @@
 //! Reading, writing and deleting one resource of any type: the part that all types share.
 
+use std::collections::BTreeMap;
+
 use bastide_arm::envelope::Envelope;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
@@ -27,7 +29,10 @@ use crate::surroundings::{Around, link_changes};
 impl Front {
     /// GET of a resource.
     pub(crate) async fn read_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
-        let entry = self.entry_or_404(request, pass).await?;
+        let entry = match self.lent(request, pass).await? {
+            Some(lent) => lent,
+            None => self.entry_or_404(request, pass).await?,
+        };
         let body = self.wire_form(request, pass, request.registered()?, &entry).await?;
         Ok(Reply::ok(body).header(header::ETAG, &quoted(&entry.row.etag)))
     }
@@ -78,6 +83,9 @@ impl Front {
         let mut entries = Entries { expect: vec![existing.unchanged()], changes: Vec::new() };
         let registered = request.registered()?;
         let around = self.around(request.context, pass, registered, &existing).await?;
+        if registered.rules.descriptor().surroundings.referrers {
+            entries.expect.push(self.nobody_new_links(request.context, id).await?);
+        }
         let dismissed = registered.rules.dismiss(&Dismissal {
             id: &existing.id,
             existing: existing.existing(),
@@ -199,15 +207,23 @@ impl Front {
         let (identity, mut effects) = identities::resolve(&asked, old_identity, &linked, &id)?;
         document.identity = identity;
         let parent_linked = parent.as_ref().map(Entry::linked);
+        let secrets = match &existing {
+            Some(entry) if descriptor.surroundings.secrets => self.secrets(entry.row.incarnation).await?,
+            _ => BTreeMap::new(),
+        };
+        let silent = Map::new();
         let admitted = registered.rules.admit(Admission {
             id: &id,
             existing: existing.as_ref().map(Entry::existing),
             document,
+            asked: request.body.and_then(|body| body.get("properties")?.as_object()).unwrap_or(&silent),
+            secrets: &secrets,
             linked: &linked,
             parent: parent_linked.as_ref(),
             parts: &around.parts,
             referrers: &around.referrers,
             api_version: request.api_version,
+            zone: self.origins.zone(),
             parity: request.parity,
             tenant_id: request.tenant_id,
             now: request.context.now,
@@ -217,7 +233,8 @@ impl Front {
         let Admitted { document, parts, effects: more, warnings } = admitted;
         let before = existing.as_ref().map(|entry| &entry.document);
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
-        self.part_changes(pass, registered, &id, parts, &mut entries).await?;
+        let stands = existing.as_ref().map(|_| &around.part_rows);
+        self.part_changes(pass, (registered, &id), stands, parts, &mut entries)?;
         effects.extend(more);
         self.claims_stand(request.context, &effects, &mut entries.expect).await?;
         let entry = match existing {
@@ -261,7 +278,7 @@ impl Front {
             (_, false) => codes.replaced,
         };
         let reply = Reply::json(status, body).header(header::ETAG, &quoted(&entry.row.etag));
-        Ok(warnings.iter().fold(reply, |reply, warning| reply.header(X_MS_BASTIDE_WARNING, warning)))
+        Ok(if warnings.is_empty() { reply } else { reply.header(X_MS_BASTIDE_WARNING, &warnings.join(" ")) })
     }
 
     /// Where a resource stands: its id in the spelling of what it stands in, and its parent, which must be there.

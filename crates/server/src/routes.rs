@@ -238,7 +238,7 @@ fn bind_generic(route: &'static Route, path: &PathSegments) -> Option<Result<Mat
         }
         (COLLECTION, Ok(ArmPath::Collection(collection))) => {
             let type_name = collection.type_name();
-            Ok(matched(collection.scope().clone(), type_name, None))
+            Ok(matched(collection.parent(), type_name, None))
         }
         (INVOCATION, Ok(path)) => {
             let (id, action) = path.split_action()?;

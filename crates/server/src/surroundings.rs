@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::front::Front;
-use crate::ledger::Entry;
+use crate::ledger::{Entries, Entry};
 use crate::pass::Pass;
 use crate::registry::Registered;
 
@@ -24,6 +24,8 @@ use crate::registry::Registered;
 pub(crate) struct Around {
     /// Children that are parts of it, in order of name.
     pub parts: Vec<Linked>,
+    /// Their rows, by key.
+    pub part_rows: BTreeMap<String, Entry>,
     /// What links to it.
     pub referrers: Vec<Linked>,
     /// What it links to, by lower-cased id.
@@ -44,6 +46,7 @@ impl Front {
         for kind in wanted.parts {
             for part in self.parts(pass, registered, &entry.id, kind).await? {
                 around.parts.push(part.linked());
+                around.part_rows.insert(part.row.key.clone(), part);
             }
         }
         if wanted.referrers {
@@ -64,6 +67,15 @@ impl Front {
         Ok(around)
     }
 
+    /// What must hold for a deletion that has seen who links to a resource: nobody new has come.
+    pub(crate) async fn nobody_new_links(&self, context: &Context, id: &ResourceId) -> Result<Expectation, Failure> {
+        let (kind, key) = (LAST_LINK.to_owned(), id.key().to_owned());
+        Ok(match self.ledger.record(context, LAST_LINK, id.key()).await? {
+            Some(record) => Expectation::RecordRevision { kind, key, revision: record.revision },
+            None => Expectation::RecordAbsent { kind, key },
+        })
+    }
+
     /// Checks that the caller may use each linked resource, and loads those that exist. A link that stood before was
     /// authorised when it was made; what stays as it is needs no right anew.
     pub(crate) async fn linked(
@@ -75,7 +87,8 @@ impl Front {
     ) -> Result<BTreeMap<String, Linked>, Failure> {
         let mut linked = BTreeMap::new();
         for link in links {
-            let found = if before.iter().any(|old| old.id == link.id && old.action == link.action) {
+            let stood = before.iter().any(|old| old.id == link.id && old.action == link.action);
+            let found = if stood {
                 self.ledger.surrounding(pass, &link.id).await?
             } else {
                 let over_there = self.gatekeeper.authorise_linked(pass, &link.action, &link.id).await?;
@@ -87,7 +100,8 @@ impl Front {
                     expect.push(entry.stands());
                     linked.insert(link.id.key().to_owned(), entry.linked());
                 }
-                None if link.required => {
+                // What has gone since it was linked does not stand in the way of other changes.
+                None if link.required && !stood => {
                     let message = format!(
                         "{} names '{}', which does not exist. Create it first, or correct the id.",
                         link.target, link.id
@@ -101,34 +115,43 @@ impl Front {
         Ok(linked)
     }
 
-    /// The writes of what an admission changed of a resource's parts.
-    pub(crate) async fn part_changes(
+    /// The writes of what an admission changed of a resource's parts. `stands` are those there are; a resource that is new
+    /// has none, and no other write can give it one before it is there.
+    pub(crate) fn part_changes(
         &self,
         pass: &Pass,
-        registered: &Registered,
-        id: &ResourceId,
+        parent: (&Registered, &ResourceId),
+        stands: Option<&BTreeMap<String, Entry>>,
         parts: Vec<PartChange>,
-        entries: &mut crate::ledger::Entries,
+        entries: &mut Entries,
     ) -> Result<(), Failure> {
+        let (registered, id) = parent;
         for part in parts {
             let (kind, name) = match &part {
                 PartChange::Put { kind, name, .. } | PartChange::Delete { kind, name } => (*kind, name.as_str()),
             };
             let child = id.child(kind, name)?;
-            let stands = self.ledger.resource(pass, &child).await?;
-            let type_name = format!("{}/{kind}", registered.name);
-            entries.expect.push(match &stands {
-                Some(entry) => entry.unchanged(),
-                None => Expectation::ResourceAbsent(child.key().to_owned()),
-            });
-            match (part, stands) {
+            let child_type = self.registry.find(&format!("{}/{kind}", registered.name), "")?;
+            let there = stands.and_then(|stands| stands.get(child.key()));
+            match (part, there) {
                 (PartChange::Put { document, .. }, Some(entry)) if entry.document == *document => {}
-                (PartChange::Put { document, .. }, stands) => {
-                    let incarnation = stands.as_ref().map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
-                    let child = stands.map_or(child, |entry| entry.id);
-                    entries.changes.push(Entry::put(&child, &type_name, incarnation, false, *document, pass)?);
+                (PartChange::Put { document, .. }, there) => {
+                    let incarnation = there.map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
+                    if stands.is_some() {
+                        entries.expect.push(match there {
+                            Some(entry) => entry.unchanged(),
+                            None => Expectation::ResourceAbsent(child.key().to_owned()),
+                        });
+                    }
+                    let child = there.map_or(child, |entry| entry.id.clone());
+                    let before = there.map(|entry| &entry.document);
+                    entries.changes.extend(link_changes(&child_type, &child, before, Some(&document))?);
+                    entries.changes.push(Entry::put(&child, &child_type.name, incarnation, false, *document, pass)?);
                 }
-                (PartChange::Delete { .. }, Some(entry)) => self.remove(&entry, entries)?,
+                (PartChange::Delete { .. }, Some(entry)) => {
+                    entries.expect.push(entry.unchanged());
+                    self.remove(entry, entries)?;
+                }
                 (PartChange::Delete { .. }, None) => {}
             }
         }
@@ -177,12 +200,16 @@ pub(crate) fn link_changes(
     let new = after.iter().filter(|link| before.iter().all(|old| old.id != link.id));
     let removals =
         gone.map(|link| Change::DeleteRecord { kind: LINK.to_owned(), key: link_key(link.id.key(), id.key()) });
-    let additions = new.map(|link| Change::PutRecord {
-        kind: LINK.to_owned(),
-        key: link_key(link.id.key(), id.key()),
+    let record = |kind: &str, key: String, link: &Link| Change::PutRecord {
+        kind: kind.to_owned(),
+        key,
         owner: Some(link.id.key().to_owned()),
         body: json!({"from": link.target}),
         expires: None,
+    };
+    let additions = new.flat_map(|link| {
+        let made = record(LINK, link_key(link.id.key(), id.key()), link);
+        [made, record(LAST_LINK, link.id.key().to_owned(), link)]
     });
     Ok(removals.chain(additions).collect())
 }
@@ -194,3 +221,6 @@ fn link_key(target: &str, source: &str) -> String {
 
 /// Kind of the records that index links.
 const LINK: &str = "link";
+
+/// Kind of the records that change whenever something new links to a resource, one record a target.
+const LAST_LINK: &str = "lastLink";

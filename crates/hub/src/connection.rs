@@ -1,0 +1,158 @@
+//! `workspaces/connections`: how a hub or project reaches a service (mission.md group R). Credentials are sealed apart and
+//! shown by `listsecrets` alone.
+
+mod category;
+mod credentials;
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::{
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Placement,
+    PutStatus, ResourceType, Surroundings, View,
+};
+use serde_json::{Map, Value, json};
+
+use crate::field::{self, refused};
+use crate::workspace::{API_VERSIONS, Kind, NAME};
+use credentials::AuthType;
+
+/// The connection type.
+#[derive(Debug, Default)]
+pub struct Connection;
+
+impl ResourceType for Connection {
+    fn descriptor(&self) -> &Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
+        let mut document = admission.document;
+        let properties = &mut document.properties;
+        let auth_type = AuthType::read(properties)?;
+        let given = properties.remove("credentials");
+        let before = admission.existing.and_then(|existing| AuthType::read(&existing.document.properties).ok());
+        let effects = credentials::effects(auth_type, given.as_ref(), before, admission.secrets)?;
+        properties.insert("authType".into(), auth_type.as_str().into());
+        let category = field::text(properties, "category", AT)?.ok_or_else(|| {
+            refused(
+                "properties.category",
+                "A connection needs a category, such as AzureOpenAI, AzureBlob or CustomKeys.",
+            )
+        })?;
+        let category = category::canonical(category);
+        properties.insert("category".into(), category.into());
+        let metadata = metadata(properties)?;
+        properties.insert("metadata".into(), metadata);
+        // What is made on a hub is for all of its projects (R3).
+        let on_hub = admission.parent.is_some_and(|parent| Kind::of(&parent.document) == Kind::Hub);
+        let is_shared = field::flag(properties, "isSharedToAll", AT)?.unwrap_or(on_hub);
+        properties.insert("isSharedToAll".into(), is_shared.into());
+        for name in ["target", "expiryTime"] {
+            keep(properties, name, field::text(properties, name, AT)?.map(Value::from));
+        }
+        let identity = field::flag(properties, "useWorkspaceManagedIdentity", AT)?.map(Value::from);
+        keep(properties, "useWorkspaceManagedIdentity", identity);
+        let requirement =
+            field::choice(properties, "peRequirement", AT, &["Required", "NotRequired", "NotApplicable"])?;
+        keep(properties, "peRequirement", requirement.map(Value::from));
+        let users = field::texts(properties, "sharedUserList", AT)?;
+        keep(properties, "sharedUserList", Some(json!(users)));
+        properties.retain(|_, value| !value.is_null());
+        Ok(Admitted { document, effects, ..Admitted::default() })
+    }
+
+    fn answer(&self, view: &View<'_>) -> Map<String, Value> {
+        answer(view.id, view.document)
+    }
+
+    fn is_listed(&self, document: &Document, query: &[(String, String)]) -> bool {
+        ["category", "target"].into_iter().all(|name| {
+            let asked =
+                query.iter().find(|(parameter, value)| parameter.eq_ignore_ascii_case(name) && !value.is_empty());
+            let stands = document.properties.get(name).and_then(Value::as_str).unwrap_or_default();
+            asked.is_none_or(|(_, asked)| stands.eq_ignore_ascii_case(asked))
+        })
+    }
+
+    fn lender(&self, parent: &Document) -> Option<ResourceId> {
+        ResourceId::parse(parent.properties.get("hubResourceId")?.as_str()?).ok()
+    }
+
+    fn is_lent(&self, document: &Document) -> bool {
+        document.properties.get("isSharedToAll") == Some(&Value::Bool(true))
+    }
+
+    fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
+        let document = call.existing.document;
+        let mut properties = answer(call.id, document);
+        let auth_type = AuthType::read(&document.properties)?;
+        if let Some(credentials) = credentials::revealed(auth_type, call.secrets) {
+            properties.insert("credentials".into(), credentials);
+        }
+        let answer = json!({
+            "id": call.id.to_string(),
+            "name": call.id.name(),
+            "type": DESCRIPTOR.type_name(),
+            "properties": properties,
+        });
+        Ok(Acted { answer: Some(answer), ..Acted::default() })
+    }
+}
+
+fn answer(id: &ResourceId, document: &Document) -> Map<String, Value> {
+    let mut properties = document.properties.clone();
+    let category = properties.get("category").and_then(Value::as_str).unwrap_or_default();
+    let group = category::group(category);
+    properties.insert("group".into(), group.into());
+    if let Some(workspace) = id.parent() {
+        properties.insert("createdByWorkspaceArmId".into(), workspace.to_string().into());
+    }
+    properties
+}
+
+/// Always an object of strings: the SDK fails on a connection without one.
+fn metadata(properties: &Map<String, Value>) -> Result<Value, ArmError> {
+    let mut metadata = Map::new();
+    for (name, value) in field::object(properties, "metadata", AT)?.into_iter().flatten() {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+            Value::Array(_) | Value::Object(_) => {
+                let message = format!("metadata.{name} must be a string. Metadata is a flat map of strings.");
+                return Err(refused(&format!("{AT}.metadata.{name}"), message));
+            }
+        };
+        metadata.insert(name.clone(), text.into());
+    }
+    Ok(Value::Object(metadata))
+}
+
+fn keep(properties: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    match value {
+        Some(value) => drop(properties.insert(name.to_owned(), value)),
+        None => drop(properties.remove(name)),
+    }
+}
+
+const AT: &str = "properties";
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    namespace: "Microsoft.MachineLearningServices",
+    types: &["workspaces", "connections"],
+    placement: Placement::ResourceGroup,
+    tracked: false,
+    name: NAME,
+    identity: IdentitySupport::None,
+    read_only: &["group", "createdByWorkspaceArmId", "error", "peStatus"],
+    patchable: None,
+    // Exactly 200, also when new (wire-azure-ai-ml.md section 2).
+    put: PutStatus::OK,
+    surroundings: Surroundings { parts: &[], referrers: false, linked: false, secrets: true },
+    actions: &[Action { name: "listsecrets", secret: true }],
+    api_versions: API_VERSIONS,
+    data_plane: DataPlane::None,
+};
+
+#[cfg(test)]
+mod tests;

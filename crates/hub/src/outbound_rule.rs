@@ -1,0 +1,17 @@
+//! `workspaces/outboundRules`: what the computes of a hub may reach (mission.md groups G and H).
+//!
+//! A rule is a resource of its own; the workspace's body shows the same rules as a map.
+
+mod fqdn;
+mod private_endpoint;
+mod resource;
+mod rule;
+mod service_tag;
+
+pub use fqdn::Fqdn;
+pub use private_endpoint::PrivateEndpointDestination;
+pub use resource::OutboundRule;
+pub(crate) use resource::{KIND, NOT_REPORTED, admit_rule, answer_rule, is_required, target_of};
+pub(crate) use rule::Terms;
+pub use rule::{Category, Destination, Rule};
+pub use service_tag::{PortRanges, ServiceTagDestination};

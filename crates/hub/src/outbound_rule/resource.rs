@@ -1,0 +1,155 @@
+//! The rule as a resource.
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::{
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Parity,
+    Placement, PutStatus, ResourceType, Surroundings, View,
+};
+use serde_json::{Map, Value, json};
+
+use super::rule::{Category, Destination, Rule, Terms};
+use crate::field::refused;
+use crate::isolation_mode::IsolationMode;
+use crate::workspace::{API_VERSIONS, Kind, NAME};
+
+/// The outbound rule type.
+#[derive(Debug, Default)]
+pub struct OutboundRule;
+
+impl ResourceType for OutboundRule {
+    fn descriptor(&self) -> &Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
+        Ok(target_of(&document.properties, "properties").into_iter().collect())
+    }
+
+    fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
+        let parent = admission.parent.map(|parent| &parent.document);
+        if parent.is_some_and(|parent| Kind::of(parent) == Kind::Project) {
+            let message =
+                "Outbound rules belong to the hub: a project has its hub's network. Make the rule on the hub.";
+            return Err(refused("properties", message));
+        }
+        let terms = Terms {
+            mode: parent.map(|parent| IsolationMode::of(&parent.properties)).unwrap_or_default(),
+            zone: admission.zone,
+            parity: admission.parity,
+        };
+        let mut warnings = Vec::new();
+        let existing = admission.existing.map(|existing| existing.document);
+        let name = admission.id.name();
+        let document = admit_rule(name, &admission.document.properties, existing, "properties", terms, &mut warnings)?;
+        Ok(Admitted { document, warnings, ..Admitted::default() })
+    }
+
+    fn answer(&self, view: &View<'_>) -> Map<String, Value> {
+        answer_rule(&view.document.properties)
+    }
+
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        let properties = &dismissal.existing.document.properties;
+        if is_required(properties) {
+            return Err(cannot_change(dismissal.id.name(), "properties"));
+        }
+        Ok(Dismissed::default())
+    }
+}
+
+/// Decides whether a rule may stand, alone or in the map of its hub; `at` is the place of its properties in the body.
+pub(crate) fn admit_rule(
+    name: &str,
+    asked: &Map<String, Value>,
+    existing: Option<&Document>,
+    at: &str,
+    terms: Terms<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Document, ArmError> {
+    let mut rule = Rule::read(asked, at, terms.parity)?;
+    if let Some(existing) = existing
+        && !is_user_defined(&existing.properties)
+    {
+        // Clients send back what they have read; that changes nothing.
+        let stands = Rule::read(&existing.properties, at, terms.parity)?;
+        return if stands.destination == rule.destination {
+            Ok(existing.clone())
+        } else {
+            Err(cannot_change(name, at))
+        };
+    }
+    if rule.category != Category::UserDefined {
+        let category = rule.category.as_str();
+        warnings.push(format!("Rule '{name}' is stored as UserDefined: {category} rules are made by the hub itself."));
+        rule.category = Category::UserDefined;
+    }
+    rule.check(name, at, terms)?;
+    Ok(Document { properties: rule.to_properties(), ..Document::default() })
+}
+
+/// The wire form of a rule. Only an agent's report makes one active.
+pub(crate) fn answer_rule(stored: &Map<String, Value>) -> Map<String, Value> {
+    let mut properties = stored.clone();
+    properties.insert("status".into(), "Inactive".into());
+    properties.insert("errorInformation".into(), NOT_REPORTED.into());
+    properties.insert("parentRuleNames".into(), json!([]));
+    if let Some(Value::Object(destination)) = properties.get_mut("destination")
+        && destination.contains_key("sparkEnabled")
+    {
+        destination.insert("sparkStatus".into(), "Inactive".into());
+    }
+    properties
+}
+
+/// Whether a stored rule is one the hub cannot do without.
+pub(crate) fn is_required(properties: &Map<String, Value>) -> bool {
+    properties.get("category").and_then(Value::as_str) == Some(Category::Required.as_str())
+}
+
+/// The resource a rule leads to, if it is a private endpoint. Whoever makes one must be able to see where it leads.
+pub(crate) fn target_of(properties: &Map<String, Value>, at: &str) -> Option<Link> {
+    let Ok(Rule { destination: Destination::PrivateEndpoint(destination), .. }) =
+        Rule::read(properties, at, Parity::Native)
+    else {
+        return None;
+    };
+    let id: ResourceId = destination.target;
+    let action = format!("{}/read", id.type_name());
+    Some(Link { id, action, target: format!("{at}.destination.serviceResourceId"), required: false })
+}
+
+fn is_user_defined(properties: &Map<String, Value>) -> bool {
+    properties.get("category").and_then(Value::as_str) == Some(Category::UserDefined.as_str())
+}
+
+fn cannot_change(name: &str, at: &str) -> ArmError {
+    let message = format!(
+        "Rule '{name}' was made by the hub itself, which needs it; it can be neither changed nor removed. Make a rule \
+         under another name."
+    );
+    refused(at, message)
+}
+
+/// Last word of the type.
+pub(crate) const KIND: &str = "outboundRules";
+
+/// Why nothing is active.
+pub(crate) const NOT_REPORTED: &str = "No agent has reported on the network of this hub, so nothing enforces this yet.";
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    namespace: "Microsoft.MachineLearningServices",
+    types: &["workspaces", KIND],
+    placement: Placement::ResourceGroup,
+    tracked: false,
+    name: NAME,
+    identity: IdentitySupport::None,
+    read_only: &["status", "errorInformation", "parentRuleNames"],
+    patchable: None,
+    // Never 201: the SDK and azurerm refuse it (wire-azure-ai-ml.md section 2).
+    put: PutStatus::OK,
+    surroundings: Surroundings::NONE,
+    actions: &[],
+    api_versions: API_VERSIONS,
+    data_plane: DataPlane::None,
+};

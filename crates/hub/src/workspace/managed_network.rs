@@ -1,0 +1,169 @@
+//! The managed network of a hub: its mode, its firewall, and its rules as a map (mission.md groups F, G, J, L).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::{Document, Link, Linked, PartChange};
+use serde_json::{Map, Value, json};
+
+use crate::field::{self, refused};
+use crate::isolation_mode::IsolationMode;
+use crate::outbound_rule::{self, KIND, NOT_REPORTED, Terms};
+use crate::workspace::NAME;
+
+/// The network as asked for, over the one that stands: a body that is silent about a part of it keeps that part, because
+/// Terraform's update sends the mode alone (infrastructure-as-code.md 5.3). What only the server knows is dropped, so that
+/// a GET can be sent back. The rules are resources of their own and do not stay in the document.
+pub(super) fn admit(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<Vec<String>, ArmError> {
+    let asked = properties.remove("managedNetwork");
+    let before = existing.and_then(|document| document.properties.get("managedNetwork")?.as_object());
+    let mut network = before.cloned().unwrap_or_default();
+    if let Some(Value::Object(asked)) = asked {
+        network.extend(asked.into_iter().filter(|(name, value)| !value.is_null() && !SERVERS.contains(&name.as_str())));
+    }
+    let old_mode = existing.map(|document| IsolationMode::of(&document.properties)).unwrap_or_default();
+    let mode = IsolationMode::read(&network, AT)?.unwrap_or(old_mode);
+    if !old_mode.may_become(mode) {
+        let message = format!(
+            "Isolation cannot be disabled once it is enabled; the isolation mode is {}. It can become {}.",
+            old_mode.as_str(),
+            field::any_of(&old_mode.changeable().map(IsolationMode::as_str).collect::<Vec<_>>())
+        );
+        return Err(refused(&format!("{AT}.isolationMode"), message));
+    }
+    network.insert("isolationMode".into(), mode.as_str().into());
+    let mut warnings = Vec::new();
+    // Kept as typed: the SDK sends "basic" and reads it back (mission.md L2).
+    if let Some(sku) = field::text(&network, "firewallSku", AT)? {
+        if field::word(sku, &["Standard", "Basic"]).is_none() {
+            let message = format!("'{sku}' is not a firewall SKU. Use Standard or Basic.");
+            return Err(refused(&format!("{AT}.firewallSku"), message));
+        }
+        if mode != IsolationMode::AllowOnlyApprovedOutbound {
+            warnings.push(format!("firewallSku has no meaning in isolation mode {}.", mode.as_str()));
+        }
+    } else if mode == IsolationMode::AllowOnlyApprovedOutbound {
+        network.insert("firewallSku".into(), "Standard".into());
+    } else {
+        network.remove("firewallSku");
+    }
+    admit_kind(&mut network, before)?;
+    for name in ["enableNetworkMonitor"] {
+        if let Some(flag) = field::flag(&network, name, AT)? {
+            network.insert(name.into(), flag.into());
+        }
+    }
+    properties.insert("managedNetwork".into(), Value::Object(network));
+    Ok(warnings)
+}
+
+/// What a body's map of rules changes: each name is written, a null removes it, and what is not named stays.
+pub(super) fn admit_rules(
+    asked: &Map<String, Value>,
+    parts: &[Linked],
+    terms: Terms<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<PartChange>, ArmError> {
+    let stands: BTreeMap<String, &Document> =
+        parts.iter().map(|part| (part.id.name().to_ascii_lowercase(), &part.document)).collect();
+    let mut changes = Vec::new();
+    let mut named = BTreeSet::new();
+    let rules = asked.get("managedNetwork").and_then(|network| network.get("outboundRules"));
+    let rules = match rules {
+        None | Some(Value::Null) => &Map::new(),
+        Some(Value::Object(rules)) => rules,
+        Some(_) => return Err(refused(RULES, "outboundRules must be an object with a rule under each name.")),
+    };
+    for (name, rule) in rules {
+        let at = format!("{RULES}.{name}");
+        if !named.insert(name.to_ascii_lowercase()) {
+            return Err(refused(&at, format!("Rule '{name}' is given twice; names of rules have no case.")));
+        }
+        let existing = stands.get(&name.to_ascii_lowercase()).copied();
+        match rule {
+            Value::Null if existing.is_some_and(|rule| outbound_rule::is_required(&rule.properties)) => {
+                let message = format!("Rule '{name}' is required by the hub and cannot be removed. Leave it out.");
+                return Err(refused(&at, message));
+            }
+            Value::Null => changes.push(PartChange::Delete { kind: KIND, name: name.clone() }),
+            Value::Object(fields) => {
+                if existing.is_none() && !(NAME.accepts)(name) {
+                    // A required rule of an earlier mode, sent back by a client that had read it.
+                    if name.starts_with(super::required_rule::PREFIX) {
+                        continue;
+                    }
+                    return Err(refused(&at, format!("'{name}' cannot name a rule. Use {}.", NAME.explanation)));
+                }
+                let document = outbound_rule::admit_rule(name, fields, existing, &at, terms, warnings)?;
+                changes.push(PartChange::Put { kind: KIND, name: name.clone(), document: Box::new(document) });
+            }
+            _ => return Err(refused(&at, format!("Rule '{name}' must be an object, or null to remove it."))),
+        }
+    }
+    check_others(parts, &named, terms)?;
+    Ok(changes)
+}
+
+/// The resources that the rules of a body lead to.
+pub(super) fn links(properties: &Map<String, Value>) -> Vec<Link> {
+    let rules = properties.get("managedNetwork").and_then(|network| network.get("outboundRules")?.as_object());
+    let rules = rules.into_iter().flatten();
+    rules.filter_map(|(name, rule)| outbound_rule::target_of(rule.as_object()?, &format!("{RULES}.{name}"))).collect()
+}
+
+/// The wire form. No agent reports yet, so nothing about the kernel may be claimed.
+pub(super) fn answer(stored: &Map<String, Value>, rules: &[Linked]) -> Value {
+    let mut network = stored.clone();
+    let mode = IsolationMode::of(&Map::from_iter([("managedNetwork".to_owned(), json!(stored))]));
+    let changeable: Vec<&str> = mode.changeable().map(IsolationMode::as_str).collect();
+    network.insert("changeableIsolationModes".into(), json!(changeable));
+    network.insert("status".into(), status());
+    network.insert("bastide".into(), json!({"enforcement": "none", "reason": NOT_REPORTED}));
+    let shown: Map<String, Value> = rules
+        .iter()
+        .map(|rule| {
+            let properties = outbound_rule::answer_rule(&rule.document.properties);
+            (rule.id.name().to_owned(), Value::Object(properties))
+        })
+        .collect();
+    network.insert("outboundRules".into(), Value::Object(shown));
+    Value::Object(network)
+}
+
+/// The status of the network: an object, as clients read it.
+pub(super) fn status() -> Value {
+    json!({"status": "Inactive", "sparkReady": false})
+}
+
+/// `managedNetworkKind` goes from V1 to V2 and not back (mission.md W5).
+fn admit_kind(network: &mut Map<String, Value>, before: Option<&Map<String, Value>>) -> Result<(), ArmError> {
+    let Some(kind) = field::choice(network, "managedNetworkKind", AT, &["V1", "V2"])? else { return Ok(()) };
+    let was = before.and_then(|before| before.get("managedNetworkKind")).and_then(Value::as_str);
+    if was == Some("V2") && kind == "V1" {
+        let message = "managedNetworkKind goes from V1 to V2 and not back. Leave it out, or send V2.";
+        return Err(refused(&format!("{AT}.managedNetworkKind"), message));
+    }
+    network.insert("managedNetworkKind".into(), kind.into());
+    Ok(())
+}
+
+/// A change of mode must not leave rules behind that cannot stand in it.
+fn check_others(parts: &[Linked], named: &BTreeSet<String>, terms: Terms<'_>) -> Result<(), ArmError> {
+    for part in parts {
+        let name = part.id.name();
+        let properties = &part.document.properties;
+        if named.contains(&name.to_ascii_lowercase()) || outbound_rule::is_required(properties) {
+            continue;
+        }
+        let rule = outbound_rule::Rule::read(properties, RULES, terms.parity)?;
+        rule.check(name, &format!("{RULES}.{name}"), terms)?;
+    }
+    Ok(())
+}
+
+/// What only the server knows, and the rules, which are kept apart.
+const SERVERS: &[&str] =
+    &["status", "networkId", "firewallPublicIpAddress", "changeableIsolationModes", "bastide", "outboundRules"];
+
+const AT: &str = "properties.managedNetwork";
+const RULES: &str = "properties.managedNetwork.outboundRules";

@@ -1,0 +1,113 @@
+//! The rules a hub cannot do without, by mode (mission.md group H). They are rows like others, so that everything that
+//! reads rules sees them, and their names cannot be anybody else's.
+
+use std::collections::BTreeMap;
+
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::{Document, Linked, PartChange};
+use serde_json::{Map, Value, json};
+
+use super::associated::linked_by;
+use crate::isolation_mode::IsolationMode;
+use crate::outbound_rule::{self, KIND};
+
+/// The writes that bring the required rules of a hub in step with its mode and its associated resources.
+pub(super) fn changes(
+    id: &ResourceId,
+    document: &Document,
+    linked: &BTreeMap<String, Linked>,
+    parts: &[Linked],
+) -> Vec<PartChange> {
+    let mode = IsolationMode::of(&document.properties);
+    let wanted = required(id, document, linked, mode);
+    let stands = parts.iter().filter(|part| outbound_rule::is_required(&part.document.properties));
+    let gone = stands
+        .map(|part| part.id.name())
+        .filter(|name| !wanted.contains_key(*name))
+        .map(|name| PartChange::Delete { kind: KIND, name: name.to_owned() });
+    let gone: Vec<PartChange> = gone.collect();
+    let puts = wanted.into_iter().map(|(name, properties)| {
+        let document = Box::new(Document { properties, ..Document::default() });
+        PartChange::Put { kind: KIND, name, document }
+    });
+    gone.into_iter().chain(puts).collect()
+}
+
+fn required(
+    id: &ResourceId,
+    document: &Document,
+    linked: &BTreeMap<String, Linked>,
+    mode: IsolationMode,
+) -> BTreeMap<String, Map<String, Value>> {
+    let mut rules = BTreeMap::new();
+    if mode == IsolationMode::Disabled {
+        return rules;
+    }
+    let is_approved_only = mode == IsolationMode::AllowOnlyApprovedOutbound;
+    for (property, subresources) in ENDPOINTS {
+        let Some(target) = linked_by(&document.properties, property, linked) else { continue };
+        if is_approved_only || is_private(&target.document.properties) {
+            for subresource in *subresources {
+                rules.insert(format!("{PREFIX}PE_{property}_{subresource}"), endpoint(&target.id, subresource));
+            }
+        }
+    }
+    if is_approved_only || is_private(&document.properties) {
+        rules.insert(format!("{PREFIX}PE_workspace_amlworkspace"), endpoint(id, "amlworkspace"));
+    }
+    if is_approved_only {
+        let region = document.location.as_deref().unwrap_or_default();
+        for (tag, protocol, ports) in TAGS {
+            // The back end of computes is told by region (H9).
+            let tag = if *tag == "BatchNodeManagement" { format!("{tag}.{region}") } else { (*tag).to_owned() };
+            let name = format!("{PREFIX}ST_{}_{protocol}", tag.replace('.', "_"));
+            rules.insert(name, service_tag(&tag, protocol, ports));
+        }
+    }
+    // Needed as soon as there are private endpoints (H14).
+    if !rules.is_empty() {
+        rules.insert(format!("{PREFIX}ST_VirtualNetwork"), service_tag("VirtualNetwork", "*", "*"));
+    }
+    rules
+}
+
+fn endpoint(target: &ResourceId, subresource: &str) -> Map<String, Value> {
+    let destination = json!({
+        "serviceResourceId": target.to_string(),
+        "subresourceTarget": subresource,
+        "sparkEnabled": false,
+    });
+    rule("PrivateEndpoint", destination)
+}
+
+fn service_tag(tag: &str, protocol: &str, ports: &str) -> Map<String, Value> {
+    rule("ServiceTag", json!({"serviceTag": tag, "protocol": protocol, "portRanges": ports, "action": "Allow"}))
+}
+
+fn rule(type_name: &str, destination: Value) -> Map<String, Value> {
+    let fields = [("type", json!(type_name)), ("category", json!("Required")), ("destination", destination)];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn is_private(properties: &Map<String, Value>) -> bool {
+    let access = properties.get("publicNetworkAccess").and_then(Value::as_str);
+    access.is_some_and(|access| access.eq_ignore_ascii_case("Disabled"))
+}
+
+/// No name of a user's rule starts like this.
+pub(super) const PREFIX: &str = "__SYS_";
+
+const ENDPOINTS: &[(&str, &[&str])] =
+    &[("keyVault", &["vault"]), ("storageAccount", &["blob", "file"]), ("containerRegistry", &["registry"])];
+
+/// Tag, protocol, ports (mission.md H5-H13).
+const TAGS: &[(&str, &str, &str)] = &[
+    ("AzureMachineLearning", "TCP", "443, 8787, 18881"),
+    ("AzureMachineLearning", "UDP", "5831"),
+    ("AzureActiveDirectory", "TCP", "80, 443"),
+    ("BatchNodeManagement", "TCP", "443"),
+    ("AzureResourceManager", "TCP", "443"),
+    ("AzureFrontDoor.FirstParty", "TCP", "443"),
+    ("MicrosoftContainerRegistry", "TCP", "443"),
+    ("AzureMonitor", "TCP", "443"),
+];

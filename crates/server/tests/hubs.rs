@@ -1,0 +1,432 @@
+//! Hubs, projects, connections and outbound rules over the wire.
+
+mod support;
+
+use std::time::Instant;
+
+use bastide_arm::resource_type::Parity;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::{Answer, House, Options};
+
+/// A server with a resource group.
+async fn house() -> House {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    house
+}
+
+fn approved(rules: &Value) -> Value {
+    json!({
+        "location": "westeurope",
+        "kind": "hub",
+        "properties": {"managedNetwork": {"isolationMode": "allow_only_approved_outbound", "outboundRules": rules}},
+    })
+}
+
+fn fqdn(name: &str) -> Value {
+    json!({"properties": {"type": "FQDN", "category": "UserDefined", "destination": name}})
+}
+
+async fn make_approved_hub(house: &House) -> String {
+    let hub = house.hub("rg", "hub");
+    let made = house.put(&hub, approved(&json!({}))).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    hub
+}
+
+async fn make_project(house: &House, name: &str) -> String {
+    let project = house.hub("rg", name);
+    let properties = json!({"hubResourceId": house.hub("rg", "hub")});
+    let made =
+        house.put(&project, json!({"location": "westeurope", "kind": "project", "properties": properties})).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    project
+}
+
+async fn make_storage(house: &House, name: &str) -> String {
+    let id = format!("{}/providers/Microsoft.Storage/storageAccounts/{name}", house.group("rg"));
+    let body = json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    assert!(house.put(&id, body).await.status.is_success());
+    id
+}
+
+async fn make_registry(house: &House, name: &str) -> String {
+    let id = format!("{}/providers/Microsoft.ContainerRegistry/registries/{name}", house.group("rg"));
+    let made = house.put(&id, json!({"location": "westeurope", "sku": {"name": "Basic"}})).await;
+    assert!(made.status.is_success(), "{made:?}");
+    id
+}
+
+/// Names in a list, those of the hub's own making left out.
+fn names(list: &Answer) -> Vec<&str> {
+    let values = list.body["value"].as_array().unwrap_or_else(|| panic!("no list: {list:?}"));
+    values.iter().filter_map(|value| value["name"].as_str()).filter(|name| !name.starts_with("__SYS_")).collect()
+}
+
+async fn revision(house: &House, id: &str) -> i64 {
+    house.store.resource(&id.to_lowercase()).await.unwrap().unwrap().revision
+}
+
+#[tokio::test]
+async fn an_isolated_hub_says_what_it_is_and_claims_nothing_about_the_kernel() {
+    let house = house().await;
+    let storage = make_storage(&house, "store").await;
+    let mut body = approved(&json!({"pypi": {"type": "FQDN", "destination": "PyPI.org"}}));
+    body["properties"]["storageAccount"] = json!(storage.to_lowercase());
+    body["properties"]["hbiWorkspace"] = json!("false");
+    body["properties"]["managedNetwork"]["firewallSku"] = json!("basic");
+    let made = house.put(&house.hub("rg", "hub"), body).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    insta::assert_json_snapshot!("isolated_hub", made.body, {
+        ".identity.principalId" => "[principal]",
+        ".properties.workspaceId" => "[incarnation]",
+        ".systemData.createdBy" => "[client]",
+        ".systemData.lastModifiedBy" => "[client]",
+    });
+    assert_eq!(house.get(&house.hub("rg", "hub")).await.body, made.body);
+}
+
+#[tokio::test]
+async fn what_is_read_can_be_sent_back_and_changes_no_revision() {
+    let house = house().await;
+    let hub = house.hub("rg", "hub");
+    house.put(&hub, approved(&json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}}))).await;
+    let rule = format!("{hub}/outboundRules/pypi");
+    let before = (revision(&house, &hub).await, revision(&house, &rule).await);
+    let read = house.get(&hub).await.body;
+    let again = house.put(&hub, read.clone()).await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &read));
+    assert_eq!((revision(&house, &hub).await, revision(&house, &rule).await), before);
+}
+
+#[tokio::test]
+async fn rules_are_resources_and_a_map() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let rule = format!("{hub}/outboundRules/pypi");
+    let made = house.put(&rule, fqdn("pypi.org")).await;
+    assert_eq!(made.status, StatusCode::OK, "never 201");
+    insta::assert_json_snapshot!("outbound_rule", made.body, {
+        ".systemData.createdBy" => "[client]",
+        ".systemData.lastModifiedBy" => "[client]",
+    });
+    let network = house.get(&hub).await.body["properties"]["managedNetwork"].clone();
+    assert_eq!(network["outboundRules"]["pypi"], made.body["properties"]);
+    let by_map = json!({"properties": {"managedNetwork": {"outboundRules": {
+        "conda": {"type": "FQDN", "destination": "*.anaconda.org"},
+    }}}});
+    assert_eq!(house.call(Method::PATCH, &hub, Some(by_map)).await.status, StatusCode::OK);
+    assert_eq!(names(&house.get(&format!("{hub}/outboundRules")).await), ["conda", "pypi"]);
+    let removed = json!({"properties": {"managedNetwork": {"outboundRules": {"conda": null}}}});
+    assert_eq!(house.call(Method::PATCH, &hub, Some(removed)).await.status, StatusCode::OK);
+    assert_eq!(house.get(&format!("{hub}/outboundRules/conda")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(house.call(Method::DELETE, &rule, None).await.status, StatusCode::OK);
+    assert_eq!(house.call(Method::DELETE, &rule, None).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn an_update_that_is_silent_about_rules_keeps_them() {
+    let house = house().await;
+    let hub = house.hub("rg", "hub");
+    house.put(&hub, approved(&json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}}))).await;
+    let mode = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
+    let bodies = [
+        (Method::PUT, json!({"location": "westeurope", "kind": "hub", "properties": {"managedNetwork": mode}})),
+        (Method::PUT, json!({"location": "westeurope", "kind": "hub"})),
+        (Method::PUT, approved(&json!({}))),
+        (Method::PATCH, json!({"tags": {}, "properties": {"managedNetwork": {"outboundRules": {}}}})),
+        (Method::PATCH, json!({"properties": {"managedNetwork": {"outboundRules": null}}})),
+    ];
+    for (method, body) in bodies {
+        let answer = house.call(method.clone(), &hub, Some(body.clone())).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(names(&house.get(&format!("{hub}/outboundRules")).await), ["pypi"], "{method} {body}");
+    }
+}
+
+#[tokio::test]
+async fn rules_written_at_the_same_time_all_survive() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let puts = (0..24).map(|index| {
+        let (house, hub) = (&house, &hub);
+        async move { house.put(&format!("{hub}/outboundRules/rule-{index}"), fqdn(&format!("h{index}.org"))).await }
+    });
+    for answer in futures_util::future::join_all(puts).await {
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
+    assert_eq!(names(&house.get(&format!("{hub}/outboundRules")).await).len(), 24);
+}
+
+#[tokio::test]
+async fn required_rules_stand_by_themselves() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let list = house.get(&format!("{hub}/outboundRules")).await;
+    let required: Vec<&Value> = list.body["value"].as_array().unwrap().iter().collect();
+    assert!(required.iter().all(|rule| rule["properties"]["category"] == "Required"), "{required:?}");
+    let tag = format!("{hub}/outboundRules/__SYS_ST_AzureActiveDirectory_TCP");
+    assert_eq!(house.get(&tag).await.body["properties"]["destination"]["portRanges"], "80, 443");
+    let deletion = house.call(Method::DELETE, &tag, None).await;
+    assert_eq!(deletion.status, StatusCode::BAD_REQUEST, "{deletion:?}");
+    assert_eq!(house.put(&tag, fqdn("pypi.org")).await.status, StatusCode::BAD_REQUEST);
+    let read = house.get(&tag).await.body;
+    assert_eq!(house.put(&tag, read.clone()).await.body, read, "what is read can be sent back");
+    let mine = house.put(&format!("{hub}/outboundRules/__SYS_mine"), fqdn("pypi.org")).await;
+    assert_eq!(mine.status, StatusCode::BAD_REQUEST, "nobody else's rule has such a name");
+}
+
+#[tokio::test]
+async fn a_category_only_the_hub_gives_is_stored_as_the_users_own() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let mut body = fqdn("pypi.org");
+    body["properties"]["category"] = json!("required");
+    let made = house.put(&format!("{hub}/outboundRules/pypi"), body).await;
+    assert_eq!(made.body["properties"]["category"], "UserDefined");
+    assert!(made.header("x-ms-bastide-warning").contains("stored as UserDefined"), "{made:?}");
+}
+
+#[tokio::test]
+async fn rules_that_cannot_stand_are_refused_by_name_and_mode() {
+    let house = house().await;
+    let hub = house.hub("rg", "hub");
+    let mode = |mode: &str| json!({"location": "westeurope", "kind": "hub", "properties": {"managedNetwork": {"isolationMode": mode}}});
+    let rule = format!("{hub}/outboundRules/my-rule");
+    for name in ["Disabled", "AllowInternetOutbound"] {
+        assert_eq!(house.put(&hub, mode(name)).await.status, StatusCode::OK);
+        let refused = house.put(&rule, fqdn("pypi.org")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("my-rule") && message.contains(name), "{message}");
+    }
+    let refused = house.put(&hub, mode("Disabled")).await;
+    assert_eq!(refused.body["error"]["target"], "properties.managedNetwork.isolationMode", "{refused:?}");
+    let network = house.get(&hub).await.body["properties"]["managedNetwork"].clone();
+    assert_eq!(network["changeableIsolationModes"], json!(["AllowOnlyApprovedOutbound"]));
+}
+
+#[tokio::test]
+async fn provisioning_tells_the_truth() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let body = Some(json!({"includeSpark": false}));
+    let answer = house.call(Method::POST, &format!("{hub}/provisionManagedNetwork"), body).await;
+    assert_eq!((answer.status, &answer.body["status"]), (StatusCode::OK, &json!("Inactive")));
+    assert!(answer.body["errorInformation"].as_str().unwrap().contains("No agent has reported"), "{answer:?}");
+    let diagnosis = house.call(Method::POST, &format!("{hub}/diagnose"), Some(json!({"value": {}}))).await;
+    assert_eq!(diagnosis.body["value"]["otherResults"][0]["code"], "ManagedNetworkInactive");
+}
+
+#[tokio::test]
+async fn the_small_calls_answer_without_secrets() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    for action in
+        ["listKeys", "listNotebookKeys", "listStorageAccountKeys", "listNotebookAccessToken", "prepareNotebook"]
+    {
+        let answer = house.call(Method::POST, &format!("{hub}/{action}"), None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{action}: {answer:?}");
+    }
+    let resync = house.call(Method::POST, &format!("{hub}/resyncKeys"), None).await;
+    assert_eq!((resync.status, resync.body), (StatusCode::OK, Value::Null), "an empty body");
+    let hosts = house.get(&format!("{hub}/outboundNetworkDependenciesEndpoints")).await;
+    assert_eq!((hosts.status, hosts.body), (StatusCode::OK, json!({"value": []})));
+    let links = house.get(&format!("{hub}/privateLinkResources")).await;
+    assert_eq!(links.body["value"][0]["id"], json!(format!("{hub}/privateLinkResources/amlworkspace")));
+    let nowhere = house.get(&format!("{}/outboundRules", house.hub("rg", "none"))).await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND, "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn a_project_shows_what_its_hub_has_and_the_hub_its_projects() {
+    let house = house().await;
+    let storage = make_storage(&house, "store").await;
+    let hub = house.hub("rg", "hub");
+    let mut body = approved(&json!({}));
+    body["properties"]["storageAccount"] = json!(storage);
+    house.put(&hub, body).await;
+    let project = make_project(&house, "project").await;
+    let shown = house.get(&project).await.body;
+    assert_eq!(shown["properties"]["storageAccount"], json!(storage));
+    assert_eq!(shown["properties"]["managedNetwork"]["isolationMode"], "AllowOnlyApprovedOutbound");
+    assert_eq!(house.get(&hub).await.body["properties"]["associatedWorkspaces"], json!([project]));
+    assert_eq!(house.put(&project, shown.clone()).await.body, shown, "what is read can be sent back");
+    let own = json!({"properties": {"managedNetwork": {"isolationMode": "Disabled"}}});
+    let refused = house.call(Method::PATCH, &project, Some(own)).await;
+    assert_eq!(refused.body["error"]["target"], "properties.managedNetwork", "{refused:?}");
+    let rule = house.put(&format!("{project}/outboundRules/pypi"), fqdn("pypi.org")).await;
+    assert_eq!(rule.status, StatusCode::BAD_REQUEST, "{rule:?}");
+    let mut moved = shown.clone();
+    moved["properties"]["hubResourceId"] = json!(house.hub("rg", "other"));
+    assert_eq!(house.put(&project, moved).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(house.get(&project).await.body, shown);
+}
+
+#[tokio::test]
+async fn projects_and_everything_below_go_with_their_hub() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let project = make_project(&house, "project").await;
+    let connection = format!("{project}/connections/custom");
+    let body = json!({"properties": {"category": "CustomKeys", "authType": "CustomKeys", "credentials": {"keys": {"k": "v"}}}});
+    assert_eq!(house.put(&connection, body).await.status, StatusCode::OK);
+    assert_eq!(house.call(Method::DELETE, &hub, None).await.status, StatusCode::OK);
+    for id in [&hub, &project, &connection, &format!("{hub}/outboundRules/__SYS_ST_VirtualNetwork")] {
+        assert_eq!(house.get(id).await.status, StatusCode::NOT_FOUND, "{id}");
+    }
+    let again = make_approved_hub(&house).await;
+    assert_eq!(house.get(&again).await.body["properties"]["associatedWorkspaces"], json!([]));
+}
+
+#[tokio::test]
+async fn connections_keep_their_secrets_to_themselves() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let connection = format!("{hub}/connections/openai");
+    let body = json!({"properties": {
+        "category": "AzureOpenAi",
+        "authType": "ApiKey",
+        "target": "https://openai.example.com/",
+        "metadata": {"ApiType": "Azure", "ApiVersion": null},
+        "credentials": {"key": "s3cr3t-key"},
+    }});
+    let made = house.put(&connection, body.clone()).await;
+    assert_eq!(made.status, StatusCode::OK, "exactly 200");
+    insta::assert_json_snapshot!("connection", made.body, {
+        ".systemData.createdBy" => "[client]",
+        ".systemData.lastModifiedBy" => "[client]",
+    });
+    let before = revision(&house, &connection).await;
+    for again in [body, made.body.clone()] {
+        assert_eq!(house.put(&connection, again).await.status, StatusCode::OK);
+        assert_eq!(revision(&house, &connection).await, before, "the same again changes nothing");
+    }
+    let shown = house.call(Method::POST, &format!("{connection}/listsecrets"), None).await;
+    assert_eq!(shown.body["properties"]["credentials"], json!({"key": "s3cr3t-key"}));
+    assert_eq!(shown.header("cache-control"), "no-store");
+    let row = house.store.resource(&connection.to_lowercase()).await.unwrap().unwrap();
+    assert!(!row.body.to_string().contains("s3cr3t"), "{}", row.body);
+    let patched = json!({"properties": {"authType": "ApiKey", "target": "https://other.example.com/"}});
+    assert_eq!(house.call(Method::PATCH, &connection, Some(patched)).await.status, StatusCode::OK);
+    let shown = house.call(Method::POST, &format!("{connection}/listSecrets"), None).await;
+    assert_eq!(shown.body["properties"]["credentials"], json!({"key": "s3cr3t-key"}), "a PATCH keeps the key");
+    let keyless = json!({"properties": {"category": "AzureOpenAI", "authType": "AAD", "target": "https://o/"}});
+    assert_eq!(house.put(&connection, keyless).await.status, StatusCode::OK);
+    assert_eq!(house.store.secrets(row.incarnation).await.unwrap().len(), 0, "another way in forgets the key");
+}
+
+#[tokio::test]
+async fn a_project_sees_the_connections_its_hub_shares() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let project = make_project(&house, "project").await;
+    let body = |shared: bool| {
+        json!({"properties": {
+            "category": "ApiKey", "authType": "ApiKey", "target": "https://a/",
+            "isSharedToAll": shared, "credentials": {"key": "of-the-hub"},
+        }})
+    };
+    house.put(&format!("{hub}/connections/shared"), body(true)).await;
+    house.put(&format!("{hub}/connections/private"), body(false)).await;
+    let mut own = body(false);
+    own["properties"]["credentials"]["key"] = json!("of-the-project");
+    house.put(&format!("{project}/connections/own"), own.clone()).await;
+    let list = house.get(&format!("{project}/connections?includeAll=true")).await;
+    assert_eq!(names(&list), ["own", "shared"]);
+    assert_eq!(names(&house.get(&format!("{project}/connections?category=Git")).await), Vec::<&str>::new());
+    let shared = house.get(&format!("{project}/connections/shared")).await;
+    assert_eq!(shared.body["id"], json!(format!("{hub}/connections/shared")));
+    assert_eq!(house.get(&format!("{project}/connections/private")).await.status, StatusCode::NOT_FOUND);
+    let secrets = format!("{project}/connections/shared/listsecrets");
+    let key =
+        async |path: &str| house.call(Method::POST, path, None).await.body["properties"]["credentials"]["key"].clone();
+    assert_eq!(key(&secrets).await, "of-the-hub");
+    let hidden = format!("{project}/connections/private/listsecrets");
+    assert_eq!(house.call(Method::POST, &hidden, None).await.status, StatusCode::NOT_FOUND);
+    house.put(&format!("{project}/connections/shared"), own).await;
+    assert_eq!(key(&secrets).await, "of-the-project", "a project's own hides the hub's");
+    assert_eq!(names(&house.get(&format!("{project}/connections")).await), ["own", "shared"]);
+}
+
+#[tokio::test]
+async fn another_registry_takes_consent_and_none_is_not_possible() {
+    for parity in [Parity::Native, Parity::Strict] {
+        let house = House::found_with(Options { parity, ..Options::default() }).await;
+        house.make_group("rg").await;
+        let (one, two) = (make_registry(&house, "registryone").await, make_registry(&house, "registrytwo").await);
+        let hub = house.hub("rg", "hub");
+        let body = json!({"location": "westeurope", "kind": "hub", "properties": {"containerRegistry": one}});
+        assert_eq!(house.put(&hub, body).await.status, StatusCode::OK);
+        let patch =
+            async |properties: Value| house.call(Method::PATCH, &hub, Some(json!({"properties": properties}))).await;
+        let unset = patch(json!({"containerRegistry": null})).await;
+        assert_eq!(unset.status, StatusCode::BAD_REQUEST, "{unset:?}");
+        let changed = patch(json!({"containerRegistry": two})).await;
+        match parity {
+            Parity::Native => {
+                assert!(changed.header("x-ms-bastide-warning").contains("breaks re-runs"), "{changed:?}");
+            }
+            Parity::Strict => {
+                assert_eq!(changed.status, StatusCode::BAD_REQUEST, "{changed:?}");
+                let consented = patch(json!({"containerRegistry": two, "updateDependentResources": true})).await;
+                assert_eq!(consented.status, StatusCode::OK, "{consented:?}");
+            }
+        }
+        assert_eq!(house.get(&hub).await.body["properties"]["containerRegistry"], json!(two));
+    }
+}
+
+#[tokio::test]
+async fn whoever_names_a_resource_must_be_allowed_to_use_it() {
+    let house = house().await;
+    let missing = format!("{}/providers/Microsoft.Storage/storageAccounts/none", house.group("rg"));
+    let body = |id: &str| json!({"location": "westeurope", "kind": "hub", "properties": {"storageAccount": id}});
+    let hub = house.hub("rg", "hub");
+    assert_eq!(house.put(&hub, body(&missing)).await.code(), "LinkedResourceNotFound");
+    let foreign = missing.replace(&house.subscription.to_string(), "00000000-0000-0000-0000-00000000dead");
+    assert_eq!(house.put(&hub, body(&foreign)).await.code(), "LinkedAuthorizationFailed");
+    let vault = missing.replace("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults");
+    assert_eq!(house.put(&hub, body(&vault)).await.body["error"]["target"], "properties.storageAccount");
+    let mut rules = approved(&json!({"lake": {
+        "type": "PrivateEndpoint", "destination": {"serviceResourceId": foreign, "subresourceTarget": "blob"},
+    }}));
+    assert_eq!(house.put(&hub, rules.clone()).await.code(), "LinkedAuthorizationFailed", "also in the map");
+    rules["properties"]["managedNetwork"]["outboundRules"]["lake"]["destination"]["serviceResourceId"] = json!(missing);
+    assert_eq!(house.put(&hub, rules).await.status, StatusCode::OK, "an endpoint may wait for its target");
+}
+
+#[tokio::test]
+async fn a_hub_whose_storage_has_gone_can_still_be_changed() {
+    let house = house().await;
+    let storage = make_storage(&house, "store").await;
+    let hub = house.hub("rg", "hub");
+    house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": {"storageAccount": storage}})).await;
+    assert_eq!(house.call(Method::DELETE, &storage, None).await.status, StatusCode::OK);
+    let patch = json!({"properties": {"description": "still here"}});
+    assert_eq!(house.call(Method::PATCH, &hub, Some(patch)).await.status, StatusCode::OK);
+    let diagnosis = house.call(Method::POST, &format!("{hub}/diagnose"), None).await;
+    assert_eq!(diagnosis.body["value"]["storageAccountResults"][0]["code"], "AssociatedResourceMissing");
+    assert_eq!(house.call(Method::DELETE, &hub, None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_thousand_rules_are_one_commit() {
+    let house = house().await;
+    let hub = house.hub("rg", "hub");
+    let rules: Value = (0..1000)
+        .map(|index| (format!("rule-{index}"), json!({"type": "FQDN", "destination": format!("h{index}.example.com")})))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let begun = Instant::now();
+    let made = house.put(&hub, approved(&rules)).await;
+    println!("PUT of a hub with 1,000 rules: {:?}", begun.elapsed());
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    let revisions = (revision(&house, &hub).await, revision(&house, &format!("{hub}/outboundRules/rule-999")).await);
+    assert_eq!(revisions.0, revisions.1);
+    let begun = Instant::now();
+    assert_eq!(house.put(&hub, approved(&rules)).await.body, made.body);
+    println!("the same again: {:?}", begun.elapsed());
+    assert_eq!(revision(&house, &hub).await, revisions.0);
+}
