@@ -1,5 +1,7 @@
 //! Templates, deployed through the front door.
 
+#![allow(clippy::needless_pass_by_value, clippy::indexing_slicing, reason = "tests read better so, and may stop")]
+
 mod support;
 
 use std::time::Duration;
@@ -708,5 +710,144 @@ async fn many_nodes_are_deployed_side_by_side_and_quickly() {
     house.deploy("many", body).await.succeeded();
     let took = started.elapsed();
     assert_eq!(house.operations(&house.group("rg"), "many").await.len(), 500);
+    println!("500 nodes in {took:?}");
     assert!(took < Duration::from_secs(30), "even unoptimised and on a busy machine: {took:?}");
+}
+
+/// A template of the Python SDK, from a folder named by `BASTIDE_SDK_TEMPLATES`
+/// (`azure/ai/ml/_arm_deployments/arm_templates` of the pinned wheel).
+fn sdk(name: &str) -> Option<Value> {
+    let Some(folder) = std::env::var_os("BASTIDE_SDK_TEMPLATES").map(std::path::PathBuf::from) else {
+        println!("skipped: BASTIDE_SDK_TEMPLATES does not name the folder of the SDK's templates");
+        return None;
+    };
+    Some(serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn the_sdks_own_templates_make_a_hub_and_a_project() {
+    let (Some(base), Some(project)) = (sdk("workspace_base.json"), sdk("workspace_project.json")) else { return };
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let values = |values: Value| -> Value {
+        let wrap = |(name, value): (&String, &Value)| (name.clone(), json!({"value": value}));
+        Value::Object(values.as_object().unwrap().iter().map(wrap).collect())
+    };
+    let hub = values(json!({
+        "workspaceName": "hub", "friendlyName": "Hub", "description": "d", "location": "westeurope", "kind": "hub",
+        "resourceGroupName": "rg", "tagValues": {"createdByToolkit": "sdk"}, "applicationInsightsOption": "none",
+        "applicationInsightsName": "ignoredButCantBeEmpty", "containerRegistryOption": "none",
+        "publicNetworkAccess": "Enabled", "endpoint_resource_id": "null",
+        "managedNetwork": {"isolationMode": "AllowOnlyApprovedOutbound"}, "identity": {"type": "systemAssigned"},
+        "primaryUserAssignedIdentity": "", "imageBuildCompute": "", "systemDatastoresAuthMode": "",
+        "storageAccountName": "sahub4711", "keyVaultName": "kvhub4711", "confidential_data": "false",
+        "encryption_status": "Disabled", "vnetOption": null, "subnetOption": null, "privateEndpointType": null,
+        "associatedResourcePNA": null,
+    }));
+    let made = house.deploy("hub-4711", with_parameters(base, hub)).await.succeeded();
+    let workspace = house.get(&house.hub("rg", "hub")).await;
+    assert_eq!(workspace.body["kind"].as_str().unwrap().to_lowercase(), "hub", "{made:?}");
+    let operations = house.operations(&house.group("rg"), "hub-4711").await;
+    let mut types: Vec<&str> = operations
+        .iter()
+        .map(|one| one["properties"]["targetResource"]["resourceType"].as_str().unwrap().rsplit('/').next().unwrap())
+        .collect();
+    types.sort_unstable();
+    assert_eq!(types, ["storageAccounts", "vaults", "workspaces"]);
+    let parameters = values(json!({
+        "workspace_hub": house.hub("rg", "hub"), "workspaceName": "project", "location": "westeurope",
+        "resourceGroupName": "rg", "kind": "project", "friendlyName": "P", "description": "d", "tagValues": {},
+        "publicNetworkAccess": "PublicNetworkAccessType.ENABLED",
+    }));
+    house.deploy("project-4711", with_parameters(project, parameters)).await.succeeded();
+    let workspace = house.get(&house.hub("rg", "project")).await;
+    assert_eq!(workspace.body["properties"]["hubResourceId"], house.hub("rg", "hub"));
+}
+
+#[tokio::test]
+async fn what_a_list_function_answers_is_used_and_never_shown() {
+    let house = house().await;
+    let rg = house.group("rg");
+    let account = json!({
+        "type": "Microsoft.Storage/storageAccounts", "apiVersion": "2023-01-01", "name": "sa4711",
+        "location": "westeurope", "kind": "StorageV2", "sku": {"name": "Standard_LRS"},
+    });
+    let key = "listKeys(resourceId('Microsoft.Storage/storageAccounts', 'sa4711'), '2023-01-01').keys[0].value";
+    let body = incremental(template(json!({
+        "resources": [account, thing("user", json!({"properties": {"length": format!("[length({key})]")}}))],
+        "outputs": {"key": {"type": "string", "value": format!("[{key}]")}},
+    })));
+    let ended = house.deploy("main", body).await.succeeded();
+    assert_eq!(ended.body["properties"]["outputs"]["key"], json!({"type": "String"}));
+    let keys = house
+        .call(
+            Method::POST,
+            &format!("{rg}/providers/Microsoft.Storage/storageAccounts/sa4711/listKeys?api-version=2023-01-01"),
+            None,
+        )
+        .await;
+    let key = keys.body["keys"][0]["value"].as_str().unwrap();
+    let user = house.get(&thing_id(&house, "user")).await;
+    assert_eq!(user.body["properties"]["length"], key.len(), "it is made first, then asked");
+    for path in [deployment(&rg, "main"), below(&rg, "main", "operations")] {
+        assert!(!house.get(&path).await.body.to_string().contains(key));
+    }
+}
+
+#[tokio::test]
+async fn the_tenants_owner_deploys_to_the_tenant() {
+    let house = House::found().await;
+    let token = house.log_in_admin().await;
+    let group = json!({"type": "Microsoft.Resources/resourceGroups", "apiVersion": "2022-09-01", "name": "made", "location": "westeurope"});
+    let inside = nested(
+        "into",
+        json!({"subscriptionId": house.subscription, "location": "westeurope"}),
+        json!({"template": template(json!({"resources": [group]}))}),
+    );
+    let body = json!({"location": "westeurope", "properties": {"mode": "Incremental", "template": template(json!({
+        "resources": [inside], "outputs": {"tenant": {"type": "string", "value": "[tenant().tenantId]"}},
+    }))}});
+    let put = house.call_as(&token, Method::PUT, &deployment("", "t"), Some(body), &[]).await;
+    assert_eq!((put.status, put.state()), (StatusCode::CREATED, "Succeeded"), "{put:?}");
+    assert_eq!(put.body["id"], "/providers/Microsoft.Resources/deployments/t");
+    assert_eq!(put.body["properties"]["outputs"]["tenant"]["value"], house.tenant.to_string());
+    let listed = house
+        .call_as(&token, Method::GET, &format!("/providers/Microsoft.Resources/deployments?{API}"), None, &[])
+        .await;
+    assert_eq!(listed.body["value"].as_array().unwrap().len(), 1, "{listed:?}");
+    let operations = house.call_as(&token, Method::GET, &below("", "t", "operations"), None, &[]).await;
+    assert_eq!(operations.body["value"].as_array().unwrap().len(), 1, "{operations:?}");
+    assert_eq!(house.get(&house.group("made")).await.status, StatusCode::OK);
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    house.get(&deployment(&subscription, "into")).await.succeeded();
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_computed_fails_the_deployment() {
+    let house = house().await;
+    let ended = house
+        .deploy(
+            "main",
+            incremental(template(json!({
+                "resources": [thing("one", json!({"properties": {"a": 1}}))],
+                "outputs": {"x": {"type": "string", "value": "[reference('one').nothing]"}},
+            }))),
+        )
+        .await;
+    let error = &ended.body["properties"]["error"];
+    assert_eq!((ended.state(), &error["code"]), ("Failed", &json!("DeploymentOutputEvaluationFailed")), "{error}");
+    assert_eq!(house.get(&thing_id(&house, "one")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_failure_inside_is_told_outside() {
+    let house = house().await;
+    let bad = template(json!({"resources": [identity("bad", json!({"location": "not/a place"}))]}));
+    let body = incremental(template(json!({"resources": [nested("inside", json!({}), json!({"template": bad}))]})));
+    let ended = house.deploy("main", body).await;
+    let detail = &ended.body["properties"]["error"]["details"][0];
+    assert_eq!((ended.state(), &detail["code"]), ("Failed", &json!("DeploymentFailed")), "{detail}");
+    assert_eq!(detail["target"], format!("{}/providers/Microsoft.Resources/deployments/inside", house.group("rg")));
+    assert_eq!(detail["details"].as_array().unwrap().len(), 1, "{detail}");
+    assert_eq!(house.get(&deployment(&house.group("rg"), "inside")).await.state(), "Failed");
 }

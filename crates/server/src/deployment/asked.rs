@@ -151,21 +151,21 @@ mod tests {
     const GROUP: &str = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/rg";
     const SUBSCRIPTION: &str = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590";
 
-    fn read(scope: &str, body: Value) -> Result<Asked, ArmError> {
+    fn read(scope: &str, body: &Value) -> Result<Asked, ArmError> {
         let id = ResourceId::parse(&format!("{scope}/providers/Microsoft.Resources/deployments/main")).unwrap();
-        Asked::read(&body, &id)
+        Asked::read(body, &id)
     }
 
     #[test]
     fn a_group_has_its_place_already_and_a_subscription_needs_one() {
         let properties = json!({"mode": "incremental", "template": {}});
-        assert!(read(GROUP, json!({"properties": properties})).is_ok());
+        assert!(read(GROUP, &json!({"properties": properties})).is_ok());
         assert_eq!(
-            read(GROUP, json!({"properties": properties, "location": "x"})).unwrap_err().code,
+            read(GROUP, &json!({"properties": properties, "location": "x"})).unwrap_err().code,
             "LocationNotAllowed"
         );
-        assert_eq!(read(SUBSCRIPTION, json!({"properties": properties})).unwrap_err().code, "LocationRequired");
-        let asked = read(SUBSCRIPTION, json!({"properties": properties, "location": "West Europe"})).unwrap();
+        assert_eq!(read(SUBSCRIPTION, &json!({"properties": properties})).unwrap_err().code, "LocationRequired");
+        let asked = read(SUBSCRIPTION, &json!({"properties": properties, "location": "West Europe"})).unwrap();
         assert_eq!(asked.location.as_deref(), Some("westeurope"));
     }
 
@@ -183,10 +183,10 @@ mod tests {
                 "onError",
             ),
         ] {
-            let error = read(GROUP, json!({"properties": properties})).unwrap_err();
+            let error = read(GROUP, &json!({"properties": properties})).unwrap_err();
             assert!(error.status == 400 && error.message.contains(word), "{error}");
         }
         let complete = json!({"properties": {"mode": "Complete", "template": {}}, "location": "westeurope"});
-        assert_eq!(read(SUBSCRIPTION, complete).unwrap_err().code, "InvalidDeployment");
+        assert_eq!(read(SUBSCRIPTION, &complete).unwrap_err().code, "InvalidDeployment");
     }
 }

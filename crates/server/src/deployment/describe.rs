@@ -152,13 +152,11 @@ impl Front {
         let deployment = self.deployment_or_404(request, pass).await?;
         let name = request.matched.value(0);
         let id = operation::id_of(&deployment.id, name)?;
-        match self.ledger.resource(pass, &id).await? {
-            Some(entry) => Ok(Reply::ok(operation::wire_form(&entry)?)),
-            None => {
-                let message = format!("Deployment '{}' has no operation '{name}'.", deployment.id.name());
-                Err(ArmError::new(404, "DeploymentOperationNotFound", message).into())
-            }
+        if let Some(entry) = self.ledger.resource(pass, &id).await? {
+            return Ok(Reply::ok(operation::wire_form(&entry)?));
         }
+        let message = format!("Deployment '{}' has no operation '{name}'.", deployment.id.name());
+        Err(ArmError::new(404, "DeploymentOperationNotFound", message).into())
     }
 
     async fn deployment_or_404(&self, request: &Request<'_>, pass: &Pass) -> Result<Entry, Failure> {

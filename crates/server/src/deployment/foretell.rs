@@ -23,11 +23,11 @@ impl Front {
     pub(crate) async fn foretell_deployment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let draft = self.draft(request, pass).await?;
         let lookups = Lookups::new(self, pass.principal(), request.context, draft.redaction.clone());
-        let mut changes = Vec::new();
+        let mut told = Told::default();
         let foretold = Foretold { lookups, ids_only: draft.asked.ids_only };
-        foretold.plan(&draft.plan, &mut changes).await?;
-        foretold.rest(&draft, &mut changes).await?;
-        let changes: Vec<Value> = changes.iter().map(Change::to_value).collect();
+        foretold.plan(&draft.plan, &mut told).await?;
+        foretold.rest(&draft, &mut told).await?;
+        let changes: Vec<Value> = told.changes.iter().map(Change::to_value).collect();
         Ok(Reply::ok(json!({
             "status": "Succeeded",
             "properties": {"correlationId": request.context.correlation_id, "changes": changes},
@@ -40,19 +40,28 @@ struct Foretold<'a> {
     ids_only: bool,
 }
 
+/// What has been found out.
+#[derive(Default)]
+struct Told {
+    changes: Vec<Change>,
+    /// Lower-cased ids of everything the template names.
+    declared: Vec<String>,
+}
+
 impl Foretold<'_> {
     /// The changes of a plan, those of deployments inside it included. Boxed, because it calls itself.
-    fn plan<'b>(&'b self, plan: &'b Plan, changes: &'b mut Vec<Change>) -> BoxFuture<'b, Result<(), Failure>> {
+    fn plan<'b>(&'b self, plan: &'b Plan, told: &'b mut Told) -> BoxFuture<'b, Result<(), Failure>> {
         async move {
             for node in plan.order().iter().filter_map(|position| plan.nodes().get(*position)) {
+                told.declared.push(node.id.to_ascii_lowercase());
                 match node.kind {
                     NodeKind::Existing => {}
-                    NodeKind::Resource => changes.push(self.node(node).await?),
+                    NodeKind::Resource => told.changes.push(self.node(node).await?),
                     NodeKind::Deployment => match self.lookups.evaluate(|live| node.expand(live)).await {
-                        Ok(Some(nested)) => self.plan(&nested, changes).await?,
+                        Ok(Some(nested)) => self.plan(&nested, told).await?,
                         Ok(None) => {}
                         Err(Failure::Refused(error)) => {
-                            changes.push(Change::unsupported(&node.id, error.message.clone()))
+                            told.changes.push(Change::unsupported(&node.id, error.message.clone()));
                         }
                         Err(failure) => return Err(failure),
                     },
@@ -64,13 +73,12 @@ impl Foretold<'_> {
     }
 
     /// What is in the group and not in the template.
-    async fn rest(&self, draft: &Draft, changes: &mut Vec<Change>) -> Result<(), Failure> {
+    async fn rest(&self, draft: &Draft, told: &mut Told) -> Result<(), Failure> {
         let Some(group) = draft.id.resource_group_id() else { return Ok(()) };
-        let declared: Vec<String> = changes.iter().map(|change| change.resource_id.to_ascii_lowercase()).collect();
         let kind = if draft.asked.mode == Mode::Complete { ChangeKind::Delete } else { ChangeKind::Ignore };
-        for target in undeclared(&self.lookups, &group.to_string(), &declared).await? {
+        for target in undeclared(&self.lookups, &group.to_string(), &told.declared).await? {
             let before = if self.ids_only { None } else { self.read(&target.id, None).await?.ok().flatten() };
-            changes.push(Change::of(target.id, kind, before));
+            told.changes.push(Change::of(target.id, kind, before));
         }
         Ok(())
     }

@@ -98,15 +98,14 @@ impl<'a> Lookups<'a> {
         match need {
             Need::Resource { id, api_version } => {
                 let uri = self.uri(id, None, api_version.as_deref())?;
-                self.known(Method::GET, uri, None, false).await
+                self.told(Method::GET, uri, None, false).await
             }
             Need::List { id, function, api_version, body } => {
                 let uri = self.uri(id, Some(function), api_version.as_deref())?;
-                let body = match body.as_deref().map(serde_json::from_str).transpose() {
-                    Ok(body) => body,
-                    Err(_) => return Ok(Answer::Failed(format!("The body for '{function}' is not JSON."))),
+                let Ok(body) = body.as_deref().map(serde_json::from_str).transpose() else {
+                    return Ok(Answer::Failed(format!("The body for '{function}' is not JSON.")));
                 };
-                self.known(Method::POST, uri, body, true).await
+                self.told(Method::POST, uri, body, true).await
             }
             Need::Secret { vault, name, .. } => Ok(Answer::Failed(format!(
                 "The secret '{name}' of '{vault}' cannot be read: parameters by key vault reference are not supported \
@@ -116,12 +115,12 @@ impl<'a> Lookups<'a> {
         }
     }
 
-    async fn known(&self, method: Method, uri: Uri, body: Option<Value>, secret: bool) -> Result<Answer, Failure> {
+    async fn told(&self, method: Method, uri: Uri, body: Option<Value>, secret: bool) -> Result<Answer, Failure> {
         match self.ask(method, uri, body).await {
             Ok(reply) => {
                 let value = reply.into_body().unwrap_or_default();
                 if secret {
-                    self.redaction.learn(&value);
+                    self.redaction.learn_listed(&value);
                 }
                 Ok(Answer::Known { value, secret })
             }

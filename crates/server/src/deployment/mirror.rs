@@ -46,7 +46,7 @@ impl Mirror {
             let rest = text.strip_prefix(prefix.trim_end_matches('/'))?.strip_prefix('/')?;
             Some(rest.to_owned())
         };
-        let (folder, rest) = self.0.iter().rev().filter_map(|(prefix, folder)| Some((folder, fits(prefix)?))).next()?;
+        let (folder, rest) = self.0.iter().rev().find_map(|(prefix, folder)| Some((folder, fits(prefix)?)))?;
         let rest = percent_encoding::percent_decode_str(&rest).decode_utf8().ok()?.into_owned();
         let is_plain = Path::new(&rest).components().all(|part| matches!(part, Component::Normal(_)));
         (is_plain && !rest.contains(['\\', '\0'])).then(|| Located { folder: folder.clone(), file: folder.join(rest) })

@@ -21,13 +21,14 @@ use crate::reply::Reply;
 impl Course<'_> {
     /// Deploys a node. An error is trouble of ours; the node is tried again when the run is taken up.
     pub(super) async fn deploy(&self, node: &Node, request_id: Uuid) -> Result<Step, Failure> {
-        let outcome = match node.kind {
-            NodeKind::Deployment => self.deploy_nested(node).await,
-            // A deployment inside ends by itself, and leaves a record of that; all else is let go.
-            _ => tokio::select! {
+        let outcome = if node.kind == NodeKind::Deployment {
+            // It ends by itself when it is called off, and leaves a record of that; all else is let go.
+            self.deploy_nested(node).await
+        } else {
+            tokio::select! {
                 outcome = self.put(node) => outcome,
                 () = self.cancellation.requested() => return Ok(Step::Canceled),
-            },
+            }
         };
         match outcome {
             Ok(step) => Ok(step),
@@ -119,13 +120,10 @@ impl Course<'_> {
             let is_done = |reply: Reply| if reply.status() == StatusCode::ACCEPTED { None } else { Some(Ok(())) };
             return self.until(&result_url, is_done).await;
         }
-        match outcome(&reply.into_body().unwrap_or_default(), "/properties/provisioningState") {
+        let state = |reply: Reply| outcome(&reply.into_body().unwrap_or_default(), "/properties/provisioningState");
+        match state(reply) {
             Some(outcome) => Ok(outcome?),
-            None => {
-                let state =
-                    |reply: Reply| outcome(&reply.into_body().unwrap_or_default(), "/properties/provisioningState");
-                self.until(resource, state).await
-            }
+            None => self.until(resource, state).await,
         }
     }
 

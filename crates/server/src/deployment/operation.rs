@@ -129,7 +129,7 @@ pub(super) fn wire_form(entry: &Entry) -> Result<Value, Failure> {
     }))
 }
 
-/// The deployment an operation is below.
+/// The id of an operation below its deployment.
 pub(super) fn id_of(deployment: &ResourceId, operation: &str) -> Result<ResourceId, ArmError> {
     deployment.child("operations", operation)
 }

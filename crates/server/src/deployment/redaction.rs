@@ -38,12 +38,21 @@ impl Redaction {
 
     /// Every text in a secret value is secret.
     pub(super) fn learn(&self, value: &Value) {
+        self.learn_from(value, SHORTEST);
+    }
+
+    /// What a list function answered: its keys are long, the words around them are not secret.
+    pub(super) fn learn_listed(&self, value: &Value) {
+        self.learn_from(value, SHORTEST_LISTED);
+    }
+
+    fn learn_from(&self, value: &Value, shortest: usize) {
         match value {
-            Value::String(text) if text.len() >= SHORTEST && !is_expression(text) => {
+            Value::String(text) if text.len() >= shortest && !is_expression(text) => {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone());
             }
-            Value::Array(items) => items.iter().for_each(|item| self.learn(item)),
-            Value::Object(members) => members.values().for_each(|member| self.learn(member)),
+            Value::Array(items) => items.iter().for_each(|item| self.learn_from(item, shortest)),
+            Value::Object(members) => members.values().for_each(|member| self.learn_from(member, shortest)),
             _ => {}
         }
     }
@@ -119,16 +128,15 @@ pub(super) fn blot(value: &mut Value, pointers: &[String]) {
 }
 
 fn is_secure(template: &Value, declared: &Value) -> bool {
-    let kind = declared.get("type").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
     let named = || {
         let name = declared.get("$ref")?.as_str()?.rsplit('/').next()?;
         member(template.get("definitions"), name)
     };
-    kind.starts_with("secure") || named().is_some_and(|definition| is_secure_kind(definition))
+    is_secure_kind(declared) || named().is_some_and(is_secure_kind)
 }
 
-fn is_secure_kind(definition: &Value) -> bool {
-    definition.get("type").and_then(Value::as_str).is_some_and(|kind| kind.to_ascii_lowercase().starts_with("secure"))
+fn is_secure_kind(declared: &Value) -> bool {
+    declared.get("type").and_then(Value::as_str).is_some_and(|kind| kind.to_ascii_lowercase().starts_with("secure"))
 }
 
 fn member<'a>(object: Option<&'a Value>, name: &str) -> Option<&'a Value> {
@@ -144,6 +152,9 @@ pub(super) const REDACTED: &str = "*******";
 
 /// Shorter texts would blot out words of sentences.
 const SHORTEST: usize = 4;
+
+/// `primary`, `Full` and their like are shorter than any key.
+const SHORTEST_LISTED: usize = 16;
 
 #[cfg(test)]
 mod tests {

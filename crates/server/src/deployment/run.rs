@@ -1,6 +1,7 @@
 //! A run, worked off: from its row in the table of operations to the end of its deployment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
@@ -28,13 +29,21 @@ pub(crate) const RUN_DEPLOYMENT: &str = "RunDeployment";
 impl Front {
     /// Runs a deployment to its end, or on from where a crash left it. An error leaves it unfinished.
     pub(crate) async fn work_deployment(&self, operation: &Operation) -> Result<(), Failure> {
+        tokio::select! {
+            ended = self.run_deployment(operation) => ended,
+            failure = self.stay_attended(operation) => Err(failure),
+        }
+    }
+
+    async fn run_deployment(&self, operation: &Operation) -> Result<(), Failure> {
         let Some((deployment, script)) = self.unfinished(operation).await? else {
             return self.finish_without_deployment(operation).await;
         };
         let context = self.context_of(&deployment, &script)?;
         let redaction = Arc::new(Redaction::of(&script.template, &script.parameters));
         let Some(deployer) = self.deployer(operation).await? else {
-            let message = "The principal that asked for the deployment is gone; what was left to do was not done.";
+            let message =
+                "The principal that asked for the deployment may no longer sign in; what was left to do was not done.";
             return self.fail(operation, deployment, &script, ArmError::new(403, "AuthorizationFailed", message)).await;
         };
         let lookups = Lookups::new(self, &deployer, &context, redaction);
@@ -46,6 +55,7 @@ impl Front {
         };
         let course = Course::new(lookups, plan, deployment, Arc::default())?;
         let ended = course.execute().await?;
+        tracing::info!(deployment = %course.id(), operation = %operation.id, state = ended.state.as_str(), "deployed");
         self.finish(&course, operation, &script, &ended).await
     }
 
@@ -69,10 +79,19 @@ impl Front {
             .principal
             .parse()
             .map_err(|_| Failure::internal(format!("operation {} has no principal", operation.id)))?;
-        let directory = self.identity.directory();
-        match directory.object(object_id).await? {
-            Some(object) => Ok(Some(directory.principal(&object).await?)),
-            None => Ok(None),
+        Ok(self.identity.directory().standing_principal(object_id, operation.created).await?)
+    }
+
+    /// Touches the run's row for as long as it takes, so that no other replica takes it for abandoned.
+    async fn stay_attended(&self, operation: &Operation) -> Failure {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            let mut write = Write::new(self.clock.now());
+            write.expect.push(still_running(operation));
+            write.changes.push(Change::PutOperation(Operation { changed: self.clock.now(), ..operation.clone() }));
+            if let Err(CommitError::Store(error)) = self.ledger.store().commit(write).await {
+                return error.into();
+            }
         }
     }
 
@@ -176,3 +195,6 @@ fn still_running(operation: &Operation) -> Expectation {
 pub(super) fn deployment_of(operation: &Operation) -> Option<ResourceId> {
     ResourceId::parse(operation.body.get("deployment").and_then(Value::as_str)?).ok()
 }
+
+/// Well below the time after which an operation counts as unattended.
+const HEARTBEAT: Duration = Duration::from_secs(10);
