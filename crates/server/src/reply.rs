@@ -53,6 +53,11 @@ impl Reply {
         self.status
     }
 
+    /// The text of a header.
+    pub fn header_text(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// The body, for the step of something larger that asked for it.
     pub fn into_body(self) -> Option<Value> {
         self.body

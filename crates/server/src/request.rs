@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::context::Context;
+use crate::deployment::Nested;
 use crate::registry::Registered;
 use crate::routes::Matched;
 
@@ -30,6 +31,10 @@ pub struct Request<'a> {
     pub tenant_id: Uuid,
     /// Whether to refuse what the cloud refuses.
     pub parity: Parity,
+    /// The plan of a deployment that is a step of another one: it comes in place of a body.
+    pub nested: Option<&'a Nested>,
+    /// Whether this is only to see what would be written.
+    pub is_rehearsal: bool,
 }
 
 impl Request<'_> {
@@ -51,8 +56,17 @@ impl Request<'_> {
     }
 }
 
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// JSON.
+    Strict,
+    /// What az and people write as templates: comments, bare names, strings over several lines.
+    Relaxed,
+}
+
 /// Reads a body that was collected. An empty one is no body.
-pub fn read_body(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>, ArmError> {
+pub fn read_body(headers: &HeaderMap, bytes: &[u8], dialect: Dialect) -> Result<Option<Value>, ArmError> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -63,5 +77,10 @@ pub fn read_body(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>, Arm
             return Err(ArmError::unsupported_media_type(text));
         }
     }
-    json::parse(bytes, &Limits::default()).map(Some)
+    match dialect {
+        Dialect::Strict => json::parse(bytes, &Limits::default()).map(Some),
+        Dialect::Relaxed => bastide_template::relaxed::parse(bytes, &bastide_template::Limits::default())
+            .map(Some)
+            .map_err(|error| ArmError::invalid_request_content(error.message)),
+    }
 }
