@@ -13,6 +13,8 @@ mod role_assignment;
 mod role_definition;
 mod why_access;
 
+pub(crate) use self::filter::terms;
+
 use bastide_access::guard::GuardError;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;

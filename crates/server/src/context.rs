@@ -1,5 +1,7 @@
 //! What a request is known by: its ids, its origin, its api-version.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,6 +19,8 @@ pub struct Context {
     pub client_request_id: Option<HeaderValue>,
     /// When the request arrived.
     pub now: Timestamp,
+    /// The peer's address. Behind a proxy all requests share one.
+    pub client_ip: Option<IpAddr>,
     /// The configured origin it was sent to.
     pub origin: Origin,
     /// The method.
@@ -37,10 +41,16 @@ impl Context {
                 .unwrap_or_else(Uuid::new_v4),
             client_request_id: headers.get("x-ms-client-request-id").filter(|id| is_echoable(id)).cloned(),
             now,
+            client_ip: None,
             origin: origins.asked(host).clone(),
             method: method.clone(),
             uri: uri.clone(),
         }
+    }
+
+    /// The same request, from a peer.
+    pub fn from_peer(self, peer: Option<IpAddr>) -> Self {
+        Self { client_ip: peer, ..self }
     }
 
     /// The context of a step of this request: another method and URL under the same correlation id.

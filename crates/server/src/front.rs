@@ -1,11 +1,12 @@
 //! The front door. [`Front::answer`] is the whole way of a request, in order.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use bastide_arm::api_version::ApiVersion;
 use bastide_arm::clock::Clock;
@@ -21,6 +22,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::activity_log::Refusals;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
@@ -48,6 +50,7 @@ pub struct Front {
     pub(crate) origins: Arc<Origins>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) throttle: Throttle,
+    pub(crate) refusals: Refusals,
     pub(crate) queue: Queue,
     pub(crate) tenant_id: Uuid,
     pub(crate) parity: Parity,
@@ -64,7 +67,9 @@ enum Incoming {
 /// Answers any request that is not for an unauthenticated neighbour.
 pub async fn serve(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let context = Context::read(&parts.method, &parts.uri, &parts.headers, &front.origins, front.clock.now());
+    let context = context.from_peer(peer);
     let timer = front.metrics.start();
     let (principal, answered) = front.answer(&context, &parts.headers, body).await;
     let reply = match answered {
@@ -140,7 +145,7 @@ impl Front {
         self.settle_scope(&mut matched).await?;
         let registered = self.settle_type(&mut matched, &api_version)?;
         let action = matched.required_action(registered.as_ref().map(|registered| registered.name.as_str()));
-        let mut pass = self.admit(principal, action.as_deref(), &matched).await?;
+        let mut pass = self.admit(context, principal, action.as_deref(), &matched).await?;
         let body = match body {
             Incoming::Wire(body) => collect(headers, body).await?,
             Incoming::Read(body) => body,
@@ -159,8 +164,10 @@ impl Front {
         // has, it is run again from the authorisation on.
         for _ in 0..MAX_ATTEMPTS {
             match self.operate(&request, &pass).await {
-                Err(Failure::Raced) => pass = self.admit(principal, action.as_deref(), &matched).await?,
-                answered => return answered,
+                Err(Failure::Raced) => pass = self.admit(context, principal, action.as_deref(), &matched).await?,
+                answered => {
+                    return self.noted(context, principal, action.as_deref(), &matched.target, answered).await;
+                }
             }
         }
         Err(ArmError::another_operation_in_progress(&matched.target).into())
@@ -209,6 +216,7 @@ impl Front {
             Operation::CheckAccess => self.check_access(request, pass).await,
             Operation::WhyAccess => self.why_access(request, pass).await,
             Operation::ReadProviderOperations => self.read_provider_operations(request),
+            Operation::ListEvents => self.list_events(request, pass).await,
             Operation::ListLocks => self.list_locks(request, pass).await,
             Operation::ReadLock => self.read_lock(request, pass).await,
             Operation::PutLock => self.put_lock(request, pass).await,
@@ -231,8 +239,19 @@ impl Front {
         })
     }
 
-    /// Authorises, then asks the locks.
-    async fn admit(&self, principal: &Caller, action: Option<&str>, matched: &Matched) -> Result<Pass, Failure> {
+    /// Authorises, then asks the locks; a refusal is put on record.
+    async fn admit(
+        &self,
+        context: &Context,
+        principal: &Caller,
+        action: Option<&str>,
+        matched: &Matched,
+    ) -> Result<Pass, Failure> {
+        let admitted = self.authorise(principal, action, matched).await;
+        self.noted(context, principal, action, &matched.target, admitted).await
+    }
+
+    async fn authorise(&self, principal: &Caller, action: Option<&str>, matched: &Matched) -> Result<Pass, Failure> {
         let (target, gatekeeper) = (&matched.target, &self.gatekeeper);
         let pass = match (action, matched.route.action) {
             (None, _) => return Ok(gatekeeper.admit_to_filtered_list(principal)),

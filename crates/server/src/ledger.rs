@@ -9,9 +9,9 @@ use bastide_arm::resource_type::{Document, Linked};
 use bastide_store::{
     Change, Committed, Expectation, Record, RecordQuery, Resource, ResourcePut, ResourceQuery, Store, TagCount, Write,
 };
-use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::activity_log;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::pass::Pass;
@@ -107,7 +107,7 @@ impl Ledger {
     pub async fn commit(&self, context: &Context, pass: &Pass, entries: Entries) -> Result<Committed, Failure> {
         let Entries { mut expect, changes } = entries;
         expect.push(Expectation::AccessEpoch(pass.epoch()));
-        let audit = vec![audit_record(context, pass)];
+        let audit = vec![activity_log::record(context, pass.principal(), pass.action(), pass.scope())];
         Ok(self.store.commit(Write { at: context.now, expect, changes, audit }).await?)
     }
 
@@ -174,22 +174,6 @@ fn author(pass: &Pass) -> String {
         Some(app_id) => app_id.to_string(),
         None => principal.name.clone(),
     }
-}
-
-/// Who did what to what, and under which ids it can be traced. Never a body: bodies may hold secrets.
-fn audit_record(context: &Context, pass: &Pass) -> Value {
-    let principal = pass.principal();
-    json!({
-        "caller": principal.name,
-        "objectId": principal.object_id,
-        "principalType": principal.kind.as_principal_type(),
-        "action": pass.action(),
-        "scope": pass.scope().to_string(),
-        "method": context.method.as_str(),
-        "status": "Succeeded",
-        "correlationId": context.correlation_id,
-        "requestId": context.request_id,
-    })
 }
 
 fn check(pass: &Pass, id: &ResourceId) -> Result<(), Failure> {

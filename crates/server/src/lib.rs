@@ -4,6 +4,7 @@
 //! unauthenticated neighbours (cloud discovery, the token service).
 
 mod action;
+mod activity_log;
 mod authorization;
 mod clock;
 mod context;

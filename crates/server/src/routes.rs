@@ -91,6 +91,7 @@ pub enum Operation {
     ReadLock,
     PutLock,
     DeleteLock,
+    ListEvents,
     ReadResource,
     CheckResource,
     PutResource,
@@ -330,6 +331,9 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/read"), Operation::ReadLock),
     route(Method::PUT, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/write"), Operation::PutLock),
     route(Method::DELETE, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/delete"), Operation::DeleteLock),
+
+    route(Method::GET, "/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
 
     route(Method::GET, RESOURCE, Action::Read, Operation::ReadResource),
     route(Method::HEAD, RESOURCE, Action::Read, Operation::CheckResource),

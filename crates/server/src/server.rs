@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use http::Uri;
 use uuid::Uuid;
 
+use crate::activity_log::Refusals;
 use crate::discovery;
 use crate::front::{self, Front};
 use crate::graph::{self, Authority, Graph};
@@ -70,6 +71,7 @@ impl Server {
             origins: Arc::new(settings.origins),
             metrics: Arc::new(Metrics::new()),
             throttle: Throttle::default(),
+            refusals: Refusals::default(),
             queue,
             tenant_id: settings.tenant_id,
             parity: settings.parity,

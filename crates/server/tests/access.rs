@@ -301,6 +301,109 @@ async fn roles_are_found_by_name_type_and_id() {
     assert_eq!(there.status, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test]
+async fn a_refusal_says_who_can_grant_and_whyaccess_says_why() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = house.group("rg");
+    let (stranger, token) = house.stranger().await;
+    let refused = house.call_as(&token, Method::GET, &group, None, &[]).await;
+    let message = refused.body["error"]["message"].as_str().unwrap();
+    let action = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    for part in [action, &group, "stranger", "granted by", "'bootstrap'", "'admin@bastide.localhost'"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+
+    let team = house.identity.directory().create_group("team").await.unwrap().object_id;
+    house.identity.directory().add_member(team, stranger.object_id).await.unwrap();
+    let why = async |token: &str, query: &str| {
+        house.call_as(token, Method::GET, &format!("{group}/bastide/whyAccess?{query}"), None, &[]).await
+    };
+    let no = why(&token, &format!("action={action}")).await;
+    assert_eq!((no.status, &no.body["allowed"]), (StatusCode::OK, &json!(false)), "{no:?}");
+    assert_eq!(no.body["grantors"].as_array().unwrap().len(), 2);
+    house.put(&assignment(&group, 1), grant(&house, READER, team)).await;
+    let yes = why(&token, &format!("action={action}")).await;
+    assert_eq!(yes.body["allowed"], true);
+    assert_eq!(yes.body["principal"]["objectId"], json!(stranger.object_id));
+    assert_eq!(yes.body["assignments"][0]["groupName"], "team", "{yes:?}");
+    assert_eq!(yes.body["assignments"][0]["outcome"]["pattern"], "*/read");
+
+    let of_another = format!("action={action}&principal={}", stranger.object_id);
+    assert_eq!(why(&house.token, &of_another).await.body["allowed"], true);
+    let (_, outsider) = house.stranger().await;
+    assert_eq!(why(&outsider, &of_another).await.code(), "AuthorizationFailed", "others are not theirs to ask about");
+    assert_eq!(why(&token, "").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn permissions_and_checkaccess_answer_for_the_caller() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = house.group("rg");
+    let (reader, token) = house.stranger().await;
+    house.put(&assignment(&group, 1), grant(&house, READER, reader.object_id)).await;
+    let path = format!("{group}/providers/Microsoft.Authorization/permissions");
+    let blocks = house.call_as(&token, Method::GET, &path, None, &[]).await;
+    assert_eq!(blocks.body["value"][0]["actions"], json!(["*/read"]), "{blocks:?}");
+    assert_eq!(blocks.body["value"].as_array().unwrap().len(), 1);
+
+    let path = format!("{group}/providers/Microsoft.Authorization/checkAccess");
+    let question = json!({
+        "Subject": {"Attributes": {"ObjectId": reader.object_id}},
+        "Actions": [
+            {"Id": "Microsoft.Resources/subscriptions/resourceGroups/read", "IsDataAction": false},
+            {"Id": "Microsoft.Resources/subscriptions/resourceGroups/write"},
+        ],
+    });
+    for asker in [&token, &house.token] {
+        let checked = house.call_as(asker, Method::POST, &path, Some(question.clone()), &[]).await;
+        assert_eq!(checked.body[0]["accessDecision"], "Allowed", "{checked:?}");
+        assert_eq!(checked.body[0]["roleAssignment"]["id"], assignment(&group, 1));
+        assert_eq!(checked.body[1]["accessDecision"], "NotAllowed");
+    }
+    let (_, outsider) = house.stranger().await;
+    let refused = house.call_as(&outsider, Method::POST, &path, Some(question), &[]).await;
+    assert_eq!(refused.code(), "AuthorizationFailed");
+
+    let operations = house.get("/providers/Microsoft.Authorization/providerOperations/microsoft.authorization").await;
+    let text = operations.body.to_string();
+    assert!(text.contains("Microsoft.Authorization/roleAssignments/write"), "{text}");
+    assert_eq!(house.get("/providers/Microsoft.Authorization/providerOperations/None").await.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn whoever_creates_a_hub_owns_it_unless_they_do_already() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let (contributor, token) = house.stranger().await;
+    house.put(&assignment(&house.group("rg"), 1), grant(&house, CONTRIBUTOR, contributor.object_id)).await;
+    let hub = house.hub("rg", "theirs");
+    let body = json!({"location": "westeurope", "kind": "hub"});
+    let made = house.call_as(&token, Method::PUT, &hub, Some(body), &[]).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    house.make_hub("rg", "ours").await;
+    let owners = async |hub: &str| {
+        let path = format!("{hub}/providers/Microsoft.Authorization/roleAssignments");
+        let listed = house.get(&path).await;
+        let rows = listed.body["value"].as_array().unwrap().clone();
+        let here = rows.iter().filter(|row| row["properties"]["scope"] == hub);
+        here.map(|row| row["properties"]["principalId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(owners(&hub).await, [contributor.object_id.to_string()]);
+    assert_eq!(owners(&house.hub("rg", "ours")).await, [] as [String; 0]);
+    let (friend, friends) = house.stranger().await;
+    let path = assignment(&hub, 2);
+    let given = house.call_as(&token, Method::PUT, &path, Some(grant(&house, READER, friend.object_id)), &[]).await;
+    assert_eq!(given.status, StatusCode::CREATED, "an owner can let others in: {given:?}");
+    assert_eq!(house.call_as(&friends, Method::GET, &hub, None, &[]).await.status, StatusCode::OK);
+
+    assert_eq!(house.call_as(&token, Method::DELETE, &hub, None, &[]).await.status, StatusCode::OK);
+    house.make_hub("rg", "theirs").await;
+    assert_eq!(owners(&hub).await, [] as [String; 0], "a new hub of that name inherits nothing");
+    assert_eq!(house.call_as(&friends, Method::GET, &hub, None, &[]).await.status, StatusCode::FORBIDDEN);
+}
+
 /// The name of the n-th assignment of a test.
 fn name(number: u128) -> String {
     Uuid::from_u128(0x1d9e_6c2a_0000_4000_8000_0000_0000_0000 + number).to_string()

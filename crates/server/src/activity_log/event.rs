@@ -1,0 +1,77 @@
+//! An entry of the audit chain as an `EventData` (security.md section 4).
+
+use bastide_arm::id::ResourceId;
+use bastide_store::AuditEntry;
+use http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{localised, text};
+
+/// The wire form of an entry about a resource.
+pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> Value {
+    let record = &entry.record;
+    let id = event_id(entry);
+    let (action, status, caller) = (text(record, "action"), text(record, "status"), text(record, "caller"));
+    let failed = status == "Failed";
+    let request = text(record, "requestId");
+    json!({
+        "authorization": {"action": action, "scope": resource.to_string()},
+        "caller": if caller.is_empty() { text(record, "objectId") } else { caller },
+        "channels": "Operation",
+        // A copy of who it was, never the token.
+        "claims": {"objectId": record.get("objectId"), "appid": record.get("appId"), "idtyp": record.get("principalType")},
+        "correlationId": record.get("correlationId"),
+        "description": "",
+        "eventDataId": id,
+        "eventName": {"value": "EndRequest", "localizedValue": "End request"},
+        "category": localised("Administrative"),
+        "httpRequest": {
+            "clientRequestId": record.get("clientRequestId"),
+            "clientIpAddress": record.get("clientIp"),
+            "method": record.get("method"),
+        },
+        "id": format!("{resource}/events/{id}/ticks/{}", ticks(entry)),
+        "level": if failed { "Error" } else { "Informational" },
+        "resourceGroupName": resource.resource_group().unwrap_or_default(),
+        "resourceProviderName": localised(resource.namespace()),
+        "resourceId": resource.to_string(),
+        "resourceType": localised(&resource.type_name()),
+        "operationId": record.get("operationId").or(record.get("correlationId")),
+        "operationName": localised(action),
+        "properties": {
+            "statusCode": status_word(record),
+            "serviceRequestId": request,
+            "eventCategory": "Administrative",
+            "entity": resource.to_string(),
+            "message": action,
+            "hierarchy": resource.subscription_id().map(|subscription| format!("{tenant}/{subscription}")),
+            "auditSequence": entry.seq,
+            "auditHash": entry.hash,
+        },
+        "status": localised(status),
+        "subStatus": localised(text(record, "code")),
+        "eventTimestamp": entry.at.to_string(),
+        "submissionTimestamp": entry.at.to_string(),
+        "subscriptionId": resource.subscription_id(),
+        "tenantId": tenant,
+    })
+}
+
+/// An id that follows from the entry's hash.
+fn event_id(entry: &AuditEntry) -> Uuid {
+    entry.hash.get(..32).and_then(|head| Uuid::try_parse(head).ok()).unwrap_or_default()
+}
+
+/// Hundreds of nanoseconds since the year 1.
+fn ticks(entry: &AuditEntry) -> i64 {
+    TICKS_TO_1970 + entry.at.as_microsecond() * 10
+}
+
+fn status_word(record: &Value) -> String {
+    let code = record.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let code = code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
+    code.canonical_reason().unwrap_or_default().replace(' ', "")
+}
+
+const TICKS_TO_1970: i64 = 621_355_968_000_000_000;
