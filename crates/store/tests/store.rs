@@ -74,7 +74,7 @@ suite! {
         a_caller_that_leaves_loses_nothing_and_leaves_no_half,
         a_closed_store_has_finished_its_queue_and_says_that_it_is_closed;
     model:
-        expectations_and_changes_follow_the_model;
+        expectations_and_changes_follow_the_model, writes_done_together_follow_the_model_as_well;
     schema:
         opening_again_changes_nothing,
         two_processes_may_make_the_database_at_once,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bastide_store::{Change, CommitError, Expectation, ResourceQuery, Store, Write};
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -27,6 +28,38 @@ pub(crate) async fn expectations_and_changes_follow_the_model(database: &Databas
             }
             model.assert_matches(&store, &context()).await;
         }
+    }
+}
+
+/// Writes that wait together are done together, in few statements, and must not tell.
+pub(crate) async fn writes_done_together_follow_the_model_as_well(database: &Database) {
+    let store = database.open().await;
+    let mut runner = TestRunner::default();
+    let sequences = prop::collection::vec(step(), 2..24);
+    for _ in 0..64 {
+        let steps = sequences.new_tree(&mut runner).unwrap().current();
+        let mut model = Model::empty(&store).await;
+        let (writes, expected): (Vec<_>, Vec<_>) = steps
+            .iter()
+            .map(|step| {
+                let write = model.write(step);
+                let outcome = model.commit(&write);
+                (write, outcome)
+            })
+            .unzip();
+        let outcomes = join_all(writes.into_iter().map(|write| store.commit(write))).await;
+        for (number, (outcome, expected)) in outcomes.into_iter().zip(expected).enumerate() {
+            match (outcome, expected) {
+                (Ok(committed), Ok(revision)) => {
+                    assert_eq!(committed.revision, revision, "step {number} of {steps:#?}")
+                }
+                (Err(CommitError::Conflict(found)), Err(expected)) => {
+                    assert_eq!(found, expected, "step {number} of {steps:#?}");
+                }
+                (found, expected) => panic!("{found:?} instead of {expected:?} at step {number} of {steps:#?}"),
+            }
+        }
+        model.assert_matches(&store, &format!("{steps:#?}")).await;
     }
 }
 
