@@ -73,11 +73,25 @@ pub trait ResourceType: Send + Sync {
         Vec::new()
     }
 
+    /// The space in which names of this type are unique in all of Bastide, for types whose names become host names.
+    fn host_names(&self) -> Option<HostNames> {
+        None
+    }
+
     /// Answers a POST action that [`Descriptor::actions`] declares.
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
         let message = format!("'{}' has no action '{}'. See the provider's list of operations.", call.id, call.action);
         Err(ArmError::not_found(message))
     }
+}
+
+/// A space of names that become host names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostNames {
+    /// Its name, `vault`.
+    pub space: &'static str,
+    /// The error code clients know for a name that is taken.
+    pub taken: &'static str,
 }
 
 /// The static facts of a resource type.
@@ -116,7 +130,7 @@ pub struct Descriptor {
 pub enum Placement {
     /// In a resource group (or below a resource in one, for child types).
     ResourceGroup,
-    /// Directly in a subscription.
+    /// Directly in a subscription: resource groups.
     Subscription,
     /// Anywhere: an extension of any scope.
     Extension,
@@ -383,21 +397,6 @@ pub enum Effect {
         principal: Principal,
         /// The secret.
         secret: Secret,
-    },
-    /// The resource's name is claimed in a space of names that are unique in all of Bastide, because they become host
-    /// names.
-    ClaimName {
-        /// The space.
-        space: &'static str,
-        /// The name, in lower case.
-        name: String,
-        /// The refusal when somebody else has it.
-        taken: Box<ArmError>,
-    },
-    /// The resource's claim in a space goes with it.
-    ReleaseName {
-        /// The space.
-        space: &'static str,
     },
     /// All secrets of this resource go; what is put after this stays.
     ForgetSecrets,

@@ -2,7 +2,8 @@
 //!
 //! Each step looks at what is there before it does anything, and later steps depend only on what earlier ones stored.
 //! So a start that was killed between any two of them is finished by the next one. Secrets are shown once, in the answer
-//! that makes them; when they were lost on the way to the file, new ones are issued.
+//! that makes them; when they were lost on the way to the file, new ones are issued. Once the file was written, they are
+//! replaced only on demand.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bastide_identity::{
     Settings, TrustedIssuer, WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES,
 };
 use bastide_server::origin::Origins;
-use bastide_server::{Failure, Founding};
+use bastide_server::{Failure, Founding, graph};
 use bastide_store::{Change, CommitError, Expectation, Store, StoreError, Write};
 use bastide_vault::{SealError, Sealer};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,15 @@ pub(crate) struct Plan<'a> {
     pub(crate) allow_password_grant: bool,
     pub(crate) trusted_issuers: &'a [TrustedIssuer],
     pub(crate) password_cost: PasswordCost,
+}
+
+/// When the secrets of the first principals are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// When a start was killed before it could write them down.
+    WhenLost,
+    /// Now: the operator asks for it.
+    Now,
 }
 
 /// Why an installation cannot be opened.
@@ -89,21 +99,29 @@ impl Founded {
     }
 
     /// Makes sure of the first principals and the subscription they own, and that `file` tells how to use them at the
-    /// canonical origin. A good file keeps its secrets; its addresses follow the configuration.
+    /// canonical origin. A good file keeps its secrets; its addresses follow the configuration. A file that was there and
+    /// is gone stays away, and so do its secrets from being replaced, unless `renewal` asks for it.
     pub(crate) async fn settle(
         &self,
         origins: &Origins,
         ca_file: PathBuf,
         file: &Path,
+        renewal: Renewal,
         clock: &dyn Clock,
-    ) -> Result<Bootstrap, FoundingError> {
+    ) -> Result<Option<Bootstrap>, FoundingError> {
         let names = BootstrapNames { admin: format!("admin@{}", origins.zone()), client: "bootstrap".to_owned() };
         let Bootstrapped { ids, secrets } = self.identity.bootstrap(&names).await?;
         self.subscribe(&ids, clock).await?;
         let endpoint = origins.public().to_string();
         let kept = Bootstrap::read(file)?.filter(|kept| {
-            kept.tenant_id == self.installation.tenant_id && kept.client_id == ids.client_id && secrets.is_none()
+            let is_ours = kept.tenant_id == self.installation.tenant_id && kept.client_id == ids.client_id;
+            is_ours && secrets.is_none() && renewal == Renewal::WhenLost
         });
+        let is_delivered = self.store.record(DELIVERED, KEY, clock.now()).await?.is_some();
+        if kept.is_none() && is_delivered && renewal == Renewal::WhenLost {
+            tracing::info!("bootstrap.json is not here: 'bastide up --renew-bootstrap' sets new secrets and writes it");
+            return Ok(None);
+        }
         let admin_user = match &kept {
             Some(kept) => kept.admin_user.clone(),
             None => self.principal(ids.admin_object_id).await?.map_or(names.admin, |admin| admin.name),
@@ -128,7 +146,24 @@ impl Founded {
         if kept.as_ref() != Some(&bootstrap) {
             bootstrap.write(file)?;
         }
-        Ok(bootstrap)
+        if !is_delivered {
+            self.note_delivery(clock).await?;
+        }
+        Ok(Some(bootstrap))
+    }
+
+    /// Remembers that the file was written: whoever deletes it later means it.
+    async fn note_delivery(&self, clock: &dyn Clock) -> Result<(), FoundingError> {
+        let mut write = Write::new(clock.now());
+        write.changes.push(Change::PutRecord {
+            kind: DELIVERED.into(),
+            key: KEY.into(),
+            owner: None,
+            body: json!({}),
+            expires: None,
+        });
+        self.store.commit(write).await?;
+        Ok(())
     }
 
     /// The first subscription and its owners, unless it is there.
@@ -156,7 +191,7 @@ impl Founded {
         if let Some(secrets) = fresh {
             return Ok(secrets);
         }
-        tracing::warn!("bootstrap.json is missing or of another installation: new secrets are issued for it");
+        tracing::warn!("new secrets are issued for bootstrap.json");
         Ok(self.identity.renew_bootstrap_secrets().await?)
     }
 }
@@ -193,8 +228,9 @@ impl Installation {
 
 fn settings(plan: &Plan<'_>, tenant_id: Uuid) -> Settings {
     let origins = plan.origins;
-    let own = origins.all().flat_map(|origin| [origin.to_string(), format!("{origin}/graph/")]);
-    let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
+    let own = origins.all().map(ToString::to_string);
+    let well_known = WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned);
+    let audiences = own.chain(well_known).chain(graph::audiences(origins)).collect();
     Settings {
         allow_password: plan.allow_password_grant,
         trusted_issuers: plan.trusted_issuers.to_vec(),
@@ -206,6 +242,8 @@ fn settings(plan: &Plan<'_>, tenant_id: Uuid) -> Settings {
 
 const KIND: &str = "installation";
 const KEY: &str = "self";
+/// Whether the bootstrap file was written once.
+const DELIVERED: &str = "bootstrap-delivered";
 
 #[cfg(test)]
 mod tests {
@@ -249,12 +287,18 @@ mod tests {
 
         /// A whole start at this port.
         async fn start(&self, port: u16) -> Bootstrap {
+            self.start_with(port, Renewal::WhenLost).await.expect("a bootstrap file")
+        }
+
+        async fn start_with(&self, port: u16, renewal: Renewal) -> Option<Bootstrap> {
             let founded = self.open().await.unwrap();
-            let bootstrap =
-                founded.settle(&origins(port), "/data/ca.pem".into(), &self.file(), self.clock.as_ref()).await.unwrap();
-            founded.prove(&bootstrap).await;
+            let (origins, ca_file) = (origins(port), "/data/ca.pem".into());
+            let settled = founded.settle(&origins, ca_file, &self.file(), renewal, self.clock.as_ref()).await.unwrap();
+            if let Some(bootstrap) = &settled {
+                founded.prove(bootstrap).await;
+            }
             founded.store.close().await;
-            bootstrap
+            settled
         }
     }
 
@@ -330,23 +374,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deleted_file_is_written_again_for_the_same_client() {
+    async fn a_file_that_was_deleted_stays_away_and_its_secrets_stay_good() {
         let place = Place::new();
         let first = place.start(8443).await;
         std::fs::remove_file(place.file()).unwrap();
-        let second = place.start(8443).await;
-        assert_eq!((second.client_id, second.subscription_id), (first.client_id, first.subscription_id));
-        assert_ne!(second.client_secret, first.client_secret);
+        assert!(place.start_with(8443, Renewal::WhenLost).await.is_none());
+        assert!(!place.file().exists());
+        place.open().await.unwrap().prove(&first).await;
     }
 
     #[tokio::test]
-    async fn the_file_of_another_installation_is_replaced() {
+    async fn on_demand_the_same_client_and_admin_get_new_secrets() {
+        let place = Place::new();
+        let first = place.start(8443).await;
+        std::fs::remove_file(place.file()).unwrap();
+        let second = place.start_with(8443, Renewal::Now).await.unwrap();
+        assert_eq!((second.client_id, second.subscription_id), (first.client_id, first.subscription_id));
+        assert_ne!(second.client_secret, first.client_secret);
+        assert_ne!(second.admin_password, first.admin_password);
+        assert!(place.start(8443).await == second);
+    }
+
+    #[tokio::test]
+    async fn the_file_of_another_installation_is_left_alone() {
         let (place, other) = (Place::new(), Place::new());
         place.start(8443).await;
         let foreign = other.start(8443).await;
         foreign.write(&place.file()).unwrap();
-        let tenant_id = place.start(8443).await.tenant_id;
-        assert_ne!(tenant_id, foreign.tenant_id);
+        assert!(place.start_with(8443, Renewal::WhenLost).await.is_none());
+        assert!(Bootstrap::read(&place.file()).unwrap() == Some(foreign));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use clap::Args;
 use crate::bootstrap::Bootstrap;
 use crate::configuration::{Configuration, Given, Network};
 use crate::data_directory::DataDirectory;
-use crate::founding::{Founded, Plan};
+use crate::founding::{Founded, Plan, Renewal};
 use crate::ready::Ready;
 use crate::stop::Stop;
 use crate::{Outcome, logging, privilege, trust};
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Write READY=1 to this open file descriptor once requests are answered.
     #[arg(long, value_name = "N")]
     ready_fd: Option<RawFd>,
+    /// Set a new admin password, add a new client secret, and write both to bootstrap.json.
+    #[arg(long)]
+    renew_bootstrap: bool,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -45,23 +48,25 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         privilege::require()?;
     }
     raise_file_limit();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(configuration, ready))
+    let renewal = if arguments.renew_bootstrap { Renewal::Now } else { Renewal::WhenLost };
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(configuration, renewal, ready))
 }
 
-async fn serve(configuration: Configuration, ready: Ready) -> Outcome {
+async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready) -> Outcome {
     let stop = Stop::install()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let directory = DataDirectory::open(&configuration.data_directory)?;
     let socket = Listener::bind(configuration.listen.resolve()?).await?;
     let origins = origins(&configuration, &socket)?;
     let certificates = certificates(&configuration, &directory, &origins, clock.as_ref())?;
-    let founded = found(&configuration, &directory, &origins, &clock).await?;
+    let founded = found(&configuration, &directory, &origins, renewal, &clock).await?;
     let mut server = Server::new(
         Settings {
             tenant_id: founded.installation.tenant_id,
             subscription_id: founded.installation.subscription_id,
             parity: configuration.parity.into(),
             generic_resources: configuration.generic_resources,
+            template_mirror: std::collections::BTreeMap::new(),
             origins: origins.clone(),
         },
         founded.store.clone(),
@@ -87,6 +92,7 @@ async fn found(
     configuration: &Configuration,
     directory: &DataDirectory,
     origins: &Origins,
+    renewal: Renewal,
     clock: &Arc<dyn Clock>,
 ) -> Result<Founded, Box<dyn Error>> {
     let location = match &configuration.database {
@@ -107,7 +113,7 @@ async fn found(
     trust::write(&bundle, presented.map_or(&authority, |files| &files.certificate))?;
     // A certificate of the operator's may be signed by anyone: the bundle holds its chain and whom the system trusts.
     let ca_file = if presented.is_some() { bundle } else { authority };
-    founded.settle(origins, ca_file, &Bootstrap::file(directory.path()), clock.as_ref()).await?;
+    founded.settle(origins, ca_file, &Bootstrap::file(directory.path()), renewal, clock.as_ref()).await?;
     Ok(founded)
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::origin::{Origin, Origins};
+use crate::origin::{Origin, Origins, host};
 
 /// The facts of one request that every step may need. Nothing in it is secret.
 #[derive(Debug, Clone)]
@@ -25,15 +25,13 @@ pub struct Context {
     pub origin: Origin,
     /// The method.
     pub method: Method,
-    /// Path and query as sent.
+    /// Path and query as sent, never with a scheme or a host.
     pub uri: Uri,
 }
 
 impl Context {
     /// Reads the facts off a request head.
     pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap, origins: &Origins, now: Timestamp) -> Self {
-        // HTTP/2 carries the host in the URI, HTTP/1.1 in a header.
-        let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(headers, "host"));
         Self {
             request_id: Uuid::new_v4(),
             correlation_id: text(headers, "x-ms-correlation-request-id")
@@ -42,9 +40,9 @@ impl Context {
             client_request_id: headers.get("x-ms-client-request-id").filter(|id| is_echoable(id)).cloned(),
             now,
             client_ip: None,
-            origin: origins.asked(host).clone(),
+            origin: origins.asked(host(headers, uri)).clone(),
             method: method.clone(),
-            uri: uri.clone(),
+            uri: origin_form(uri),
         }
     }
 
@@ -84,6 +82,12 @@ impl Context {
     pub fn query_value(&self, name: &str) -> Option<String> {
         self.query().into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
+}
+
+/// HTTP/2 requests, and HTTP/1.1 requests in absolute form, name the host in their target; it must not get into URLs that
+/// are built from it.
+fn origin_form(uri: &Uri) -> Uri {
+    uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -127,6 +131,15 @@ mod tests {
         for id in ["a b".to_owned(), "x".repeat(129)] {
             assert_eq!(read(&[("x-ms-client-request-id", &id)]).client_request_id, None);
         }
+    }
+
+    #[test]
+    fn a_host_in_the_target_stays_out_of_urls() {
+        let origins = Origins::new(Origin::parse("https://localhost:1").unwrap(), Vec::new(), "zone");
+        let uri = "https://evil.example/subscriptions?x=1".parse().unwrap();
+        let context = Context::read(&Method::GET, &uri, &HeaderMap::new(), &origins, Timestamp::UNIX_EPOCH);
+        assert_eq!(context.uri, "/subscriptions?x=1");
+        assert_eq!(context.origin.as_str(), "https://localhost:1");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::origin::{Origin, Origins};
+use crate::origin::{Origin, Origins, host};
 
 /// The name of this cloud. Never that of a public one: clients would take their built-in table instead of ours.
 pub const CLOUD_NAME: &str = "Bastide";
@@ -84,12 +84,6 @@ async fn endpoints(
 /// az reads short names of machine images here. We have none, and say so instead of sending it to the internet.
 async fn image_aliases() -> Response {
     document(Bytes::from_static(br#"{"outputs":{"aliases":{"type":"object","value":{}}}}"#))
-}
-
-/// The host a request was sent to: `Host` in HTTP/1, `:authority` in HTTP/2.
-pub(crate) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    let header = headers.get(axum::http::header::HOST).and_then(|host| host.to_str().ok());
-    header.or_else(|| uri.authority().map(axum::http::uri::Authority::as_str))
 }
 
 fn document(body: Bytes) -> Response {

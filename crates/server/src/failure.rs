@@ -36,13 +36,23 @@ impl From<ArmError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            // Text with a NUL in it; nothing stored has one.
+            StoreError::Unstorable { .. } => ArmError::invalid_request_content(format!("{error}.")).into(),
+            StoreError::Corrupt { .. } => Self::Internal(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
 impl From<IdentityError> for Failure {
     fn from(error: IdentityError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Conflict => Self::Raced,
+            IdentityError::Damaged { .. } => Self::Internal(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
     }
 }
 

@@ -15,25 +15,27 @@ use bastide_arm::id::ResourceId;
 use bastide_arm::path::PathSegments;
 use bastide_arm::resource_type::{Effect, Parity, Principal, Secret};
 use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Caller};
-use bastide_store::{Change, Expectation, SealedSecret};
+use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
 use crate::context::Context;
+use crate::deployment::{Mirror, Nested};
 use crate::failure::Failure;
 use crate::ledger::Ledger;
 use crate::lock::Intent;
 use crate::metrics::Metrics;
 use crate::operations::Queue;
 use crate::origin::Origins;
-use crate::pass::{Gatekeeper, Pass};
+use crate::pass::{Gatekeeper, Identified, Pass};
 use crate::registry::{Registered, Registry};
 use crate::reply::Reply;
-use crate::request::{Request, read_body};
+use crate::request::{Dialect, Request, read_body};
 use crate::routes::{self, Action, Matched, Operation};
 use crate::throttle::{Class, Throttle};
 
@@ -54,6 +56,21 @@ pub struct Front {
     pub(crate) queue: Queue,
     pub(crate) tenant_id: Uuid,
     pub(crate) parity: Parity,
+    pub(crate) mirror: Mirror,
+}
+
+/// What a request proves itself with, to be asked again when access has changed.
+#[derive(Clone, Copy)]
+enum Credential<'a> {
+    /// The bearer token of a request.
+    Token(&'a str),
+    /// A step done for a principal whose own request was accepted before.
+    Lent {
+        /// The principal.
+        object_id: Uuid,
+        /// Since when the step has had its standing.
+        since: Timestamp,
+    },
 }
 
 /// A body on its way in.
@@ -62,24 +79,42 @@ enum Incoming {
     Wire(Body),
     /// A step's own.
     Read(Option<Value>),
+    /// A step's own, for which nothing is to be written.
+    Rehearsed(Value),
+    /// A deployment that is a step of another one, planned already.
+    Planned(Arc<Nested>),
 }
 
 /// Answers any request that is not for an unauthenticated neighbour.
+///
+/// A request runs to its end in a task of its own: what follows a commit must happen even when the client has hung up.
 pub async fn serve(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let context = Context::read(&parts.method, &parts.uri, &parts.headers, &front.origins, front.clock.now());
     let context = context.from_peer(peer);
+    let request_id = context.request_id.to_string();
+    match tokio::spawn(answered(front, context, parts.headers, body)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(request_id, %error, "a request did not end");
+            Reply::error(&ArmError::internal(&request_id)).into_response()
+        }
+    }
+}
+
+async fn answered(front: Arc<Front>, context: Context, headers: HeaderMap, body: Body) -> Response {
     let timer = front.metrics.start();
-    let (principal, answered) = front.answer(&context, &parts.headers, body).await;
+    let (principal, answered) = front.answer(&context, &headers, body).await;
     let reply = match answered {
         Ok(reply) => reply,
         Err(failure) => reply_to_failure(&context, failure),
     };
-    front.metrics.finish(timer, &context.method, reply.status());
+    front.metrics.finish(&timer, &context.method, reply.status());
     tracing::info!(
         request_id = %context.request_id,
         correlation_id = %context.correlation_id,
+        client_request_id = context.client_request_id.as_ref().and_then(|id| id.to_str().ok()),
         method = %context.method,
         path = context.uri.path(),
         status = reply.status().as_u16(),
@@ -100,9 +135,14 @@ impl Front {
         headers: &HeaderMap,
         body: Body,
     ) -> (Option<Caller>, Result<Reply, Failure>) {
-        match self.authenticate(headers).await {
-            Ok(principal) => {
-                let answered = self.answer_to(&principal, context, headers, body).await;
+        let bearer = match bearer(headers) {
+            Ok(bearer) => Credential::Token(bearer),
+            Err(refusal) => return (None, Err(refusal.into())),
+        };
+        match self.identify(&bearer).await {
+            Ok(caller) => {
+                let principal = caller.principal.clone();
+                let answered = self.answer_to(caller, bearer, context, headers, body).await;
                 (Some(principal), answered)
             }
             Err(failure) => (None, Err(failure)),
@@ -111,13 +151,21 @@ impl Front {
 
     async fn answer_to(
         &self,
-        principal: &Caller,
+        caller: Identified,
+        credential: Credential<'_>,
         context: &Context,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Reply, Failure> {
-        self.throttled(principal, context)?;
-        self.way_of(principal, context, headers, Incoming::Wire(body)).await
+        self.throttled(&caller.principal, context)?;
+        self.way_of(caller, credential, context, headers, Incoming::Wire(body)).await
+    }
+
+    /// The way of a step, done for a principal that is looked up again for each.
+    async fn step(&self, principal: &Caller, context: &Context, body: Incoming) -> Result<Reply, Failure> {
+        let credential = Credential::Lent { object_id: principal.object_id, since: context.now };
+        let caller = self.identify(&credential).await?;
+        self.way_of(caller, credential, context, &HeaderMap::new(), body).await
     }
 
     /// A step of something larger, such as one resource of a deployment: the same way as a request from outside, with
@@ -128,12 +176,28 @@ impl Front {
         context: &Context,
         body: Option<Value>,
     ) -> Result<Reply, Failure> {
-        self.way_of(principal, context, &HeaderMap::new(), Incoming::Read(body)).await
+        self.step(principal, context, Incoming::Read(body)).await
+    }
+
+    /// As [`Front::ask`] for a PUT, but nothing is written: the answer shows what would stand there.
+    pub(crate) async fn rehearse(&self, principal: &Caller, context: &Context, body: Value) -> Result<Reply, Failure> {
+        self.step(principal, context, Incoming::Rehearsed(body)).await
+    }
+
+    /// As [`Front::ask`] for the PUT of a deployment inside another one.
+    pub(crate) async fn ask_nested(
+        &self,
+        principal: &Caller,
+        context: &Context,
+        nested: Arc<Nested>,
+    ) -> Result<Reply, Failure> {
+        self.step(principal, context, Incoming::Planned(nested)).await
     }
 
     async fn way_of(
         &self,
-        principal: &Caller,
+        mut caller: Identified,
+        credential: Credential<'_>,
         context: &Context,
         headers: &HeaderMap,
         body: Incoming,
@@ -142,13 +206,20 @@ impl Front {
         let mut matched = routes::find(&context.method, &path)?;
         let query = context.query();
         let api_version = ApiVersion::from_query(query.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        self.settle_scope(&mut matched).await?;
+        self.settle_scope(&matched).await?;
         let registered = self.settle_type(&mut matched, &api_version)?;
         let action = matched.required_action(registered.as_ref().map(|registered| registered.name.as_str()));
-        let mut pass = self.admit(context, principal, action.as_deref(), &matched).await?;
-        let body = match body {
-            Incoming::Wire(body) => collect(headers, body).await?,
-            Incoming::Read(body) => body,
+        let mut pass = self.admit(context, &caller, action.as_deref(), &matched).await?;
+        let is_rehearsal = matches!(body, Incoming::Rehearsed(_));
+        if is_rehearsal && matched.route.operation != Operation::PutResource {
+            let message = "What this request would change cannot be told before it is sent.";
+            return Err(ArmError::new(400, "NotForeseeable", message).into());
+        }
+        let (body, nested) = match body {
+            Incoming::Wire(body) => (collect(headers, body, matched.route.operation.dialect()).await?, None),
+            Incoming::Read(body) => (body, None),
+            Incoming::Rehearsed(body) => (Some(body), None),
+            Incoming::Planned(nested) => (None, Some(nested)),
         };
         let request = Request {
             context,
@@ -159,14 +230,22 @@ impl Front {
             body: body.as_ref(),
             tenant_id: self.tenant_id,
             parity: self.parity,
+            nested: nested.as_deref(),
+            is_rehearsal,
         };
         // An operation reads, decides and commits what it decided only if nothing it read has changed. When something
-        // has, it is run again from the authorisation on.
+        // has, it is run again from the very beginning: who asks may have lost the right meanwhile, as while a slow body
+        // came in.
         for _ in 0..MAX_ATTEMPTS {
+            if self.gatekeeper.epoch().await? != pass.epoch() {
+                caller = self.identify(&credential).await?;
+                pass = self.admit(context, &caller, action.as_deref(), &matched).await?;
+            }
             match self.operate(&request, &pass).await {
-                Err(Failure::Raced) => pass = self.admit(context, principal, action.as_deref(), &matched).await?,
+                Err(Failure::Raced) => {}
                 answered => {
-                    return self.noted(context, principal, action.as_deref(), &matched.target, answered).await;
+                    let target = &matched.target;
+                    return self.noted(context, &caller.principal, action.as_deref(), target, answered).await;
                 }
             }
         }
@@ -188,6 +267,7 @@ impl Front {
             Operation::RegisterProvider => self.set_registration(request, pass, true).await,
             Operation::UnregisterProvider => self.set_registration(request, pass, false).await,
             Operation::ListProviderOperations => self.list_provider_operations(request),
+            Operation::CheckNameAvailability => self.check_name_availability(request).await,
             Operation::ListResourceGroups => self.list_resource_groups(request, pass).await,
             Operation::DeleteResourceGroup => self.delete_resource_group(request, pass).await,
             Operation::ListResources => self.list_resources(request, pass).await,
@@ -202,6 +282,18 @@ impl Front {
             }
             Operation::ReadOperationStatus => self.read_operation_status(request, pass).await,
             Operation::ReadOperationResult => self.read_operation_result(request, pass).await,
+            Operation::ListDeployments => self.list_deployments(request, pass).await,
+            Operation::ReadDeployment => self.read_deployment(request, pass).await,
+            Operation::CheckDeployment => self.check_deployment(request, pass).await,
+            Operation::PutDeployment => self.put_deployment(request, pass).await,
+            Operation::DeleteDeployment => self.delete_deployment(request, pass).await,
+            Operation::CancelDeployment => self.cancel_deployment(request, pass).await,
+            Operation::ValidateDeployment => self.validate_deployment(request, pass).await,
+            Operation::ForetellDeployment => self.foretell_deployment(request, pass).await,
+            Operation::ExportDeployment => self.export_deployment(request, pass).await,
+            Operation::ReadDeploymentStatus => self.read_deployment_status(request, pass).await,
+            Operation::ListDeploymentOperations => self.list_deployment_operations(request, pass).await,
+            Operation::ReadDeploymentOperation => self.read_deployment_operation(request, pass).await,
             Operation::ListRoleDefinitions => self.list_role_definitions(request, pass).await,
             Operation::ReadRoleDefinition => self.read_role_definition(request, pass).await,
             Operation::PutRoleDefinition => self.put_role_definition(request, pass).await,
@@ -231,43 +323,57 @@ impl Front {
         }
     }
 
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let bearer = bearer(headers)?;
-        self.identity.authenticate_for(bearer, &self.audiences).await.map_err(|error| match error {
-            AuthenticationError::Unavailable(cause) => Failure::Unavailable(cause.to_string()),
-            refused => ArmError::new(refused.status(), refused.code(), refused.to_string()).into(),
-        })
+    /// Who asks, as of now. The epoch is read first: what changes after it makes the pass outdated, not too new.
+    async fn identify(&self, credential: &Credential<'_>) -> Result<Identified, Failure> {
+        let epoch = self.gatekeeper.epoch().await?;
+        let principal = match credential {
+            Credential::Token(bearer) => {
+                self.identity.authenticate_for(bearer, &self.audiences).await.map_err(|error| match error {
+                    AuthenticationError::Unavailable(cause) => Failure::Unavailable(cause.to_string()),
+                    refused => ArmError::new(refused.status(), refused.code(), refused.to_string()).into(),
+                })?
+            }
+            Credential::Lent { object_id, since } => {
+                let principal = self.identity.directory().standing_principal(*object_id, *since).await?;
+                principal.ok_or_else(|| {
+                    let refused = AuthenticationError::Revoked;
+                    ArmError::new(refused.status(), refused.code(), refused.to_string())
+                })?
+            }
+        };
+        Ok(Identified { principal, epoch })
     }
 
     /// Authorises, then asks the locks; a refusal is put on record.
     async fn admit(
         &self,
         context: &Context,
-        principal: &Caller,
+        caller: &Identified,
         action: Option<&str>,
         matched: &Matched,
     ) -> Result<Pass, Failure> {
-        let admitted = self.authorise(principal, action, matched).await;
-        self.noted(context, principal, action, &matched.target, admitted).await
+        let admitted = self.authorise(caller, action, matched).await;
+        self.noted(context, &caller.principal, action, &matched.target, admitted).await
     }
 
-    async fn authorise(&self, principal: &Caller, action: Option<&str>, matched: &Matched) -> Result<Pass, Failure> {
+    async fn authorise(&self, caller: &Identified, action: Option<&str>, matched: &Matched) -> Result<Pass, Failure> {
         let (target, gatekeeper) = (&matched.target, &self.gatekeeper);
         let pass = match (action, matched.route.action) {
-            (None, _) => return Ok(gatekeeper.admit_to_filtered_list(principal)),
-            (Some(action), Action::Delegated(_)) => gatekeeper.admit_to_delegation(principal, action, target).await?,
-            (Some(action), _) => gatekeeper.authorise(principal, action, target).await?,
+            (None, _) => return Ok(gatekeeper.admit_to_filtered_list(caller)),
+            (Some(action), Action::Delegated(_)) => gatekeeper.admit_to_delegation(caller, action, target).await?,
+            (Some(action), _) => gatekeeper.authorise(caller, action, target).await?,
         };
         gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
         Ok(pass)
     }
 
     /// The subscription a path names must be ours.
-    async fn settle_scope(&self, matched: &mut Matched) -> Result<(), Failure> {
-        let Some(subscription) = matched.target.subscription_id() else { return Ok(()) };
-        match self.ledger.subscription(subscription).await? {
-            Some(_) => Ok(()),
-            None => Err(ArmError::subscription_not_found(subscription).into()),
+    async fn settle_scope(&self, matched: &Matched) -> Result<(), Failure> {
+        match matched.target.subscription_id() {
+            Some(subscription) if !self.ledger.has_subscription(subscription).await? => {
+                Err(ArmError::subscription_not_found(subscription).into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -336,41 +442,12 @@ impl Front {
                     let replacement = Directory::identity_endpoint_replacement(owner, vec![owner], secret.reveal());
                     changes.extend(replacement);
                 }
-                Effect::ClaimName { space, name, .. } => changes.push(Change::PutRecord {
-                    kind: CLAIM.to_owned(),
-                    key: format!("{space}/{name}"),
-                    owner: Some(incarnation.to_string()),
-                    body: serde_json::json!({"resource": id.to_string()}),
-                    expires: None,
-                }),
-                // The claims of an incarnation go together; it has no more than the one.
-                Effect::ReleaseName { .. } => {
-                    changes.push(Change::DeleteRecordsOf { kind: CLAIM.to_owned(), owner: incarnation.to_string() })
-                }
                 Effect::ForgetSecrets => changes.push(Change::DeleteSecrets(incarnation)),
                 Effect::PutSecret { field, secret } => {
                     let sealed = self.seal(incarnation, &field, &secret)?;
                     changes.push(Change::PutSecret(SealedSecret { incarnation, field, sealed }));
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Refuses a name that somebody else has claimed, and holds the commit to its still being free.
-    pub(crate) async fn claims_stand(
-        &self,
-        context: &Context,
-        effects: &[Effect],
-        expect: &mut Vec<Expectation>,
-    ) -> Result<(), Failure> {
-        for effect in effects {
-            let Effect::ClaimName { space, name, taken } = effect else { continue };
-            let key = format!("{space}/{name}");
-            if self.ledger.record(context, CLAIM, &key).await?.is_some() {
-                return Err((**taken).clone().into());
-            }
-            expect.push(Expectation::RecordAbsent { kind: CLAIM.to_owned(), key });
         }
         Ok(())
     }
@@ -390,7 +467,7 @@ impl Front {
         Ok(secrets)
     }
 
-    fn seal(&self, incarnation: Uuid, field: &str, secret: &Secret) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn seal(&self, incarnation: Uuid, field: &str, secret: &Secret) -> Result<Vec<u8>, Failure> {
         let context = bastide_vault::SealContext { owner: incarnation, field };
         // Revealed to be sealed; the plain text goes no further.
         self.sealer.seal(&context, secret.reveal().as_bytes()).map_err(|error| Failure::internal(error.to_string()))
@@ -411,7 +488,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ArmError> {
 }
 
 /// The body, bounded in size and time.
-async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Option<Value>, Failure> {
+async fn collect(headers: &HeaderMap, mut body: Body, dialect: Dialect) -> Result<Option<Value>, Failure> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_DRAINED) {
         return Err(ArmError::content_too_large(MAX_BODY).into());
@@ -420,7 +497,7 @@ async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Option<Value>, F
         Err(_) => return Err(ArmError::request_timeout().into()),
         Ok(gathered) => gathered?,
     };
-    Ok(read_body(headers, &bytes)?)
+    Ok(read_body(headers, &bytes, dialect)?)
 }
 
 /// Reads a body to its end. One that is too large is read on and dropped for a while, because a client that is still
@@ -458,14 +535,11 @@ fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
         }
         Failure::Unavailable(cause) => {
             tracing::error!(request_id = %context.request_id, %cause, "the store did not answer");
-            let message = "The store cannot answer at the moment; nothing was changed. Try again in a moment.";
+            let message = "The store cannot answer at the moment. Try again in a moment; if this was a write, read first whether it was made.";
             Reply::error(&ArmError::service_unavailable(message, 1))
         }
     }
 }
-
-/// Kind of the records that hold names unique in all of Bastide.
-const CLAIM: &str = "claimed-name";
 
 /// Body of a request, as ARM bounds it.
 const MAX_BODY: usize = 4 * 1024 * 1024;

@@ -27,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bastide_identity::{Identity, Principal};
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use self::application::Applications;
 use self::call::{Answer, Call};
@@ -42,6 +43,8 @@ use crate::origin::Origins;
 pub struct Graph {
     /// The principals.
     pub identity: Identity,
+    /// What a token must be for to be good here.
+    pub audiences: Arc<[String]>,
     /// The addresses for links.
     pub origins: Arc<Origins>,
     /// Who may change what.
@@ -50,8 +53,14 @@ pub struct Graph {
 
 /// Who may change the directory. The front door implements it over role assignments.
 pub trait Authority: Send + Sync {
-    /// Whether the principal may take this action, such as `Bastide.Directory/users/write`, on the directory.
-    fn may<'a>(&'a self, principal: &'a Principal, action: &'a str) -> BoxFuture<'a, bool>;
+    /// Whether the principal may take this action, such as `Microsoft.Authorization/directory/users/write`, on the
+    /// directory. With a target, the action would make the principal as strong as that object, or do away with it.
+    fn may<'a>(&'a self, principal: &'a Principal, action: &'a str, target: Option<Uuid>) -> BoxFuture<'a, bool>;
+}
+
+/// The audiences of tokens for the directory of a Bastide at these origins.
+pub fn audiences(origins: &Origins) -> Vec<String> {
+    origins.all().map(|origin| format!("{origin}/graph/")).chain([WELL_KNOWN_AUDIENCE.to_owned()]).collect()
 }
 
 /// `/graph/v1.0/...`, and `/graph/beta/...` with the same meaning.
@@ -60,11 +69,16 @@ pub fn routes(graph: Graph) -> Router {
 }
 
 async fn answer(State(graph): State<Graph>, request: Request) -> Response {
-    let answered = match Call::read(graph, request).await {
+    let request_id = Uuid::new_v4();
+    let answered = match Call::read(graph, request, request_id).await {
         Ok(call) => dispatch(&call).await,
         Err(refusal) => Err(refusal),
     };
-    answered.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
+    let mut response = answered.map_or_else(IntoResponse::into_response, IntoResponse::into_response);
+    if let Ok(id) = request_id.to_string().parse() {
+        response.headers_mut().insert("request-id", id);
+    }
+    response
 }
 
 /// Every address of the directory. Segments are in lower case, `name(key)` has become `name/key`.
@@ -133,6 +147,9 @@ async fn dispatch(call: &Call) -> Result<Answer, GraphError> {
         _ => Err(GraphError::no_such_segment()),
     }
 }
+
+/// What clients ask a token for that know nothing of our address.
+const WELL_KNOWN_AUDIENCE: &str = "https://graph.microsoft.com";
 
 #[cfg(test)]
 mod tests;

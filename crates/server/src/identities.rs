@@ -23,15 +23,22 @@ pub struct Asked<'a> {
 /// The user-assigned identities a body names, each of which the caller must be allowed to assign.
 pub fn links(request: Option<&IdentityRequest>) -> Vec<Link> {
     let attached = request.into_iter().flat_map(|request| &request.user_assigned);
-    attached
-        .filter(|(_, wish)| **wish == UserAssigned::Attach)
-        .map(|(id, _)| Link {
-            id: id.clone(),
-            action: "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action".to_owned(),
-            target: "identity.userAssignedIdentities".to_owned(),
-            required: true,
-        })
-        .collect()
+    attached.filter(|(_, wish)| **wish == UserAssigned::Attach).map(|(id, _)| link(id.clone())).collect()
+}
+
+/// The user-assigned identities a resource carries already; keeping one takes no right, and not even that it still is.
+pub fn links_of(identity: Option<&AssignedIdentity>) -> Result<Vec<Link>, ArmError> {
+    let carried = identity.into_iter().flat_map(|identity| identity.user.keys());
+    carried.map(|id| ResourceId::parse(id).map(link)).collect()
+}
+
+fn link(id: ResourceId) -> Link {
+    Link {
+        id,
+        action: "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action".to_owned(),
+        target: "identity.userAssignedIdentities".to_owned(),
+        required: true,
+    }
 }
 
 /// What the resource carries afterwards, and what that does to the directory. The system-assigned principal is made once
@@ -50,7 +57,7 @@ pub fn resolve(
     let (wants_system, user) = match asked.request {
         Some(request) => {
             let kept = if asked.is_patch { before.user.clone() } else { BTreeMap::new() };
-            (request.system_assigned, user_assigned(request, kept, linked)?)
+            (request.system_assigned, user_assigned(request, kept, &before.user, linked)?)
         }
         // Silence keeps what is there, and founds what the type has by default.
         None if was_absent => (asked.support == IdentitySupport::SystemByDefault, BTreeMap::new()),
@@ -77,11 +84,17 @@ pub fn release(identity: Option<&AssignedIdentity>) -> Vec<Effect> {
 fn user_assigned(
     request: &IdentityRequest,
     mut kept: BTreeMap<String, Principal>,
+    before: &BTreeMap<String, Principal>,
     linked: &BTreeMap<String, Linked>,
 ) -> Result<BTreeMap<String, Principal>, ArmError> {
     for (id, wish) in &request.user_assigned {
         kept.retain(|known, _| !known.eq_ignore_ascii_case(id.key()));
         if *wish == UserAssigned::Detach {
+            continue;
+        }
+        let carried = before.iter().find(|(known, _)| known.eq_ignore_ascii_case(id.key()));
+        if let Some((known, principal)) = carried {
+            kept.insert(known.clone(), *principal);
             continue;
         }
         let entry = linked.get(id.key());

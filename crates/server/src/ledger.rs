@@ -3,6 +3,9 @@
 //! A write carries its audit record and the access epoch of its pass into the one transaction, so neither can be
 //! forgotten.
 
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Linked};
@@ -20,6 +23,8 @@ use crate::pass::Pass;
 #[derive(Debug, Clone)]
 pub struct Ledger {
     store: Store,
+    /// Keys of subscriptions that are known to be there.
+    subscriptions: Arc<RwLock<HashSet<String>>>,
 }
 
 /// A resource that was read, with its body understood.
@@ -45,7 +50,7 @@ pub struct Entries {
 impl Ledger {
     /// A ledger over a store.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, subscriptions: Arc::default() }
     }
 
     /// The resource of that id, if it is there. The pass must be for it or for something above it.
@@ -65,8 +70,22 @@ impl Ledger {
         self.store.resources(query).await?.into_iter().map(Entry::read).collect()
     }
 
-    /// Whether a subscription is one of ours, with its canonical id. Asked before anybody is authorised: an unknown
-    /// subscription is 404 for everybody, as in ARM.
+    /// Whether a subscription is one of ours. Asked before anybody is authorised: an unknown subscription is 404 for
+    /// everybody, as in ARM. Subscriptions never go, so one that was found once is not looked for again.
+    pub async fn has_subscription(&self, id: &str) -> Result<bool, Failure> {
+        let key = format!("/subscriptions/{}", id.to_ascii_lowercase());
+        let known = |subscriptions: &HashSet<String>| subscriptions.contains(&key);
+        if known(&self.subscriptions.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(true);
+        }
+        let is_there = self.store.resource_exists(&key).await?;
+        if is_there {
+            self.subscriptions.write().unwrap_or_else(PoisonError::into_inner).insert(key);
+        }
+        Ok(is_there)
+    }
+
+    /// A subscription, with its name.
     pub async fn subscription(&self, id: &str) -> Result<Option<Entry>, Failure> {
         let key = format!("/subscriptions/{}", id.to_ascii_lowercase());
         self.store.resource(&key).await?.map(Entry::read).transpose()
@@ -105,6 +124,9 @@ impl Ledger {
 
     /// Commits under a pass: expectations, changes, the audit record and the pass's epoch in one transaction.
     pub async fn commit(&self, context: &Context, pass: &Pass, entries: Entries) -> Result<Committed, Failure> {
+        if !pass.is_for_writing() {
+            return Err(Failure::internal("a write under a pass for a list"));
+        }
         let Entries { mut expect, changes } = entries;
         expect.push(Expectation::AccessEpoch(pass.epoch()));
         let audit = vec![activity_log::record(context, pass.principal(), pass.action(), pass.scope())];

@@ -64,6 +64,8 @@ impl Intent {
     pub fn of(route: &Route) -> Self {
         match (&route.method, route.operation) {
             (_, Operation::PutLock | Operation::DeleteLock | Operation::CheckAccess) => Self::Read,
+            (_, Operation::ValidateDeployment | Operation::ForetellDeployment) => Self::Read,
+            (_, Operation::CheckNameAvailability) => Self::Read,
             (&Method::GET | &Method::HEAD, _) => Self::Read,
             (&Method::DELETE, _) => Self::Delete,
             _ => Self::Write,

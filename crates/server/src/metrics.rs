@@ -25,9 +25,18 @@ pub struct Metrics {
     revision: Gauge<i64, AtomicI64>,
 }
 
-/// A request under way.
+/// A request under way. One that is dropped before its answer, because the client hung up, no longer counts as such.
 #[derive(Debug)]
-pub struct Timer(Instant);
+pub struct Timer {
+    started: Instant,
+    in_flight: Gauge,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.in_flight.dec();
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -60,15 +69,14 @@ impl Metrics {
     /// A request begins.
     pub fn start(&self) -> Timer {
         self.in_flight.inc();
-        Timer(Instant::now())
+        Timer { started: Instant::now(), in_flight: self.in_flight.clone() }
     }
 
     /// A request was answered.
-    pub fn finish(&self, timer: Timer, method: &Method, status: StatusCode) {
-        self.in_flight.dec();
+    pub fn finish(&self, timer: &Timer, method: &Method, status: StatusCode) {
         let method = label(method);
         self.requests.get_or_create(&Labels { method, status: status.as_u16() }).inc();
-        self.durations.get_or_create(&MethodLabel { method }).observe(timer.0.elapsed().as_secs_f64());
+        self.durations.get_or_create(&MethodLabel { method }).observe(timer.started.elapsed().as_secs_f64());
     }
 
     /// The store's revision, read when the metrics are.
@@ -120,7 +128,8 @@ mod tests {
     fn answers_are_counted_by_method_and_status() {
         let metrics = Metrics::new();
         let timer = metrics.start();
-        metrics.finish(timer, &Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
+        metrics.finish(&timer, &Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
+        drop(timer);
         let text = metrics.text();
         assert!(text.contains("bastide_http_requests_total{method=\"other\",status=\"404\"} 1"), "{text}");
         assert!(text.contains("bastide_http_requests_in_flight 0"), "{text}");

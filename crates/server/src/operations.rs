@@ -1,20 +1,28 @@
 //! Long-running operations: durable before they are acknowledged, resumed after a crash, polled by their URLs.
 
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::operation::{OperationDocument, Outcome};
 use bastide_store::{Change, CommitError, Expectation, Operation, ResourceQuery, Write};
+use futures_util::FutureExt;
 use http::{HeaderName, StatusCode, header};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::deployment::RUN_DEPLOYMENT;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry, group_not_found};
-use crate::pass::Pass;
+use crate::pass::{Identified, Pass};
+use crate::preconditions::check_preconditions;
 use crate::providers::resource_group::{DELETING, TYPE_NAME};
 use crate::reply::Reply;
 use crate::request::Request;
@@ -50,32 +58,75 @@ impl Runner {
     }
 
     /// Resumes what a crash left unfinished, then works off what is accepted, until dropped.
+    ///
+    /// The queue is a hint, the store is the truth: now and then the runner looks for operations that nobody has worked on
+    /// for a while. Operations run beside each other; dropping the runner stops them all where they are.
     pub async fn run(mut self) {
-        match self.front.ledger.store().unfinished_operations().await {
-            Ok(unfinished) => {
-                for operation in unfinished {
-                    tracing::info!(operation = %operation.id, kind = operation.kind, "resumed");
-                    self.work(operation.id).await;
+        let mut active = HashSet::new();
+        let mut tasks = JoinSet::new();
+        let mut rounds = tokio::time::interval(ROUND);
+        let mut idle = SignedDuration::ZERO;
+        loop {
+            tokio::select! {
+                accepted = self.accepted.recv() => match accepted {
+                    // One that was accepted while the unfinished ones were read is there already.
+                    Some(id) if active.insert(id) => {
+                        tasks.spawn(work(Arc::clone(&self.front), id));
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                Some(done) = tasks.join_next() => {
+                    if let Ok(id) = done {
+                        active.remove(&id);
+                    }
+                }
+                // The first round is at once and takes all: nothing from before this start is being worked on here.
+                _ = rounds.tick() => {
+                    for id in self.unattended(idle).await {
+                        if active.insert(id) {
+                            tracing::info!(operation = %id, "resumed");
+                            tasks.spawn(work(Arc::clone(&self.front), id));
+                        }
+                    }
+                    idle = UNATTENDED;
                 }
             }
-            Err(error) => tracing::error!(%error, "unfinished operations cannot be read"),
-        }
-        while let Some(operation) = self.accepted.recv().await {
-            self.work(operation).await;
         }
     }
 
-    /// One operation to its end. Trouble with the store leaves it unfinished and is tried again.
-    async fn work(&self, id: Uuid) {
-        for pause in [0, 100, 400, 1600, 6400] {
-            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
-            match self.front.work(id).await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(operation = %id, %error, "an operation could not go on"),
+    /// Unfinished operations that have not changed for that long.
+    async fn unattended(&self, idle: SignedDuration) -> Vec<Uuid> {
+        let now = self.front.clock.now();
+        match self.front.ledger.store().unfinished_operations().await {
+            Ok(unfinished) => {
+                let waits = |operation: &Operation| now.duration_since(operation.changed) >= idle;
+                unfinished.into_iter().filter(waits).map(|operation| operation.id).collect()
+            }
+            Err(error) => {
+                tracing::error!(%error, "unfinished operations cannot be read");
+                Vec::new()
             }
         }
-        tracing::error!(operation = %id, "an operation is left unfinished; the next start resumes it");
     }
+}
+
+/// One operation to its end. Trouble with the store leaves it unfinished and is tried again.
+async fn work(front: Arc<Front>, id: Uuid) -> Uuid {
+    for pause in [0, 100, 400, 1600, 6400] {
+        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+        // An operation that panics must not be taken for one that is still at work.
+        match AssertUnwindSafe(front.work(id))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(Failure::internal("a panic")))
+        {
+            Ok(()) => return id,
+            Err(error) => tracing::warn!(operation = %id, %error, "an operation could not go on"),
+        }
+    }
+    tracing::error!(operation = %id, "an operation is left unfinished; the next start resumes it");
+    id
 }
 
 impl Front {
@@ -83,9 +134,11 @@ impl Front {
     pub(crate) async fn delete_resource_group(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let id = &request.matched.target;
         let Some(group) = self.ledger.resource(pass, id).await? else { return Err(group_not_found(id).into()) };
+        check_preconditions(request, Some(&group))?;
         let deleting = group.document.properties.get(OPERATION).and_then(Value::as_str);
         if let Some(running) = deleting.and_then(|text| text.parse().ok()) {
             // Asked for again: the same operation answers.
+            self.queue.accept(running);
             return Ok(accepted(request, &group.id, running));
         }
         let operation = Operation {
@@ -152,7 +205,7 @@ impl Front {
         let started_it = operation.principal == principal.object_id.to_string();
         // An operation belongs to one subscription; its id under another one's URL is nothing.
         let is_here = scope.is_within(&request.matched.target);
-        if is_here && (started_it || self.gatekeeper.may(principal, READ_GROUP, &scope).await?) {
+        if is_here && (started_it || self.gatekeeper.may(pass.caller(), READ_GROUP, &scope).await?) {
             return Ok(operation);
         }
         Err(missing())
@@ -166,6 +219,7 @@ impl Front {
         }
         match operation.kind.as_str() {
             DELETE_GROUP => self.work_group_deletion(&operation).await,
+            RUN_DEPLOYMENT => self.work_deployment(&operation).await,
             other => Err(Failure::internal(format!("an operation of unknown kind '{other}'"))),
         }
     }
@@ -175,6 +229,11 @@ impl Front {
     async fn work_group_deletion(&self, operation: &Operation) -> Result<(), Failure> {
         let group = ResourceId::parse(&operation.scope)?;
         loop {
+            // Another replica may have finished it meanwhile.
+            let stands = self.ledger.store().operation(operation.id).await?;
+            if stands.is_none_or(|stands| stands.status != RUNNING) {
+                return Ok(());
+            }
             // Rights can be taken away while an operation runs.
             if !self.still_may(operation, "Microsoft.Resources/subscriptions/resourceGroups/delete", &group).await? {
                 return self.fail_group_deletion(operation, &group).await;
@@ -183,6 +242,11 @@ impl Front {
             let below = self.ledger.store().resources(&query).await?;
             let is_last = below.len() < BATCH as usize;
             let mut entries = Entries::default();
+            if is_last {
+                // A write that was on its way when the deletion was accepted may have come in since the list was read.
+                let count = i64::try_from(below.len()).unwrap_or(i64::MAX);
+                entries.expect.push(Expectation::CountBelow { prefix: group.prefix(), count });
+            }
             for row in below {
                 let entry = Entry::read(row)?;
                 entries.expect.push(entry.stands());
@@ -230,10 +294,12 @@ impl Front {
             .principal
             .parse()
             .map_err(|_| Failure::internal(format!("operation {} has no principal", operation.id)))?;
-        let directory = self.identity.directory();
-        let Some(object) = directory.object(object_id).await? else { return Ok(false) };
-        let principal = directory.principal(&object).await?;
-        self.gatekeeper.may(&principal, action, scope).await
+        let epoch = self.gatekeeper.epoch().await?;
+        let standing = self.identity.directory().standing_principal(object_id, operation.created).await?;
+        match standing {
+            Some(principal) => self.gatekeeper.may(&Identified { principal, epoch }, action, scope).await,
+            None => Ok(false),
+        }
     }
 
     async fn commit_for(
@@ -263,7 +329,7 @@ impl Front {
 
 impl Entry {
     /// The write of the same resource with a changed document, by whoever changed it last.
-    fn put_again(&self) -> Result<Change, Failure> {
+    pub(crate) fn put_again(&self) -> Result<Change, Failure> {
         let body = serde_json::to_value(&self.document).map_err(|error| Failure::internal(error.to_string()))?;
         Ok(Change::PutResource(bastide_store::ResourcePut {
             id: self.row.id.clone(),
@@ -314,6 +380,12 @@ fn merge(body: &mut Value, name: &str, value: Value) {
         fields.insert(name.to_owned(), value);
     }
 }
+
+/// Time between two looks for operations that nobody works on.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// An operation that has not changed for this long is not being worked on by another replica either.
+const UNATTENDED: SignedDuration = SignedDuration::from_secs(60);
 
 const DELETE_GROUP: &str = "DeleteResourceGroup";
 const RUNNING: &str = "Running";

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use http::uri::Authority;
+use http::{HeaderMap, Uri, header};
 
 /// A scheme, host and port without a trailing slash, such as `https://localhost:8443`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -99,6 +100,13 @@ impl Origins {
     }
 }
 
+/// The host a request was sent to: the authority of its target, which is all that HTTP/2 has to have and counts before
+/// `Host` in HTTP/1.1 (RFC 9112, section 3.2.2), else `Host`.
+pub(crate) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let header = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    uri.authority().map(Authority::as_str).or_else(header)
+}
+
 fn canonical_authority(authority: &Authority) -> String {
     let host = authority.host().to_ascii_lowercase();
     match authority.port_u16() {
@@ -128,6 +136,15 @@ mod tests {
         for host in [Some("evil.example:8443"), Some("localhost"), Some("localhost:8443@evil"), Some("\u{0}"), None] {
             assert_eq!(origins().asked(host).as_str(), "https://localhost:8443");
         }
+    }
+
+    #[test]
+    fn the_target_of_a_request_counts_before_its_host_header() {
+        let headers = HeaderMap::from_iter([(header::HOST, "127.0.0.1:8443".parse().unwrap())]);
+        for (uri, expected) in [("https://localhost:8443/x", Some("localhost:8443")), ("/x", Some("127.0.0.1:8443"))] {
+            assert_eq!(host(&headers, &uri.parse().unwrap()), expected, "{uri}");
+        }
+        assert_eq!(host(&HeaderMap::new(), &"/x".parse().unwrap()), None);
     }
 
     #[test]

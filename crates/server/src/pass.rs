@@ -14,6 +14,7 @@ use bastide_arm::id::ResourceId;
 use bastide_identity::{Directory, Principal};
 use bastide_store::{Resource, ResourceQuery, Store};
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::failure::Failure;
@@ -22,10 +23,19 @@ use crate::lock::{Intent, LOCK, Locks};
 /// A right that was checked.
 #[derive(Debug, Clone)]
 pub struct Pass {
-    principal: Principal,
+    caller: Identified,
     action: String,
     scope: ResourceId,
-    epoch: i64,
+    is_provisional: bool,
+}
+
+/// Who asks, as known at an access epoch.
+#[derive(Debug, Clone)]
+pub struct Identified {
+    /// The principal and its groups.
+    pub principal: Principal,
+    /// The epoch that was read before the principal was.
+    pub epoch: i64,
 }
 
 /// Gives out passes.
@@ -33,6 +43,8 @@ pub struct Gatekeeper {
     store: Store,
     directory: Directory,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
+    /// Held while a snapshot is read.
+    reading: Mutex<()>,
 }
 
 /// The rights of everybody, and the locks, at one access epoch.
@@ -71,33 +83,39 @@ pub const OWNER: uuid::Uuid = uuid::uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
 impl Gatekeeper {
     /// A gatekeeper over the roles, assignments and locks in the store. The directory names those who could help.
     pub fn new(store: Store, directory: Directory) -> Self {
-        Self { store, directory, snapshot: RwLock::new(None) }
+        Self { store, directory, snapshot: RwLock::new(None), reading: Mutex::new(()) }
+    }
+
+    /// The access epoch of this moment. It is read before the principal is: a pass must never be newer than what was
+    /// known of its holder.
+    pub async fn epoch(&self) -> Result<i64, Failure> {
+        Ok(self.store.access_epoch().await?)
     }
 
     /// A pass for an action on a scope, or 403.
-    pub async fn authorise(&self, principal: &Principal, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
-        self.authorise_with(principal, action, scope, &Attributes::NONE).await
+    pub async fn authorise(&self, caller: &Identified, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
+        self.authorise_with(caller, action, scope, &Attributes::NONE).await
     }
 
     async fn authorise_with(
         &self,
-        principal: &Principal,
+        caller: &Identified,
         action: &str,
         scope: &ResourceId,
         attributes: &Attributes,
     ) -> Result<Pass, Failure> {
-        let snapshot = self.snapshot().await?;
-        if !snapshot.decide(principal, action, scope, attributes).is_allowed() {
-            return Err(self.refusal(&snapshot, principal, action, scope).await?.into());
+        let snapshot = self.snapshot(caller.epoch).await?;
+        if !snapshot.decide(&caller.principal, action, scope, attributes).is_allowed() {
+            return Err(self.refusal(&snapshot, &caller.principal, action, scope).await?.into());
         }
-        Ok(Pass::new(principal, action, scope, snapshot.epoch))
+        Ok(Pass::new(caller, action, scope))
     }
 
     /// A pass for what a body points at, on top of the pass for the request itself, or 403 `LinkedAuthorizationFailed`.
     /// What is to be deleted with something else must not be locked.
     pub async fn authorise_linked(&self, pass: &Pass, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
-        let snapshot = self.snapshot().await?;
-        let principal = &pass.principal;
+        let snapshot = self.snapshot(pass.epoch()).await?;
+        let principal = pass.principal();
         if !snapshot.allows(principal, action, scope) {
             let error = ArmError::linked_authorization_failed(
                 &principal.name,
@@ -112,72 +130,87 @@ impl Gatekeeper {
         if action.to_ascii_lowercase().ends_with("/delete") {
             snapshot.facts.locks.check(Intent::Delete, scope)?;
         }
-        Ok(Pass::new(principal, action, scope, snapshot.epoch))
+        Ok(Pass::new(&pass.caller, action, scope))
     }
 
     /// Whether a principal may, for lists that show only what the caller may read.
-    pub async fn may(&self, principal: &Principal, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
-        Ok(self.snapshot().await?.allows(principal, action, scope))
+    pub async fn may(&self, caller: &Identified, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
+        Ok(self.snapshot(caller.epoch).await?.allows(&caller.principal, action, scope))
+    }
+
+    /// Whether a principal, or a group it is in, holds a role anywhere but at or below a scope.
+    pub async fn holds_assignment_outside(&self, caller: &Identified, scope: &ResourceId) -> Result<bool, Failure> {
+        let Identified { principal, epoch } = caller;
+        let is_theirs = |id: Uuid| id == principal.object_id || principal.groups.contains(&id);
+        let is_within = |held: &str| ResourceId::parse(held).is_ok_and(|held| held.is_within(scope));
+        let snapshot = self.snapshot(*epoch).await?;
+        Ok(snapshot.facts.assignments.iter().any(|held| is_theirs(held.principal_id) && !is_within(&held.scope)))
     }
 
     /// Whether the holder of a pass may do something else as well.
     pub async fn holder_may(&self, pass: &Pass, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
-        self.may(&pass.principal, action, scope).await
+        self.may(&pass.caller, action, scope).await
     }
 
     /// A pass for something else that the holder of a pass asks for, or 403.
     pub async fn authorise_holder(&self, pass: &Pass, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
-        self.authorise(&pass.principal, action, scope).await
+        self.authorise(&pass.caller, action, scope).await
     }
 
     /// The pass that a provisional one becomes when conditions see what the request asks for, or 403.
     pub async fn weigh(&self, pass: &Pass, attributes: &Attributes) -> Result<Pass, Failure> {
-        self.authorise_with(&pass.principal, &pass.action, &pass.scope, attributes).await
+        self.authorise_with(&pass.caller, &pass.action, &pass.scope, attributes).await
     }
 
-    /// A pass for a list that filters what it shows item by item, with [`Gatekeeper::may`]. It is good for reading only:
-    /// its epoch fits no write.
-    pub fn admit_to_filtered_list(&self, principal: &Principal) -> Pass {
-        Pass::new(principal, "", &ResourceId::tenant(), NO_EPOCH)
+    /// A pass for a list that filters what it shows item by item, with [`Gatekeeper::may`]. It names no action, so
+    /// nothing can be written under it.
+    pub fn admit_to_filtered_list(&self, caller: &Identified) -> Pass {
+        Pass::new(caller, "", &ResourceId::tenant())
     }
 
-    /// A pass for somebody who may take an action, if only under a condition that the body has yet to fulfil. It is good
-    /// for reading only: the operation writes under what [`Gatekeeper::weigh`] makes of it.
+    /// A provisional pass for somebody who may take an action, if only under a condition that the body has yet to fulfil.
+    /// Nothing can be written under it: the operation writes under what [`Gatekeeper::weigh`] makes of it.
     pub async fn admit_to_delegation(
         &self,
-        principal: &Principal,
+        caller: &Identified,
         action: &str,
         scope: &ResourceId,
     ) -> Result<Pass, Failure> {
-        let snapshot = self.snapshot().await?;
-        match snapshot.decide(principal, action, scope, &Attributes::NONE) {
+        let snapshot = self.snapshot(caller.epoch).await?;
+        match snapshot.decide(&caller.principal, action, scope, &Attributes::NONE) {
             Decision::Allowed { .. } | Decision::Denied(Reason::Condition(_)) => {
-                Ok(Pass::new(principal, action, scope, NO_EPOCH))
+                Ok(Pass { is_provisional: true, ..Pass::new(caller, action, scope) })
             }
-            Decision::Denied(_) => Err(self.refusal(&snapshot, principal, action, scope).await?.into()),
+            Decision::Denied(_) => Err(self.refusal(&snapshot, &caller.principal, action, scope).await?.into()),
         }
     }
 
     /// 409 `ScopeLocked` when a lock forbids what the holder of a pass is about to do.
     ///
     /// Changes of locks raise the access epoch, so a lock that comes after this question stops the commit.
-    pub async fn check_locks(&self, _pass: &Pass, intent: Intent, scope: &ResourceId) -> Result<(), Failure> {
-        Ok(self.snapshot().await?.facts.locks.check(intent, scope)?)
+    pub async fn check_locks(&self, pass: &Pass, intent: Intent, scope: &ResourceId) -> Result<(), Failure> {
+        Ok(self.snapshot(pass.epoch()).await?.facts.locks.check(intent, scope)?)
     }
 
     /// Everything there is to know about rights, for the operations that show or change them. What their pass covers is
     /// theirs to observe.
-    pub async fn rights(&self, _pass: &Pass) -> Result<Arc<Snapshot>, Failure> {
-        self.snapshot().await
+    pub async fn rights(&self, pass: &Pass) -> Result<Arc<Snapshot>, Failure> {
+        self.snapshot(pass.epoch()).await
     }
 
-    async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
-        let epoch = self.store.access_epoch().await?;
+    /// The rights at an epoch, or at a later one.
+    async fn snapshot(&self, epoch: i64) -> Result<Arc<Snapshot>, Failure> {
         if let Some(snapshot) = self.current(epoch) {
             return Ok(snapshot);
         }
-        // The epoch was read before the facts: if one changes in between, the snapshot is newer than it says, the next
-        // request sees another epoch and reads again. It is never older than it says.
+        // One reads, the others wait for what it finds.
+        let _reading = self.reading.lock().await;
+        // The epoch is read before the facts: if one changes in between, the snapshot is newer than it says, and a write
+        // under it meets another epoch and is run again. It is never older than it says.
+        let epoch = self.epoch().await?;
+        if let Some(snapshot) = self.current(epoch) {
+            return Ok(snapshot);
+        }
         let facts = Facts::read(&self.store).await?;
         let access = Access::compile(&facts.roles, &facts.assignments, &facts.denies)
             .map_err(|error| Failure::internal(format!("role assignments do not compile: {error}")))?;
@@ -188,7 +221,7 @@ impl Gatekeeper {
 
     fn current(&self, epoch: i64) -> Option<Arc<Snapshot>> {
         let snapshot = self.snapshot.read().unwrap_or_else(PoisonError::into_inner);
-        snapshot.as_ref().filter(|snapshot| snapshot.epoch == epoch).cloned()
+        snapshot.as_ref().filter(|snapshot| snapshot.epoch >= epoch).cloned()
     }
 
     async fn refusal(
@@ -314,18 +347,28 @@ impl Snapshot {
 }
 
 impl Pass {
-    fn new(principal: &Principal, action: &str, scope: &ResourceId, epoch: i64) -> Self {
-        Self { principal: principal.clone(), action: action.to_owned(), scope: scope.clone(), epoch }
+    fn new(caller: &Identified, action: &str, scope: &ResourceId) -> Self {
+        Self { caller: caller.clone(), action: action.to_owned(), scope: scope.clone(), is_provisional: false }
     }
 
     /// Who holds it.
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        &self.caller.principal
     }
 
-    /// The action it was given for.
+    /// Who holds it, and as of when.
+    pub fn caller(&self) -> &Identified {
+        &self.caller
+    }
+
+    /// The action it was given for; empty for a filtered list.
     pub fn action(&self) -> &str {
         &self.action
+    }
+
+    /// Whether something can be written under it.
+    pub fn is_for_writing(&self) -> bool {
+        !self.action.is_empty() && !self.is_provisional
     }
 
     /// The scope it was given for.
@@ -335,15 +378,12 @@ impl Pass {
 
     /// The access epoch it was given at.
     pub fn epoch(&self) -> i64 {
-        self.epoch
+        self.caller.epoch
     }
 }
 
 /// What a snapshot is made of.
 const ACCESS_TYPES: [&str; 4] = [ROLE_ASSIGNMENT, ROLE_DEFINITION, DENY_ASSIGNMENT, LOCK];
-
-/// An epoch that never was: a pass with it is good for reading only.
-const NO_EPOCH: i64 = -1;
 
 /// People named in a refusal.
 const MAX_GRANTORS: usize = 3;

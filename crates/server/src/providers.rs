@@ -11,22 +11,27 @@ pub(crate) mod generic_resource;
 mod insights_component;
 mod key_vault;
 mod log_analytics_workspace;
+mod network;
 pub(crate) mod resource_group;
 mod search_service;
 mod storage_account;
 mod stored;
 pub(crate) mod user_assigned_identity;
+mod virtual_network;
 
 /// Every built-in type.
 pub fn all() -> Vec<Arc<dyn ResourceType>> {
-    vec![
+    let mut types: Vec<Arc<dyn ResourceType>> = vec![
         Arc::new(resource_group::ResourceGroup),
+        Arc::new(crate::deployment::DeploymentType),
         Arc::new(user_assigned_identity::UserAssignedIdentity),
         Arc::new(bastide_hub::workspace::Workspace),
         Arc::new(bastide_hub::outbound_rule::OutboundRule),
         Arc::new(bastide_hub::connection::Connection),
         Arc::new(bastide_hub::network_dependency::NetworkDependency),
         Arc::new(bastide_hub::network_dependency::PrivateLinkResource),
+        Arc::new(virtual_network::VirtualNetwork),
+        Arc::new(virtual_network::Subnet),
         Arc::new(storage_account::StorageAccount),
         Arc::new(blob_service::BlobService),
         Arc::new(blob_service::BlobContainer),
@@ -36,7 +41,9 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(container_registry::ContainerRegistry),
         Arc::new(search_service::SearchService),
         Arc::new(cognitive_services_account::CognitiveServicesAccount),
-    ]
+    ];
+    types.extend(network::all().map(|network| Arc::new(network) as Arc<dyn ResourceType>));
+    types
 }
 
 /// The ids of a user-assigned identity as stored.

@@ -43,10 +43,11 @@ impl Registry {
         if let Some(rules) = self.types.get(&type_name.to_ascii_lowercase()) {
             return Ok(Registered { rules: Arc::clone(rules), name: rules.descriptor().type_name() });
         }
-        if let Some(rules) = &self.generic {
+        let (namespace, types) = type_name.split_once('/').unwrap_or((type_name, ""));
+        let is_ours = OWN_NAMESPACES.iter().any(|own| own.eq_ignore_ascii_case(namespace));
+        if let Some(rules) = self.generic.as_ref().filter(|_| !is_ours) {
             return Ok(Registered { rules: Arc::clone(rules), name: type_name.to_owned() });
         }
-        let (namespace, types) = type_name.split_once('/').unwrap_or((type_name, ""));
         if self.namespace(namespace).is_none() {
             return Err(ArmError::invalid_resource_namespace(namespace));
         }
@@ -66,6 +67,12 @@ impl Registry {
     /// The types of a namespace, in order.
     pub fn types_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Descriptor> {
         self.types.values().map(|rules| rules.descriptor()).filter(move |descriptor| descriptor.namespace == namespace)
+    }
+
+    /// The rules of a namespace's types, by the namespace in any case.
+    pub fn types_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a dyn ResourceType> {
+        let rules = self.types.values().map(AsRef::as_ref);
+        rules.filter(move |rules| rules.descriptor().namespace.eq_ignore_ascii_case(namespace))
     }
 
     /// Every built-in type.
@@ -88,6 +95,9 @@ const NAMESPACES_WITHOUT_TYPES: [&str; 8] = [
     "Microsoft.Subscription",
 ];
 
+/// What stands under these decides about rights and scopes; nothing is ever stored there without being understood.
+const OWN_NAMESPACES: [&str; 3] = ["Microsoft.Authorization", "Microsoft.Resources", "Microsoft.Subscription"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +116,10 @@ mod tests {
         assert_eq!(refused("Contoso.Widgets/widgets").code, "InvalidResourceNamespace");
         let stored = Registry::new(true).find("Contoso.Widgets/widgets", "2024-10-01").unwrap();
         assert_eq!(stored.name, "Contoso.Widgets/widgets");
+        for own in ["Microsoft.Authorization/roleAssignments", "microsoft.resources/subscriptions"] {
+            let refused = Registry::new(true).find(own, "2024-10-01").map(|found| found.name).unwrap_err();
+            assert_eq!(refused.code, "InvalidResourceType", "{own} decides about rights");
+        }
     }
 
     #[test]

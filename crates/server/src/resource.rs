@@ -10,16 +10,18 @@ use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Dismissal, Document, Existing, Placement, View,
 };
 use bastide_store::{Change, Expectation, ResourceQuery};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::action::fresh_secret;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::host_name;
 use crate::identities;
 use crate::ledger::{Entries, Entry, group_not_found};
 use crate::pass::Pass;
+use crate::preconditions::check_preconditions;
 use crate::providers::{self, resource_group};
 use crate::registry::Registered;
 use crate::reply::Reply;
@@ -138,6 +140,7 @@ impl Front {
         // A type may be unknown: stored while generic resources were on, deleted after they were switched off.
         if let Ok(registered) = self.registry.find(&entry.row.type_name, "") {
             effects = registered.rules.release(&entry.document);
+            entries.changes.extend(registered.rules.host_names().map(|_| host_name::release(entry.row.incarnation)));
             entries.changes.extend(link_changes(&registered, &entry.id, Some(&entry.document), None)?);
         }
         effects.extend(identities::release(entry.document.identity.as_ref()));
@@ -186,11 +189,19 @@ impl Front {
             Some(entry) => entry.unchanged(),
             None => Expectation::ResourceAbsent(id.key().to_owned()),
         });
-        entries.expect.extend(parent.iter().map(Entry::stands));
+        // A child was judged by what its parent said; a group only has to be there.
+        entries.expect.extend(parent.iter().map(|parent| match parent.id.is_resource() {
+            true => parent.unchanged(),
+            false => parent.stands(),
+        }));
         let mut links = registered.rules.links(&document)?;
         links.extend(identities::links(envelope.identity.as_ref()));
         let linked_before = match &existing {
-            Some(entry) => registered.rules.links(&entry.document)?,
+            Some(entry) => {
+                let mut before = registered.rules.links(&entry.document)?;
+                before.extend(identities::links_of(entry.document.identity.as_ref())?);
+                before
+            }
             None => Vec::new(),
         };
         let linked = self.linked(pass, &links, &linked_before, &mut entries.expect).await?;
@@ -234,15 +245,23 @@ impl Front {
         let before = existing.as_ref().map(|entry| &entry.document);
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
         let stands = existing.as_ref().map(|_| &around.part_rows);
+        entries.expect.extend(existing.iter().flat_map(|_| around.same_parts(registered, &id)));
         self.part_changes(pass, (registered, &id), stands, parts, &mut entries)?;
         effects.extend(more);
-        self.claims_stand(request.context, &effects, &mut entries.expect).await?;
+        if request.is_rehearsal {
+            let entry = existing.ok_or_else(|| ArmError::resource_not_found(&id))?;
+            let foreseen = Entry { id, document, row: entry.row };
+            return self.written(request, pass, registered, false, foreseen, &warnings).await;
+        }
         let entry = match existing {
             // Re-PUT of what stands changes nothing: no revision, no audit record.
             Some(entry) if entry.document == document && effects.is_empty() && entries.changes.is_empty() => entry,
             existing => {
                 let incarnation = existing.as_ref().map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
                 self.apply_effects(incarnation, &id, effects, &mut entries.changes)?;
+                if let (None, Some(names)) = (&existing, registered.rules.host_names()) {
+                    self.claim_host_name(request, names, &id, incarnation, &mut entries).await?;
+                }
                 let listed = descriptor.tracked && !id.is_resource_group()
                     || descriptor.types.is_empty() && id.types().len() == 1;
                 let name = self.type_name_of(&id, registered);
@@ -250,7 +269,9 @@ impl Front {
                     self.creator_owns(request, pass, &id, document.kind.as_deref(), &mut entries).await?;
                 }
                 entries.changes.push(Entry::put(&id, &name, incarnation, listed, document, pass)?);
-                self.register_provider(pass, &id, &mut entries).await?;
+                if existing.is_none() {
+                    self.register_provider(pass, &id, &mut entries).await?;
+                }
                 let committed = self.ledger.commit(request.context, pass, entries).await?;
                 let row = committed.resources.into_iter().find(|row| row.key == id.key());
                 let row = row.ok_or_else(|| Failure::internal("a commit without its resource"))?;
@@ -291,9 +312,10 @@ impl Front {
     ) -> Result<(ResourceId, Option<Entry>), Failure> {
         let descriptor = registered.rules.descriptor();
         let target = &request.matched.target;
-        self.group_stands(pass, target).await?;
-        let parent = match target.parent() {
-            Some(parent) if !parent.is_tenant() => self.ledger.surrounding(pass, &parent).await?,
+        let group = self.group_stands(pass, target).await?;
+        let parent = match (target.parent(), group) {
+            (Some(parent), Some(group)) if parent == group.id => Some(group),
+            (Some(parent), _) if !parent.is_tenant() => self.ledger.surrounding(pass, &parent).await?,
             _ => None,
         };
         if parent.is_none() && target.parent().is_some_and(|parent| !parent.is_tenant()) {
@@ -312,13 +334,13 @@ impl Front {
     }
 
     /// The resource group of an id must exist, and must not be on its way out.
-    async fn group_stands(&self, pass: &Pass, id: &ResourceId) -> Result<(), Failure> {
-        let Some(group) = id.resource_group_id().filter(|group| group != id) else { return Ok(()) };
+    async fn group_stands(&self, pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
+        let Some(group) = id.resource_group_id().filter(|group| group != id) else { return Ok(None) };
         let Some(entry) = self.ledger.surrounding(pass, &group).await? else { return Err(group_not_found(id).into()) };
         if resource_group::is_deleting(&entry.document.properties) {
             return Err(ArmError::resource_group_being_deleted(entry.id.name()).into());
         }
-        Ok(())
+        Ok(Some(entry))
     }
 
     async fn entry_or_404(&self, request: &Request<'_>, pass: &Pass) -> Result<Entry, Failure> {
@@ -475,7 +497,8 @@ fn extra(envelope: &mut Envelope) -> Map<String, Value> {
 fn check_placement(descriptor: &Descriptor, id: &ResourceId) -> Result<(), ArmError> {
     let right = match descriptor.placement {
         Placement::ResourceGroup => id.resource_group().is_some() && !id.is_extension(),
-        Placement::Subscription => id.subscription_id().is_some(),
+        // The generic form of a group's path is no group.
+        Placement::Subscription => id.is_resource_group(),
         Placement::Extension => true,
     };
     if right {
@@ -483,34 +506,6 @@ fn check_placement(descriptor: &Descriptor, id: &ResourceId) -> Result<(), ArmEr
     }
     let message = format!("A resource of type '{}' lives in a resource group; '{id}' is not in one.", id.type_name());
     Err(ArmError::new(400, "InvalidResourceId", message))
-}
-
-/// `If-Match` and `If-None-Match` (arm-models.md 1.4).
-fn check_preconditions(request: &Request<'_>, existing: Option<&Entry>) -> Result<(), ArmError> {
-    let id = &request.matched.target;
-    let etag = existing.map(|entry| entry.row.etag.as_str());
-    let is_delete = request.context.method == Method::DELETE;
-    if let Some(wanted) = tag_list(request.headers, &header::IF_MATCH) {
-        let holds = match etag {
-            Some(etag) => wanted.iter().any(|tag| tag == "*" || tag == etag),
-            None => is_delete,
-        };
-        if !holds {
-            return Err(ArmError::precondition_failed(id));
-        }
-    }
-    if let (Some(unwanted), Some(etag)) = (tag_list(request.headers, &header::IF_NONE_MATCH), etag)
-        && unwanted.iter().any(|tag| tag == "*" || tag == etag)
-    {
-        return Err(ArmError::precondition_failed(id));
-    }
-    Ok(())
-}
-
-fn tag_list(headers: &HeaderMap, name: &header::HeaderName) -> Option<Vec<String>> {
-    let text = headers.get(name)?.to_str().ok()?;
-    let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
-    Some(text.split(',').map(bare).filter(|tag| !tag.is_empty()).collect())
 }
 
 pub(crate) fn quoted(etag: &str) -> String {

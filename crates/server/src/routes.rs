@@ -8,13 +8,16 @@ use bastide_arm::id::{ArmPath, ResourceId};
 use bastide_arm::path::PathSegments;
 use http::Method;
 
+use crate::request::Dialect;
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Route {
     /// The method.
     pub method: Method,
-    /// The path: literal segments in lower case, `{name}` for one segment, `{scope}` for any resource id, and the three
-    /// generic forms `{resource}`, `{collection}` and `{resource}/{action}`.
+    /// The path: literal segments in lower case, `{name}` for one segment, `{scope}` for any resource id, `{level}` for
+    /// the tenant, a subscription or a group, `{deployment}` for the name of a deployment there, and the three generic
+    /// forms `{resource}`, `{collection}` and `{resource}/{action}`.
     pub path: &'static str,
     /// What the caller must be allowed to do.
     pub action: Action,
@@ -59,6 +62,7 @@ pub enum Operation {
     RegisterProvider,
     UnregisterProvider,
     ListProviderOperations,
+    CheckNameAvailability,
     ListResourceGroups,
     DeleteResourceGroup,
     ListResources,
@@ -73,6 +77,18 @@ pub enum Operation {
     DeleteTags,
     ReadOperationStatus,
     ReadOperationResult,
+    ListDeployments,
+    ReadDeployment,
+    CheckDeployment,
+    PutDeployment,
+    DeleteDeployment,
+    CancelDeployment,
+    ValidateDeployment,
+    ForetellDeployment,
+    ExportDeployment,
+    ReadDeploymentStatus,
+    ListDeploymentOperations,
+    ReadDeploymentOperation,
     ListRoleDefinitions,
     ReadRoleDefinition,
     PutRoleDefinition,
@@ -99,6 +115,16 @@ pub enum Operation {
     DeleteResource,
     ListCollection,
     InvokeAction,
+}
+
+impl Operation {
+    /// How its body is written: templates are not JSON.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::PutDeployment | Self::ValidateDeployment | Self::ForetellDeployment => Dialect::Relaxed,
+            _ => Dialect::Strict,
+        }
+    }
 }
 
 /// A request's path after the table has read it.
@@ -176,9 +202,10 @@ impl Matched {
 fn bind(route: &'static Route, path: &PathSegments, lower: &[String]) -> Option<Result<Matched, ArmError>> {
     match route.path {
         RESOURCE | COLLECTION | INVOCATION => bind_generic(route, path),
-        pattern => match pattern.strip_prefix("{scope}") {
-            Some(rest) => bind_extension(route, rest, path, lower),
-            None => bind_fixed(route, path, lower),
+        pattern => match (pattern.strip_prefix("{scope}"), pattern.strip_prefix("{level}")) {
+            (Some(rest), _) => bind_extension(route, rest, path, lower),
+            (_, Some(rest)) => bind_level(route, rest, path, lower),
+            (None, None) => bind_fixed(route, path, lower),
         },
     }
 }
@@ -220,6 +247,37 @@ fn bind_extension(
     let (end, values) = if names { (lower.len(), path.as_slice().last().cloned()) } else { (at, None) };
     let target = ResourceId::from_segments(path.as_slice().get(..end)?);
     let values = values.into_iter().collect();
+    Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
+}
+
+/// The target of a row with `{deployment}` is that deployment, also where the path leaves out its provider.
+fn bind_level(
+    route: &'static Route,
+    rest: &'static str,
+    path: &PathSegments,
+    lower: &[String],
+) -> Option<Result<Matched, ArmError>> {
+    let suffix: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+    let at = lower.len().checked_sub(suffix.len())?;
+    let is_level = matches!(lower.get(..at)?, [] | [_, _])
+        || matches!(lower.get(..at)?, [_, _, groups, _] if groups == "resourcegroups");
+    let fits = |(want, have): (&&str, &String)| want.starts_with('{') || want == have;
+    if !is_level || !suffix.iter().zip(lower.get(at..)?).all(fits) {
+        return None;
+    }
+    let mut target = path.as_slice().get(..at)?.to_vec();
+    let mut values = Vec::new();
+    for (want, have) in suffix.iter().zip(path.as_slice().get(at..)?) {
+        match *want {
+            "{deployment}" => {
+                target.extend(["providers", "Microsoft.Resources", "deployments"].map(str::to_owned));
+                target.push(have.clone());
+            }
+            want if want.starts_with('{') => values.push(have.clone()),
+            _ => {}
+        }
+    }
+    let target = ResourceId::from_segments(&target);
     Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
 }
 
@@ -284,6 +342,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/subscriptions/{subscription}/providers/{namespace}", Action::Fixed("Microsoft.Resources/subscriptions/providers/read"), Operation::ReadProvider),
     route(Method::POST, "/subscriptions/{subscription}/providers/{namespace}/register", Action::Fixed("Microsoft.Resources/subscriptions/providers/register/action"), Operation::RegisterProvider),
     route(Method::POST, "/subscriptions/{subscription}/providers/{namespace}/unregister", Action::Fixed("Microsoft.Resources/subscriptions/providers/unregister/action"), Operation::UnregisterProvider),
+    route(Method::POST, "/subscriptions/{subscription}/providers/{namespace}/checknameavailability", Action::Fixed("Microsoft.Resources/checkResourceName/action"), Operation::CheckNameAvailability),
     route(Method::GET, "/subscriptions/{subscription}/resources", Action::Fixed("Microsoft.Resources/subscriptions/resources/read"), Operation::ListResources),
 
     route(Method::GET, "/subscriptions/{subscription}/resourcegroups", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/read"), Operation::ListResourceGroups),
@@ -302,6 +361,22 @@ pub static ROUTES: &[Route] = &[
 
     route(Method::GET, "/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operationstatuses/{id}", Action::ReadOfOperation, Operation::ReadOperationStatus),
     route(Method::GET, "/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operationresults/{id}", Action::ReadOfOperation, Operation::ReadOperationResult),
+
+    route(Method::GET, "{level}/providers/microsoft.resources/deployments", Action::Fixed("Microsoft.Resources/deployments/read"), Operation::ListDeployments),
+    route(Method::GET, "{level}/providers/microsoft.resources/deployments/{deployment}", Action::Fixed("Microsoft.Resources/deployments/read"), Operation::ReadDeployment),
+    route(Method::HEAD, "{level}/providers/microsoft.resources/deployments/{deployment}", Action::Fixed("Microsoft.Resources/deployments/read"), Operation::CheckDeployment),
+    route(Method::PUT, "{level}/providers/microsoft.resources/deployments/{deployment}", Action::Fixed("Microsoft.Resources/deployments/write"), Operation::PutDeployment),
+    route(Method::DELETE, "{level}/providers/microsoft.resources/deployments/{deployment}", Action::Fixed("Microsoft.Resources/deployments/delete"), Operation::DeleteDeployment),
+    route(Method::POST, "{level}/providers/microsoft.resources/deployments/{deployment}/cancel", Action::Fixed("Microsoft.Resources/deployments/cancel/action"), Operation::CancelDeployment),
+    route(Method::POST, "{level}/providers/microsoft.resources/deployments/{deployment}/validate", Action::Fixed("Microsoft.Resources/deployments/validate/action"), Operation::ValidateDeployment),
+    route(Method::POST, "{level}/providers/microsoft.resources/deployments/{deployment}/whatif", Action::Fixed("Microsoft.Resources/deployments/whatIf/action"), Operation::ForetellDeployment),
+    route(Method::POST, "{level}/providers/microsoft.resources/deployments/{deployment}/exporttemplate", Action::Fixed("Microsoft.Resources/deployments/exportTemplate/action"), Operation::ExportDeployment),
+    route(Method::GET, "{level}/providers/microsoft.resources/deployments/{deployment}/operationstatuses/{id}", Action::Fixed("Microsoft.Resources/deployments/operationstatuses/read"), Operation::ReadDeploymentStatus),
+    route(Method::GET, "{level}/providers/microsoft.resources/deployments/{deployment}/operations", Action::Fixed("Microsoft.Resources/deployments/operations/read"), Operation::ListDeploymentOperations),
+    route(Method::GET, "{level}/providers/microsoft.resources/deployments/{deployment}/operations/{id}", Action::Fixed("Microsoft.Resources/deployments/operations/read"), Operation::ReadDeploymentOperation),
+    // The same without a provider, as clients of old read them (infrastructure-as-code.md 3.9).
+    route(Method::GET, "{level}/deployments/{deployment}/operations", Action::Fixed("Microsoft.Resources/deployments/operations/read"), Operation::ListDeploymentOperations),
+    route(Method::GET, "{level}/deployments/{deployment}/operations/{id}", Action::Fixed("Microsoft.Resources/deployments/operations/read"), Operation::ReadDeploymentOperation),
 
     route(Method::GET, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/read"), Operation::ReadTags),
     route(Method::PUT, "{scope}/providers/microsoft.resources/tags/default", Action::Fixed("Microsoft.Resources/tags/write"), Operation::ReplaceTags),

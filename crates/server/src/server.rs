@@ -1,5 +1,7 @@
 //! Putting the house together: settings in, one router out.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,7 +22,9 @@ use http::Uri;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
+use crate::deployment::Mirror;
 use crate::discovery;
+use crate::failure::Failure;
 use crate::front::{self, Front};
 use crate::graph::{self, Authority, Graph};
 use crate::ledger::Ledger;
@@ -28,7 +32,7 @@ use crate::login::{self, Login};
 use crate::metrics::{self, Metrics};
 use crate::operations::{self, Runner};
 use crate::origin::Origins;
-use crate::pass::Gatekeeper;
+use crate::pass::{Gatekeeper, Identified};
 use crate::registry::Registry;
 use crate::throttle::Throttle;
 
@@ -45,6 +49,8 @@ pub struct Settings {
     pub parity: Parity,
     /// Whether types nobody implements are stored.
     pub generic_resources: bool,
+    /// Folders that stand for the addresses of linked templates, by `https` prefix. Nothing is fetched from the network.
+    pub template_mirror: BTreeMap<String, PathBuf>,
 }
 
 /// The server, ready to be served.
@@ -75,6 +81,7 @@ impl Server {
             queue,
             tenant_id: settings.tenant_id,
             parity: settings.parity,
+            mirror: Mirror::new(settings.template_mirror),
         });
         let runner = Runner::new(Arc::clone(&front), accepted);
         Self { front, runner: Some(runner), subscription_id: settings.subscription_id }
@@ -93,8 +100,12 @@ impl Server {
             Login { identity: front.identity.clone(), origins: Arc::clone(origins), clock: Arc::clone(&front.clock) };
         let authority =
             Owners { front: Arc::clone(front), subscription: ResourceId::subscription(self.subscription_id) };
-        let graph =
-            Graph { identity: front.identity.clone(), origins: Arc::clone(origins), authority: Arc::new(authority) };
+        let graph = Graph {
+            identity: front.identity.clone(),
+            audiences: graph::audiences(origins).into(),
+            origins: Arc::clone(origins),
+            authority: Arc::new(authority),
+        };
         let store = front.ledger.store().clone();
         let routes = Router::new()
             .route("/healthz", get(|| async { "ok" }))
@@ -109,15 +120,35 @@ impl Server {
     }
 }
 
-/// The directory belongs to whoever owns the first subscription.
+/// The directory belongs to whoever owns the first subscription, but not the principals who have rights beyond it: those
+/// are their own masters' or the tenant's owners'.
 struct Owners {
     front: Arc<Front>,
     subscription: ResourceId,
 }
 
 impl Authority for Owners {
-    fn may<'a>(&'a self, principal: &'a Principal, action: &'a str) -> BoxFuture<'a, bool> {
-        async move { self.front.gatekeeper.may(principal, action, &self.subscription).await.unwrap_or(false) }.boxed()
+    fn may<'a>(&'a self, principal: &'a Principal, action: &'a str, target: Option<Uuid>) -> BoxFuture<'a, bool> {
+        self.decide(principal, action, target).map(|decided| decided.unwrap_or(false)).boxed()
+    }
+}
+
+impl Owners {
+    async fn decide(&self, principal: &Principal, action: &str, target: Option<Uuid>) -> Result<bool, Failure> {
+        let gatekeeper = &self.front.gatekeeper;
+        let epoch = gatekeeper.epoch().await?;
+        let caller = Identified { principal: principal.clone(), epoch };
+        if !gatekeeper.may(&caller, action, &self.subscription).await? {
+            return Ok(false);
+        }
+        let Some(target) = target else { return Ok(true) };
+        if gatekeeper.may(&caller, action, &ResourceId::tenant()).await? {
+            return Ok(true);
+        }
+        let directory = self.front.identity.directory();
+        let Some(object) = directory.object(target).await? else { return Ok(true) };
+        let target = Identified { principal: directory.principal(&object).await?, epoch };
+        Ok(!gatekeeper.holds_assignment_outside(&target, &self.subscription).await?)
     }
 }
 

@@ -44,7 +44,7 @@ impl Front {
         };
         let mut values = Vec::new();
         for entry in self.ledger.resources(pass, &query).await? {
-            if self.gatekeeper.may(pass.principal(), READ, &entry.id).await? {
+            if self.gatekeeper.may(pass.caller(), READ, &entry.id).await? {
                 values.push(answer(&entry, request.tenant_id));
             }
         }

@@ -32,6 +32,19 @@ pub(crate) struct Around {
     pub linked: BTreeMap<String, Linked>,
 }
 
+impl Around {
+    /// What must hold for a write that has judged all parts: none has come or gone.
+    pub(crate) fn same_parts(&self, registered: &Registered, id: &ResourceId) -> Vec<Expectation> {
+        let kinds = registered.rules.descriptor().surroundings.parts;
+        let expectation = |kind: &&str| {
+            let prefix = format!("{}{}/", id.prefix(), kind.to_ascii_lowercase());
+            let count = self.part_rows.keys().filter(|key| key.starts_with(&prefix)).count();
+            Expectation::CountBelow { prefix, count: i64::try_from(count).unwrap_or(i64::MAX) }
+        };
+        kinds.iter().map(expectation).collect()
+    }
+}
+
 impl Front {
     /// What stands around a resource that is there. The rules decide what of it is shown.
     pub(crate) async fn around(

@@ -12,6 +12,8 @@ use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry, group_not_found};
 use crate::pass::Pass;
+use crate::preconditions::check_preconditions;
+use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::routes::Operation;
@@ -26,6 +28,7 @@ impl Front {
     /// PUT, PATCH (`Merge`, `Replace`, `Delete`) and DELETE of them.
     pub(crate) async fn change_tags(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let entry = self.tagged(request, pass).await?;
+        check_preconditions(request, Some(&entry))?;
         let operation = request.matched.route.operation;
         let tags = match operation {
             Operation::DeleteTags => BTreeMap::new(),
@@ -155,9 +158,23 @@ impl Front {
         Ok(Reply::empty(StatusCode::OK))
     }
 
+    /// Subscriptions, and the types that are tracked. Anything else is stored in a form of its own, or is a part.
+    fn carries_tags(&self, entry: &Entry) -> bool {
+        let is_tracked = |registered: Registered| {
+            let descriptor = registered.rules.descriptor();
+            descriptor.tracked || descriptor.types.is_empty()
+        };
+        entry.id.is_subscription() || self.registry.find(&entry.row.type_name, "").is_ok_and(is_tracked)
+    }
+
     async fn tagged(&self, request: &Request<'_>, pass: &Pass) -> Result<Entry, Failure> {
         let id = &request.matched.target;
         match self.ledger.resource(pass, id).await? {
+            Some(entry) if !self.carries_tags(&entry) => {
+                let message =
+                    format!("A resource of type '{}' carries no tags. Tag what it belongs to.", entry.row.type_name);
+                Err(ArmError::new(400, "ResourceTypeNotSupported", message).into())
+            }
             Some(entry) => Ok(entry),
             None if id.is_resource_group() => Err(group_not_found(id).into()),
             None => Err(ArmError::resource_not_found(id).into()),

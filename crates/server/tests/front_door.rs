@@ -342,3 +342,129 @@ async fn providers_are_registered_until_somebody_says_otherwise() {
     assert_eq!(house.get(&provider).await.body["registrationState"], "Registered", "first use registers");
     assert_eq!(house.get("/providers/No.Such").await.code(), "InvalidResourceNamespace");
 }
+
+#[tokio::test]
+async fn who_loses_the_right_while_the_body_comes_in_writes_nothing() {
+    let house = House::found().await;
+    let (stranger, token) = house.stranger().await;
+    let assignment = house.grant(stranger.object_id, "8e3af657-a8ff-443c-a75c-2fe8c4bcb635").await;
+    let start = async |name: &str| {
+        let (send, receive) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(4);
+        let chunks = futures_util::stream::unfold(receive, async |mut receive| {
+            let chunk = receive.recv().await?;
+            Some((chunk, receive))
+        });
+        let request = http::Request::put(format!("{}?{}", house.group(name), support::API))
+            .header("host", "localhost:8443")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from_stream(chunks))
+            .unwrap();
+        let router = house.router.clone();
+        let asked = tokio::spawn(async move { tower::ServiceExt::oneshot(router, request).await.unwrap().status() });
+        send.send(Ok(b"{\"location\":".to_vec())).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        (send, asked)
+    };
+    let (send, asked) = start("kept").await;
+    send.send(Ok(b"\"local\"}".to_vec())).await.unwrap();
+    drop(send);
+    assert_eq!(asked.await.unwrap(), StatusCode::CREATED, "with the right kept, it is written");
+
+    let (send, asked) = start("revoked").await;
+    house.revoke(&assignment).await;
+    send.send(Ok(b"\"local\"}".to_vec())).await.unwrap();
+    drop(send);
+    assert_eq!(asked.await.unwrap(), StatusCode::FORBIDDEN);
+
+    house.grant(stranger.object_id, "8e3af657-a8ff-443c-a75c-2fe8c4bcb635").await;
+    let (send, asked) = start("disabled").await;
+    house.identity.directory().set_enabled(stranger.object_id, false).await.unwrap();
+    send.send(Ok(b"\"local\"}".to_vec())).await.unwrap();
+    drop(send);
+    assert_eq!(asked.await.unwrap(), StatusCode::UNAUTHORIZED);
+    for name in ["revoked", "disabled"] {
+        assert_eq!(house.get(&house.group(name)).await.status, StatusCode::NOT_FOUND, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_accepted_deletion_goes_on_when_the_client_hangs_up() {
+    let house = House::found().await;
+    for index in 0..20 {
+        house.make_group(&format!("rg{index}")).await;
+    }
+    for index in 0..20_u64 {
+        let request = http::Request::delete(format!("{}?{}", house.group(&format!("rg{index}")), support::API))
+            .header("host", "localhost:8443")
+            .header("authorization", format!("Bearer {}", house.token))
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let asked = tokio::spawn(tower::ServiceExt::oneshot(house.router.clone(), request));
+        tokio::time::sleep(std::time::Duration::from_micros(index * 150)).await;
+        asked.abort();
+    }
+    for _ in 0..100 {
+        let list = house.get(&format!("/subscriptions/{}/resourcegroups", house.subscription)).await;
+        let groups = list.body["value"].as_array().unwrap();
+        if groups.iter().all(|group| group["properties"]["provisioningState"] == "Succeeded") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("groups are left half deleted");
+}
+
+#[tokio::test]
+async fn only_what_is_tracked_carries_tags() {
+    let house = House::found().await;
+    let (stranger, _) = house.stranger().await;
+    let assignment = house.grant(stranger.object_id, "acdd72a7-3385-48ef-bd42-f606fba81ae7").await;
+    let tags = format!("{assignment}/providers/Microsoft.Resources/tags/default");
+    let refused = house.put(&tags, json!({"properties": {"tags": {"a": "b"}}})).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (400, "ResourceTypeNotSupported"));
+    house.revoke(&assignment).await;
+    assert_eq!(house.get("/subscriptions").await.status, StatusCode::OK, "rights are still readable");
+}
+
+#[tokio::test]
+async fn a_group_lives_in_a_subscription_and_nowhere_else() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let in_a_group = format!("{}/providers/Microsoft.Resources/resourceGroups/ghost", house.group("rg"));
+    let as_extension =
+        format!("/subscriptions/{}/providers/Microsoft.Resources/resourceGroups/ghost", house.subscription);
+    for ghost in [in_a_group, as_extension] {
+        let refused = house.put(&ghost, json!({"location": "local"})).await;
+        assert!(refused.status.is_client_error(), "{ghost}: {refused:?}");
+    }
+    let list = house.get(&format!("/subscriptions/{}/resourcegroups", house.subscription)).await;
+    assert_eq!(list.body["value"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_went_since_it_was_linked_does_not_stand_in_the_way_of_other_changes() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let identity = house.identity_id("rg", "one");
+    house.put(&identity, json!({"location": "local"})).await;
+    let hub = house.hub("rg", "hub");
+    let assigned = json!({"type": "UserAssigned", "userAssignedIdentities": {identity.clone(): {}}});
+    let body = json!({"location": "local", "kind": "Hub", "identity": {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": assigned["userAssignedIdentities"]}});
+    let made = house.put(&hub, body).await;
+    assert_eq!(made.body["identity"]["type"], "SystemAssigned,UserAssigned", "{made:?}");
+    house.call(Method::DELETE, &identity, None).await;
+    let mut back = made.body.clone();
+    back["tags"] = json!({"still": "works"});
+    let put = house.put(&hub, back).await;
+    assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    assert_eq!(put.body["identity"], made.body["identity"]);
+}
+
+#[tokio::test]
+async fn filters_with_what_cannot_be_stored_are_bad_requests() {
+    let house = House::found().await;
+    let path = format!("/subscriptions/{}/resources?$filter=name%20eq%20%27a%00%27", house.subscription);
+    let answer = house.get(&path).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+}

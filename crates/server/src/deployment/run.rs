@@ -103,6 +103,7 @@ impl Front {
             correlation_id: record.correlation_id,
             client_request_id: None,
             now: self.clock.now(),
+            client_ip: None,
             origin,
             method: Method::PUT,
             uri: Uri::default(),

@@ -94,6 +94,9 @@ pub(super) async fn update(call: &Call, id: &str) -> Result<Answer, GraphError> 
     if redirect_uris(body)?.iter().any(|uri| !application.redirect_uris.contains(uri)) {
         unchanged("redirectUris", Some("new"), "")?;
     }
+    if body.has("keyCredentials") {
+        call.authorise_over("applications/credentials/write", application.object_id).await?;
+    }
     credential::replace_certificates(call, &application, body).await?;
     Ok(Answer::done())
 }
@@ -101,6 +104,7 @@ pub(super) async fn update(call: &Call, id: &str) -> Result<Answer, GraphError> 
 pub(super) async fn delete(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("applications/delete").await?;
     let application = find(call, id).await?;
+    call.authorise_over("applications/delete", application.object_id).await?;
     call.directory().delete(application.object_id).await?;
     Ok(Answer::done())
 }
@@ -108,12 +112,14 @@ pub(super) async fn delete(call: &Call, id: &str) -> Result<Answer, GraphError> 
 pub(super) async fn add_password(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("applications/credentials/write").await?;
     let application = find(call, id).await?;
+    call.authorise_over("applications/credentials/write", application.object_id).await?;
     credential::add_password(call, &application).await
 }
 
 pub(super) async fn remove_password(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("applications/credentials/write").await?;
     let application = find(call, id).await?;
+    call.authorise_over("applications/credentials/write", application.object_id).await?;
     credential::remove_password(call, &application).await
 }
 

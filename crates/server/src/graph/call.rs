@@ -1,26 +1,29 @@
 //! One request to the directory, and its answer.
 
+use std::net::SocketAddr;
+
 use axum::Json;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bastide_arm::json::{self, Limits};
-use bastide_identity::{Directory, Principal};
-use http_body_util::{BodyExt, Limited};
+use bastide_identity::{Author, Directory, Principal};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Graph;
 use super::error::GraphError;
-use crate::discovery::host;
-use crate::origin::Origin;
+use crate::body::{self, Bounds};
+use crate::origin::{Origin, host};
 
 /// An authenticated request.
 pub(super) struct Call {
     graph: Graph,
+    /// The directory, changed on the caller's behalf.
+    directory: Directory,
     /// Who asks.
     pub(super) caller: Principal,
     pub(super) method: Method,
@@ -39,7 +42,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Authenticates the caller, then reads the rest.
-    pub(super) async fn read(graph: Graph, request: Request) -> Result<Self, GraphError> {
+    pub(super) async fn read(graph: Graph, request: Request, request_id: Uuid) -> Result<Self, GraphError> {
         let (head, body) = request.into_parts();
         let caller = authenticate(&graph, &head.headers).await?;
         let (version, segments) = segments(&head.uri)?;
@@ -48,18 +51,33 @@ impl Call {
             if matches!(head.method, Method::POST | Method::PATCH) { read_body(body).await? } else { Map::new() };
         let origin = graph.origins.asked(host(&head.headers, &head.uri)).clone();
         let raw_path = head.uri.path().to_owned();
-        Ok(Self { graph, caller, method: head.method, segments, query, body, raw_path, origin, version })
+        let source = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let author = Author::Caller { principal: caller.clone(), request_id, source };
+        let directory = graph.identity.directory().on_behalf_of(author);
+        Ok(Self { graph, directory, caller, method: head.method, segments, query, body, raw_path, origin, version })
     }
 
     /// The directory.
     pub(super) fn directory(&self) -> &Directory {
-        self.graph.identity.directory()
+        &self.directory
     }
 
-    /// Refuses unless the caller may take `Bastide.Directory/{action}`.
+    /// Refuses unless the caller may take `Microsoft.Authorization/directory/{action}`.
     pub(super) async fn authorise(&self, action: &str) -> Result<(), GraphError> {
-        let action = format!("Bastide.Directory/{action}");
-        if self.graph.authority.may(&self.caller, &action).await { Ok(()) } else { Err(GraphError::forbidden(&action)) }
+        let action = format!("{ACTIONS}/{action}");
+        if self.graph.authority.may(&self.caller, &action, None).await {
+            return Ok(());
+        }
+        Err(GraphError::forbidden(&action))
+    }
+
+    /// As [`Call::authorise`], for an action with which the caller could become, or end, the object it is taken on.
+    pub(super) async fn authorise_over(&self, action: &str, target: Uuid) -> Result<(), GraphError> {
+        let action = format!("{ACTIONS}/{action}");
+        if self.graph.authority.may(&self.caller, &action, Some(target)).await {
+            return Ok(());
+        }
+        Err(GraphError::forbidden_over(&action))
     }
 
     /// The tenant's own domain, as an organisation shows it.
@@ -166,7 +184,8 @@ async fn authenticate(graph: &Graph, headers: &HeaderMap) -> Result<Principal, G
         .ok_or_else(|| GraphError::unauthenticated("Access token is empty. Send one as 'Authorization: Bearer ...'."))?
         .1;
     let refused = |error: bastide_identity::AuthenticationError| GraphError::unauthenticated(error.to_string());
-    graph.identity.authenticate(token.trim()).await.map_err(refused)
+    // A token that was given for the resource manager is not good here, and the other way round.
+    graph.identity.authenticate_for(token.trim(), &graph.audiences).await.map_err(refused)
 }
 
 /// Version and path: `/graph/v1.0/servicePrincipals(appId='x')` is `v1.0` and `serviceprincipals`, `appid='x'`.
@@ -195,8 +214,7 @@ fn segments(uri: &Uri) -> Result<(String, Vec<String>), GraphError> {
 }
 
 async fn read_body(body: Body) -> Result<Map<String, Value>, GraphError> {
-    let too_large = |_| GraphError::bad_request("The request body is too large, or could not be read to its end.");
-    let bytes = Limited::new(body, MAX_BODY).collect().await.map_err(too_large)?.to_bytes();
+    let bytes = body::collect(body, &BODY).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -204,5 +222,11 @@ async fn read_body(body: Body) -> Result<Map<String, Value>, GraphError> {
     json::parse_object(&bytes, &limits).map_err(|error| GraphError::bad_request(error.message.clone()))
 }
 
+/// Under `Microsoft.Authorization`, whose writes the role Contributor lacks: whoever can make principals, or change their
+/// credentials, can become anybody.
+const ACTIONS: &str = "Microsoft.Authorization/directory";
+
 /// A certificate with its chain fits a hundred times.
 const MAX_BODY: usize = 1024 * 1024;
+
+const BODY: Bounds = Bounds { limit: MAX_BODY, drain: 8 * 1024 * 1024, time: body::TIME };

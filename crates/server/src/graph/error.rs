@@ -8,6 +8,7 @@ use bastide_identity::IdentityError;
 use serde_json::json;
 
 use super::filter::FilterError;
+use crate::body::BodyError;
 
 /// Why the directory did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,14 @@ impl GraphError {
     pub(super) fn forbidden(action: &str) -> Self {
         let message = format!(
             "Insufficient privileges to complete the operation. It needs the action '{action}'; ask an owner to assign a role that has it."
+        );
+        Self::new(StatusCode::FORBIDDEN, "Authorization_RequestDenied", message)
+    }
+
+    /// 403 for an object that has more rights than the caller may lend out.
+    pub(super) fn forbidden_over(action: &str) -> Self {
+        let message = format!(
+            "Insufficient privileges to complete the operation. The object, or a group it is in, has a role outside of the first subscription, so the action '{action}' is needed at the scope '/'; ask an owner of the tenant."
         );
         Self::new(StatusCode::FORBIDDEN, "Authorization_RequestDenied", message)
     }
@@ -51,6 +60,17 @@ impl GraphError {
 
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
+    }
+}
+
+impl From<BodyError> for GraphError {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = match error {
+            BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
+            BodyError::Broken => (StatusCode::BAD_REQUEST, "Request_BadRequest"),
+        };
+        Self::new(status, code, format!("No change was made: {error}."))
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) async fn list(call: &Call, id: &str) -> Result<Answer, GraphError> {
 pub(super) async fn create(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("applications/credentials/write").await?;
     let application = find(call, id).await?;
+    call.authorise_over("applications/credentials/write", application.object_id).await?;
     let body = Body(&call.body);
     let name = body.required("name")?;
     let fits = (3..=120).contains(&name.len())
@@ -55,6 +56,7 @@ pub(super) async fn show(call: &Call, id: &str, name: &str) -> Result<Answer, Gr
 pub(super) async fn delete(call: &Call, id: &str, name: &str) -> Result<Answer, GraphError> {
     call.authorise("applications/credentials/write").await?;
     let application = find(call, id).await?;
+    call.authorise_over("applications/credentials/write", application.object_id).await?;
     let credential = by_name(call, &application, name).await?.ok_or_else(|| GraphError::not_found(name))?;
     call.directory().remove_credential(application.object_id, credential.key_id).await?;
     Ok(Answer::done())

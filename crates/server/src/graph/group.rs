@@ -85,6 +85,7 @@ pub(super) async fn create(call: &Call) -> Result<Answer, GraphError> {
 pub(super) async fn delete(call: &Call, group: &str) -> Result<Answer, GraphError> {
     call.authorise("groups/delete").await?;
     let group = find(call, group).await?;
+    call.authorise_over("groups/delete", group.object_id).await?;
     call.directory().delete(group.object_id).await?;
     Ok(Answer::done())
 }
@@ -98,6 +99,7 @@ pub(super) async fn members(call: &Call, group: &str) -> Result<Answer, GraphErr
 pub(super) async fn add_member(call: &Call, group: &str) -> Result<Answer, GraphError> {
     call.authorise("groups/members/write").await?;
     let group = find(call, group).await?;
+    call.authorise_over("groups/members/write", group.object_id).await?;
     let member = reference(Body(&call.body).required("@odata.id")?)?;
     if call.directory().members(group.object_id).await?.contains(&member) {
         let message =
@@ -111,6 +113,7 @@ pub(super) async fn add_member(call: &Call, group: &str) -> Result<Answer, Graph
 pub(super) async fn remove_member(call: &Call, group: &str, member: &str) -> Result<Answer, GraphError> {
     call.authorise("groups/members/delete").await?;
     let group = find(call, group).await?;
+    call.authorise_over("groups/members/delete", group.object_id).await?;
     let member_id = object_id(member)?;
     if !call.directory().members(group.object_id).await?.contains(&member_id) {
         return Err(GraphError::not_found(member));

@@ -77,9 +77,12 @@ pub(super) async fn update(call: &Call, id: &str) -> Result<Answer, GraphError> 
     let service_principal = find(call, id).await?;
     let body = Body(&call.body);
     unchanged("displayName", body.display_name()?, &service_principal.display_name)?;
-    let enabled = body.flag("accountEnabled")?;
+    let enabled = body.flag("accountEnabled")?.filter(|enabled| *enabled != service_principal.standing.enabled);
+    if enabled.is_some() || body.has("keyCredentials") {
+        call.authorise_over("servicePrincipals/credentials/write", service_principal.object_id).await?;
+    }
     credential::replace_certificates(call, &service_principal, body).await?;
-    if let Some(enabled) = enabled.filter(|enabled| *enabled != service_principal.standing.enabled) {
+    if let Some(enabled) = enabled {
         call.directory().set_enabled(service_principal.object_id, enabled).await?;
     }
     Ok(Answer::done())
@@ -88,6 +91,7 @@ pub(super) async fn update(call: &Call, id: &str) -> Result<Answer, GraphError> 
 pub(super) async fn delete(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("servicePrincipals/delete").await?;
     let service_principal = find(call, id).await?;
+    call.authorise_over("servicePrincipals/delete", service_principal.object_id).await?;
     refuse_managed(&service_principal)?;
     call.directory().delete(service_principal.object_id).await?;
     Ok(Answer::done())
@@ -96,12 +100,14 @@ pub(super) async fn delete(call: &Call, id: &str) -> Result<Answer, GraphError> 
 pub(super) async fn add_password(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("servicePrincipals/credentials/write").await?;
     let service_principal = find(call, id).await?;
+    call.authorise_over("servicePrincipals/credentials/write", service_principal.object_id).await?;
     credential::add_password(call, &service_principal).await
 }
 
 pub(super) async fn remove_password(call: &Call, id: &str) -> Result<Answer, GraphError> {
     call.authorise("servicePrincipals/credentials/write").await?;
     let service_principal = find(call, id).await?;
+    call.authorise_over("servicePrincipals/credentials/write", service_principal.object_id).await?;
     credential::remove_password(call, &service_principal).await
 }
 

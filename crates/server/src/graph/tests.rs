@@ -18,7 +18,7 @@ struct Fixed {
 }
 
 impl Authority for Fixed {
-    fn may<'a>(&'a self, _: &'a Principal, action: &'a str) -> BoxFuture<'a, bool> {
+    fn may<'a>(&'a self, _: &'a Principal, action: &'a str, _: Option<Uuid>) -> BoxFuture<'a, bool> {
         self.asked.lock().unwrap().push(action.to_owned());
         async move { self.answer }.boxed()
     }
@@ -81,6 +81,7 @@ impl Directory {
     fn routes(&self) -> axum::Router {
         super::routes(Graph {
             identity: self.fixture.identity.clone(),
+            audiences: audiences(&self.fixture.origins).into(),
             origins: Arc::clone(&self.fixture.origins),
             authority: self.authority.clone(),
         })
@@ -100,6 +101,28 @@ async fn nobody_reads_without_a_token() {
         assert_eq!((answer.status, code(&answer).as_str()), (StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken"));
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
+}
+
+#[tokio::test]
+async fn a_token_for_the_resource_manager_is_not_good_here() {
+    let mut directory = Directory::new().await;
+    directory.token = directory.fixture.client_token(ORIGIN).await;
+    let refused = directory.call("GET", "/users", Value::Null).await;
+    assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken"));
+    for audience in [format!("{ORIGIN}/graph"), format!("{ORIGIN}/graph/"), "https://graph.microsoft.com".to_owned()] {
+        directory.token = directory.fixture.client_token(&audience).await;
+        directory.get("/users").await;
+    }
+}
+
+#[tokio::test]
+async fn the_audit_names_the_caller_and_the_request() {
+    let directory = Directory::new().await;
+    let made = directory.call("POST", "/groups", json!({ "displayName": "team" })).await;
+    let record = directory.fixture.last_audit().await;
+    assert_eq!(record["objectId"], json!(directory.fixture.ids.client_object_id));
+    assert_eq!(record["target"], made.json()["id"]);
+    assert_eq!(record["requestId"], made.header("request-id"));
 }
 
 #[tokio::test]
@@ -138,7 +161,7 @@ async fn a_write_needs_its_action_and_a_read_needs_none() {
         );
         assert!(answer.text.contains("Insufficient privileges"), "az looks for these words");
         let asked = std::mem::take(&mut *directory.authority.asked.lock().unwrap());
-        assert_eq!(asked, [format!("Bastide.Directory/{action}")], "{method} {path}");
+        assert_eq!(asked, [format!("Microsoft.Authorization/directory/{action}")], "{method} {path}");
     }
     directory.get("/users").await;
     assert!(directory.authority.asked.lock().unwrap().is_empty());
@@ -412,6 +435,24 @@ async fn lists_come_in_pages_that_follow_each_other() {
     assert_eq!(bad.status, StatusCode::BAD_REQUEST);
     let bad = directory.call("GET", "/groups?$skiptoken=nonsense", Value::Null).await;
     assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_filter_that_nothing_satisfies_reads_no_more_than_a_part_of_the_directory() {
+    let directory = Directory::new().await;
+    let identities = directory.fixture.identity.directory();
+    for hundred in 0..21 {
+        let new = |number: u128| {
+            let id = Uuid::from_u128((hundred * 100 + number) << 8);
+            identities.managed_identity_changes(id, Uuid::new_v4(), "i", &format!("/i/{hundred}/{number}"))
+        };
+        directory.fixture.commit((0..100).flat_map(new).collect()).await;
+    }
+    let page = directory.get("/servicePrincipals?$filter=startswith(displayName,'zzz')").await;
+    assert_eq!(page["value"], json!([]));
+    let next = page["@odata.nextLink"].as_str().unwrap().strip_prefix(&format!("{ORIGIN}/graph/v1.0")).unwrap();
+    let last = directory.get(next).await;
+    assert_eq!((&last["value"], &last["@odata.nextLink"]), (&json!([]), &Value::Null));
 }
 
 #[tokio::test]

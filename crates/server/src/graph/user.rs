@@ -97,10 +97,15 @@ pub(super) async fn update(call: &Call, user: &str) -> Result<Answer, GraphError
     unchanged("displayName", body.display_name()?, &user.display_name)?;
     unchanged("userPrincipalName", body.text("userPrincipalName")?, user.user_principal_name.as_str())?;
     let enabled = body.flag("accountEnabled")?;
-    if let Some(password) = new_password(body)? {
+    let password = new_password(body)?;
+    let enabled = enabled.filter(|enabled| *enabled != user.standing.enabled);
+    if password.is_some() || enabled.is_some() {
+        call.authorise_over("users/credentials/write", user.object_id).await?;
+    }
+    if let Some(password) = password {
         call.directory().set_password(user.object_id, password).await?;
     }
-    if let Some(enabled) = enabled.filter(|enabled| *enabled != user.standing.enabled) {
+    if let Some(enabled) = enabled {
         call.directory().set_enabled(user.object_id, enabled).await?;
     }
     Ok(Answer::done())
@@ -109,6 +114,7 @@ pub(super) async fn update(call: &Call, user: &str) -> Result<Answer, GraphError
 pub(super) async fn delete(call: &Call, user: &str) -> Result<Answer, GraphError> {
     call.authorise("users/delete").await?;
     let user = find(call, user).await?;
+    call.authorise_over("users/delete", user.object_id).await?;
     call.directory().delete(user.object_id).await?;
     Ok(Answer::done())
 }

@@ -84,7 +84,11 @@ impl Refusal {
 
 impl From<FieldsError> for Refusal {
     fn from(error: FieldsError) -> Self {
-        let status = if error == FieldsError::TooLarge { 413 } else { 400 };
+        let status = match error {
+            FieldsError::TooLarge => 413,
+            FieldsError::TooSlow => 408,
+            _ => 400,
+        };
         Self { status, ..Self::invalid_request(error.to_string()) }
     }
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use http_body_util::BodyExt;
 use percent_encoding::percent_decode;
+
+use crate::body::{self, BodyError, Bounds};
 
 /// The fields a client sent. An empty field counts as absent (RFC 6749, section 3.1).
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) enum FieldsError {
     TooLarge,
     #[error("The request body could not be read to its end. Send it again.")]
     Unreadable,
+    #[error("The request body did not arrive in time. Send it again, in one go.")]
+    TooSlow,
     #[error("The request is not valid UTF-8, or percent-encoded wrongly.")]
     NotText,
     #[error("The field '{0}' is there more than once. Send it once.")]
@@ -36,7 +39,7 @@ impl Fields {
         if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(FieldsError::NotAForm);
         }
-        Self::parse(&read_to_end(body).await?)
+        Self::parse(&body::collect(body, &FORM).await?)
     }
 
     /// Reads `name=value&name=value`.
@@ -71,20 +74,14 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// Reads what comes, but keeps no more than a form may have. A client that is told "too large" while it still sends would
-/// see a broken connection instead of the answer, so some of the rest is read and dropped.
-async fn read_to_end(mut body: Body) -> Result<Vec<u8>, FieldsError> {
-    let (mut kept, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(chunk) = frame.map_err(|_| FieldsError::Unreadable)?.into_data() else { continue };
-        length += chunk.len();
-        if length <= MAX_FORM {
-            kept.extend_from_slice(&chunk);
-        } else if length > MAX_DROPPED {
-            break;
+impl From<BodyError> for FieldsError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::TooLarge,
+            BodyError::TooSlow => Self::TooSlow,
+            BodyError::Broken => Self::Unreadable,
         }
     }
-    if length > MAX_FORM { Err(FieldsError::TooLarge) } else { Ok(kept) }
 }
 
 fn decode(text: &[u8]) -> Result<String, FieldsError> {
@@ -102,8 +99,8 @@ fn decode(text: &[u8]) -> Result<String, FieldsError> {
 
 /// A certificate assertion with a chain is about 8 KiB, a federated token up to 16; nothing needs more.
 const MAX_FORM: usize = 64 * 1024;
-/// As much as anybody may send anywhere else.
-const MAX_DROPPED: usize = 8 * 1024 * 1024;
+/// As much as anybody may send anywhere else is dropped before the sender is cut off.
+const FORM: Bounds = Bounds { limit: MAX_FORM, drain: 8 * 1024 * 1024, time: body::TIME };
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bastide_arm::clock::{Clock, ManualClock};
 use bastide_identity::{BootstrapIds, BootstrapNames, BootstrapSecrets, Identity, PasswordCost, Settings};
-use bastide_store::{Change, Location, Store, Write};
+use bastide_store::{AuditQuery, Change, Location, Store, Write};
 use bastide_vault::Sealer;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -47,7 +47,7 @@ impl Fixture {
         let store = Store::open(&Location::Sqlite(folder.path().join("bastide.db"))).await.unwrap();
         let sealer = Sealer::open_or_create(&folder.path().join("key")).unwrap();
         let clock = Arc::new(ManualClock::at("2026-11-22T06:00:00Z".parse::<Timestamp>().unwrap()));
-        let audiences = [ORIGIN.to_owned(), format!("{ORIGIN}/graph")];
+        let audiences = [ORIGIN.to_owned(), format!("{ORIGIN}/graph"), "https://graph.microsoft.com".to_owned()];
         let mut settings = Settings::new(TENANT, format!("{ORIGIN}/{TENANT}/v2.0"), audiences.into());
         settings.password_cost = PasswordCost::for_tests();
         let identity = Identity::open(store.clone(), sealer, clock.clone(), settings).await.unwrap();
@@ -71,6 +71,12 @@ impl Fixture {
     /// Writes to the store, as the front door would.
     pub(crate) async fn commit(&self, changes: Vec<Change>) {
         self.store.commit(Write { changes, ..Write::new(self.clock.now()) }).await.unwrap();
+    }
+
+    /// The newest record of the audit.
+    pub(crate) async fn last_audit(&self) -> Value {
+        let entries = self.store.audit(&AuditQuery { after: 0, limit: 1000 }).await.unwrap();
+        entries.last().unwrap().record.clone()
     }
 
     /// Posts a form to a token-service path.

@@ -9,8 +9,7 @@ use axum::http::{HeaderMap, Uri};
 use uuid::Uuid;
 
 use super::Login;
-use crate::discovery::host;
-use crate::origin::Origin;
+use crate::origin::{Origin, host};
 
 /// Where a request came from and where it was sent to.
 pub(super) struct Sender {

@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule,
-    Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Effect, HostNames, IdentitySupport,
+    NameRule, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{claim, keep_or_make, new_keys, reveal, text, with_defaults};
+use super::stored::{keep_or_make, new_keys, reveal, text, with_defaults};
 
 /// The AI services account type.
 #[derive(Debug)]
@@ -31,8 +31,7 @@ impl ResourceType for CognitiveServicesAccount {
             &mut document.properties,
             json!({"publicNetworkAccess": "Enabled", "disableLocalAuth": false, "allowProjectManagement": false}),
         );
-        let mut effects = new_keys(&admission, &KEYS);
-        effects.extend(claim(&admission, NAMES, "CustomDomainInUse"));
+        let effects = new_keys(&admission, &KEYS);
         Ok(Admitted { document, effects, ..Admitted::default() })
     }
 
@@ -48,8 +47,8 @@ impl ResourceType for CognitiveServicesAccount {
         properties
     }
 
-    fn release(&self, _document: &Document) -> Vec<Effect> {
-        vec![Effect::ReleaseName { space: NAMES }]
+    fn host_names(&self) -> Option<HostNames> {
+        Some(HostNames { space: "cognitiveservices", taken: "CustomDomainInUse" })
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
@@ -84,9 +83,6 @@ const KEYS: [&str; 2] = ["key1", "key2"];
 /// The APIs of the seeds (mission.md B1), by the names clients look for.
 const APIS: &[&str] =
     &["OpenAI Language Model Instance API", "Content Safety", "Speech Services Speech to Text", "AI Foundry API"];
-
-/// Account names are unique among themselves.
-const NAMES: &str = "cognitiveservices";
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.CognitiveServices",

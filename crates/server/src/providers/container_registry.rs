@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, HostNames, IdentitySupport, NameRule,
     Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{claim, keep_or_make, new_keys, reveal, with_defaults};
+use super::stored::{keep_or_make, new_keys, reveal, with_defaults};
 
 /// The container registry type.
 #[derive(Debug)]
@@ -42,8 +42,7 @@ impl ResourceType for ContainerRegistry {
                 "zoneRedundancy": "Disabled",
             }),
         );
-        let mut effects = new_keys(&admission, &PASSWORDS);
-        effects.extend(claim(&admission, NAMES, "AlreadyInUse"));
+        let effects = new_keys(&admission, &PASSWORDS);
         Ok(Admitted { document, effects, ..Admitted::default() })
     }
 
@@ -56,8 +55,8 @@ impl ResourceType for ContainerRegistry {
         properties
     }
 
-    fn release(&self, _document: &Document) -> Vec<Effect> {
-        vec![Effect::ReleaseName { space: NAMES }]
+    fn host_names(&self) -> Option<HostNames> {
+        Some(HostNames { space: "registry", taken: "AlreadyInUse" })
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
@@ -80,9 +79,6 @@ fn is_registry_name(name: &str) -> bool {
 }
 
 const PASSWORDS: [&str; 2] = ["password", "password2"];
-
-/// Registry names are unique among themselves.
-const NAMES: &str = "registry";
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.ContainerRegistry",

@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule, Placement, PutStatus,
+    Admission, Admitted, DataPlane, Descriptor, Document, HostNames, IdentitySupport, NameRule, Placement, PutStatus,
     ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{claim, text, with_defaults};
+use super::stored::{text, with_defaults};
 
 /// The key vault type.
 #[derive(Debug)]
@@ -19,7 +19,6 @@ impl ResourceType for KeyVault {
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
-        let effects: Vec<Effect> = claim(&admission, NAMES, "VaultAlreadyExists").into_iter().collect();
         let mut document = admission.document;
         let properties = &mut document.properties;
         let tenant = admission.tenant_id.to_string();
@@ -48,7 +47,7 @@ impl ResourceType for KeyVault {
             return Err(ArmError::invalid_parameter("properties.softDeleteRetentionInDays", message));
         }
         once_on_never_off(admission.existing.map(|existing| existing.document), properties)?;
-        Ok(Admitted { document, effects, ..Admitted::default() })
+        Ok(Admitted { document, ..Admitted::default() })
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -61,8 +60,8 @@ impl ResourceType for KeyVault {
         properties
     }
 
-    fn release(&self, _document: &Document) -> Vec<Effect> {
-        vec![Effect::ReleaseName { space: NAMES }]
+    fn host_names(&self) -> Option<HostNames> {
+        Some(HostNames { space: "vault", taken: "VaultAlreadyExists" })
     }
 }
 
@@ -86,9 +85,6 @@ fn is_vault_name(name: &str) -> bool {
         && !name.ends_with('-')
         && !name.contains("--")
 }
-
-/// Vault names are unique among themselves.
-const NAMES: &str = "vault";
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.KeyVault",

@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, HostNames, IdentitySupport, NameRule,
     Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{claim, new_keys, reveal, with_defaults};
+use super::stored::{new_keys, reveal, with_defaults};
 
 /// The search service type.
 #[derive(Debug)]
@@ -32,8 +32,7 @@ impl ResourceType for SearchService {
                 "disableLocalAuth": false,
             }),
         );
-        let mut effects = new_keys(&admission, &KEYS);
-        effects.extend(claim(&admission, NAMES, "ServiceNameUnavailable"));
+        let effects = new_keys(&admission, &KEYS);
         Ok(Admitted { document, effects, ..Admitted::default() })
     }
 
@@ -47,8 +46,8 @@ impl ResourceType for SearchService {
         properties
     }
 
-    fn release(&self, _document: &Document) -> Vec<Effect> {
-        vec![Effect::ReleaseName { space: NAMES }]
+    fn host_names(&self) -> Option<HostNames> {
+        Some(HostNames { space: "search", taken: "ServiceNameUnavailable" })
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
@@ -71,9 +70,6 @@ fn is_service_name(name: &str) -> bool {
 }
 
 const KEYS: [&str; 2] = ["primaryKey", "secondaryKey"];
-
-/// Search service names are unique among themselves.
-const NAMES: &str = "search";
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.Search",

@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, IdentitySupport, NameRule,
-    PartChange, Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, HostNames,
+    IdentitySupport, NameRule, PartChange, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{claim, keep_or_make, new_keys, reveal, text, with_defaults};
+use super::stored::{keep_or_make, new_keys, reveal, text, with_defaults};
 
 /// The storage account type.
 #[derive(Debug)]
@@ -46,8 +46,7 @@ impl ResourceType for StorageAccount {
                 },
             }),
         );
-        let mut effects = new_keys(&admission, &KEYS);
-        effects.extend(claim(&admission, NAMES, "StorageAccountAlreadyTaken"));
+        let effects = new_keys(&admission, &KEYS);
         let blob_service = PartChange::Put {
             kind: "blobServices",
             name: "default".to_owned(),
@@ -74,8 +73,8 @@ impl ResourceType for StorageAccount {
         properties
     }
 
-    fn release(&self, _document: &Document) -> Vec<Effect> {
-        vec![Effect::ReleaseName { space: NAMES }]
+    fn host_names(&self) -> Option<HostNames> {
+        Some(HostNames { space: "storage", taken: "StorageAccountAlreadyTaken" })
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
@@ -112,9 +111,6 @@ fn is_account_name(name: &str) -> bool {
 }
 
 const KEYS: [&str; 2] = ["key1", "key2"];
-
-/// Storage account names are unique among themselves.
-const NAMES: &str = "storage";
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.Storage",

@@ -1,4 +1,4 @@
-//! What the stored-only types share: defaults, keys, names that become host names.
+//! What the stored-only types share: defaults and keys.
 //!
 //! Nothing runs behind these types yet; their answers say so, and they have the shapes clients read.
 
@@ -33,14 +33,6 @@ pub(super) fn new_keys(admission: &Admission<'_>, fields: &[&str]) -> Vec<Effect
     }
     let key = |field: &&str| Effect::PutSecret { field: (*field).to_owned(), secret: (admission.fresh_secret)() };
     fields.iter().map(key).collect()
-}
-
-/// The claim of a name that becomes a host name; such names are unique in all of Bastide.
-pub(super) fn claim(admission: &Admission<'_>, space: &'static str, code: &'static str) -> Option<Effect> {
-    let name = admission.id.name().to_ascii_lowercase();
-    let message = format!("The name '{name}' is taken by another resource of this kind. Choose another name.");
-    let is_new = admission.existing.is_none();
-    is_new.then(|| Effect::ClaimName { space, name, taken: Box::new(ArmError::new(409, code, message)) })
 }
 
 /// A secret of the resource, revealed for the answer of the action that is there to show it.

@@ -1,5 +1,8 @@
 //! A whole server over a temporary store, driven without a socket.
 
+#![allow(dead_code, reason = "every test file uses some of it")]
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,12 +14,13 @@ use bastide_identity::{
 };
 use bastide_server::origin::{Origin, Origins};
 use bastide_server::{Founding, Server, Settings, found};
-use bastide_store::{Location, Store};
+use bastide_store::{Change, Location, ResourcePut, Store, Write};
 use bastide_vault::Sealer;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -33,7 +37,11 @@ pub struct House {
     client_id: Uuid,
     client_secret: String,
     admin_password: String,
-    _directory: TempDir,
+    /// Holds the store and the mirror of linked templates.
+    pub directory: TempDir,
+    settings: Settings,
+    sealer: Sealer,
+    runner: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -63,8 +71,11 @@ impl House {
         let origin = Origin::parse("https://localhost:8443").unwrap();
         let alias = Origin::parse("https://127.0.0.1:8443").unwrap();
         let origins = Origins::new(origin.clone(), vec![alias], "bastide.localhost");
-        let mut settings =
-            IdentitySettings::new(tenant, format!("{origin}/{tenant}/v2.0"), vec![origin.as_str().to_owned()]);
+        let mut settings = IdentitySettings::new(
+            tenant,
+            format!("{origin}/{tenant}/v2.0"),
+            vec![origin.to_string(), format!("{origin}/graph/")],
+        );
         settings.password_cost = PasswordCost::for_tests();
         settings.allow_password = true;
         let shared: Arc<dyn Clock> = clock.clone();
@@ -85,9 +96,10 @@ impl House {
             subscription_id: subscription,
             parity: options.parity,
             generic_resources: options.generic_resources,
+            template_mirror: BTreeMap::from([("https://mirror.example".to_owned(), directory.path().join("mirror"))]),
         };
-        let mut server = Server::new(settings, store.clone(), identity.clone(), sealer, shared);
-        tokio::spawn(server.runner().unwrap());
+        let mut server = Server::new(settings.clone(), store.clone(), identity.clone(), sealer.clone(), shared);
+        let runner = tokio::spawn(server.runner().unwrap());
         let mut house = Self {
             router: server.router(),
             store,
@@ -98,11 +110,29 @@ impl House {
             token: String::new(),
             client_id: bootstrapped.ids.client_id,
             client_secret: secrets.client_secret.expose().to_owned(),
+            settings,
+            sealer,
+            runner,
             admin_password: secrets.admin_password.expose().to_owned(),
-            _directory: directory,
+            directory,
         };
         house.token = house.log_in(house.client_id, &house.client_secret.clone()).await;
         house
+    }
+
+    /// The server stops between any two lines, as if it had been killed.
+    pub async fn kill(&mut self) {
+        self.runner.abort();
+        let _ = (&mut self.runner).await;
+    }
+
+    /// Another server over the same store.
+    pub fn start_again(&mut self) {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let (store, identity) = (self.store.clone(), self.identity.clone());
+        let mut server = Server::new(self.settings.clone(), store, identity, self.sealer.clone(), clock);
+        self.runner = tokio::spawn(server.runner().unwrap());
+        self.router = server.router();
     }
 
     /// Signs in by client secret, over the wire.
@@ -125,7 +155,10 @@ impl House {
 
     async fn token(&self, path: &str, form: &[(&str, &str)]) -> String {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(form).append_pair("scope", "https://localhost:8443/.default openid offline_access");
+        body.extend_pairs(form);
+        if !form.iter().any(|(name, _)| *name == "scope") {
+            body.append_pair("scope", "https://localhost:8443/.default openid offline_access");
+        }
         let request = Request::post(path)
             .header("host", "localhost:8443")
             .header("content-type", "application/x-www-form-urlencoded")
@@ -143,6 +176,61 @@ impl House {
         let secret = directory.add_secret(stranger.object_id, "test", None).await.unwrap().secret;
         let token = self.log_in(stranger.app_id, secret.expose()).await;
         (principal(&self.identity, stranger.object_id).await, token)
+    }
+
+    /// The bootstrap client's token for the directory.
+    pub async fn directory_token(&self) -> String {
+        self.log_in_to_directory(self.client_id, &self.client_secret).await
+    }
+
+    /// Signs in for the directory by client secret.
+    pub async fn log_in_to_directory(&self, client_id: Uuid, secret: &str) -> String {
+        let client_id = client_id.to_string();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &client_id),
+            ("client_secret", secret),
+            ("scope", "https://localhost:8443/graph/.default"),
+        ];
+        self.token("/adfs/oauth2/v2.0/token", &form).await
+    }
+
+    /// Assigns a built-in role on the subscription, straight into the store; the id of the assignment.
+    pub async fn grant(&self, principal: Uuid, role: &str) -> String {
+        self.grant_at(&format!("/subscriptions/{}", self.subscription), principal, role).await
+    }
+
+    /// As [`House::grant`], at another scope.
+    pub async fn grant_at(&self, scope: &str, principal: Uuid, role: &str) -> String {
+        let name = Uuid::new_v4();
+        let above = scope.trim_end_matches('/');
+        let id = format!("{above}/providers/Microsoft.Authorization/roleAssignments/{name}");
+        let body = json!({
+            "name": name,
+            "properties": {"roleDefinitionId": role, "principalId": principal, "scope": scope},
+        });
+        let put = ResourcePut {
+            id: id.clone(),
+            type_name: "Microsoft.Authorization/roleAssignments".to_owned(),
+            incarnation: name,
+            listed: false,
+            tags: BTreeMap::new(),
+            body,
+            by: "test".to_owned(),
+            by_type: "Application".to_owned(),
+        };
+        self.change(vec![Change::PutResource(put), Change::RaiseAccessEpoch]).await;
+        id
+    }
+
+    /// Takes an assignment away again.
+    pub async fn revoke(&self, assignment: &str) {
+        self.change(vec![Change::DeleteResource(assignment.to_lowercase()), Change::RaiseAccessEpoch]).await;
+    }
+
+    async fn change(&self, changes: Vec<Change>) {
+        let write = Write { changes, ..Write::new(self.clock.now()) };
+        self.store.commit(write).await.unwrap();
     }
 
     pub fn group(&self, name: &str) -> String {
