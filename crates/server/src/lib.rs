@@ -7,7 +7,6 @@ mod action;
 mod activity_log;
 mod authorization;
 mod body;
-mod body;
 mod clock;
 mod context;
 mod deployment;
