@@ -1,6 +1,8 @@
 //! Templates, deployed through the front door.
 
-#![allow(clippy::needless_pass_by_value, clippy::indexing_slicing, reason = "tests read better so, and may stop")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
+#![allow(clippy::needless_pass_by_value, reason = "tests read better so, and may stop")]
 
 mod support;
 
