@@ -51,7 +51,7 @@ pub(crate) async fn writes_done_together_follow_the_model_as_well(database: &Dat
         for (number, (outcome, expected)) in outcomes.into_iter().zip(expected).enumerate() {
             match (outcome, expected) {
                 (Ok(committed), Ok(revision)) => {
-                    assert_eq!(committed.revision, revision, "step {number} of {steps:#?}")
+                    assert_eq!(committed.revision, revision, "step {number} of {steps:#?}");
                 }
                 (Err(CommitError::Conflict(found)), Err(expected)) => {
                     assert_eq!(found, expected, "step {number} of {steps:#?}");
@@ -191,7 +191,7 @@ impl Model {
                 self.resources.get(key).is_some_and(|it| it.0 == *incarnation)
             }
             Expectation::CountBelow { prefix, count } => {
-                self.resources.keys().filter(|key| key.starts_with(prefix)).count() as i64 == *count
+                usize::try_from(*count) == Ok(self.resources.keys().filter(|key| key.starts_with(prefix)).count())
             }
             Expectation::NoneBelow(prefix) => !self.resources.keys().any(|key| key.starts_with(prefix)),
             Expectation::RecordAbsent { key, .. } => !self.records.contains_key(key),
