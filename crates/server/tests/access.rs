@@ -2,6 +2,10 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
+use bastide_access::RoleAssignment;
+use bastide_store::{Change, ResourcePut, Write};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::{Answer, House};
@@ -402,6 +406,45 @@ async fn whoever_creates_a_hub_owns_it_unless_they_do_already() {
     house.make_hub("rg", "theirs").await;
     assert_eq!(owners(&hub).await, [] as [String; 0], "a new hub of that name inherits nothing");
     assert_eq!(house.call_as(&friends, Method::GET, &hub, None, &[]).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn ten_thousand_assignments_on_one_scope_are_borne() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = house.group("rg");
+    let mut write = Write::new("2026-11-22T10:00:00Z".parse().unwrap());
+    for number in 0..10_000 {
+        let reader = READER.parse().unwrap();
+        let row =
+            RoleAssignment::new(Uuid::from_u128(number + 1), group.as_str(), reader, Uuid::from_u128(number << 64));
+        write.changes.push(Change::PutResource(ResourcePut {
+            id: row.id(),
+            type_name: "Microsoft.Authorization/roleAssignments".to_owned(),
+            incarnation: row.name,
+            listed: false,
+            tags: BTreeMap::new(),
+            body: json!(row),
+            by: "test".to_owned(),
+            by_type: "User".to_owned(),
+        }));
+    }
+    write.changes.push(Change::RaiseAccessEpoch);
+    house.store.commit(write).await.unwrap();
+
+    let (somebody, token) = house.stranger().await;
+    let given = house.put(&assignment(&group, 1), grant(&house, READER, somebody.object_id)).await;
+    assert_eq!(given.status, StatusCode::CREATED, "{given:?}");
+    assert_eq!(house.call_as(&token, Method::GET, &group, None, &[]).await.status, StatusCode::OK);
+    let refused = house.call_as(&token, Method::DELETE, &group, None, &[]).await;
+    assert!(refused.body["error"]["message"].as_str().unwrap().contains("'bootstrap'"), "{refused:?}");
+    let mut page = house.get(&format!("{group}/providers/Microsoft.Authorization/roleAssignments")).await;
+    let mut count = names(&page).len();
+    while let Some(next) = page.body["nextLink"].as_str() {
+        page = house.get(next.strip_prefix("https://localhost:8443").unwrap()).await;
+        count += names(&page).len();
+    }
+    assert_eq!(count, 10_003);
 }
 
 /// The name of the n-th assignment of a test.

@@ -45,13 +45,11 @@ impl Front {
         let id = &request.matched.target;
         let rights = self.gatekeeper.rights(pass).await?;
         let is_it = |deny: &&DenyAssignment| deny.id().eq_ignore_ascii_case(id.key());
-        match rights.facts().denies.iter().find(is_it) {
-            Some(deny) => Ok(Reply::ok(json!(deny))),
-            None => {
-                let message = format!("The deny assignment '{}' is not found.", id.name());
-                Err(ArmError::new(404, "DenyAssignmentNotFound", message).into())
-            }
+        if let Some(deny) = rights.facts().denies.iter().find(is_it) {
+            return Ok(Reply::ok(json!(deny)));
         }
+        let message = format!("The deny assignment '{}' is not found.", id.name());
+        Err(ArmError::new(404, "DenyAssignmentNotFound", message).into())
     }
 }
 

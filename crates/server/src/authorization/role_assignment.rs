@@ -52,13 +52,12 @@ impl Front {
     pub(crate) async fn read_role_assignment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let id = &request.matched.target;
         let name = super::guid(id.name(), "role assignment")?;
-        match self.gatekeeper.rights(pass).await?.assignment(name).filter(|found| is_at(found, id)) {
-            Some(assignment) => Ok(Reply::ok(answer(assignment))),
-            None => {
-                let message = format!("The role assignment '{name}' is not found.");
-                Err(ArmError::new(404, "RoleAssignmentNotFound", message).into())
-            }
+        let rights = self.gatekeeper.rights(pass).await?;
+        if let Some(assignment) = rights.assignment(name).filter(|found| is_at(found, id)) {
+            return Ok(Reply::ok(answer(assignment)));
         }
+        let message = format!("The role assignment '{name}' is not found.");
+        Err(ArmError::new(404, "RoleAssignmentNotFound", message).into())
     }
 
     /// PUT of one: 201 when it is new, 200 when it stood or was changed.

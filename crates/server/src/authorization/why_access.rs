@@ -2,6 +2,7 @@
 
 use bastide_access::{Attributes, Request as Question};
 use bastide_arm::error::ArmError;
+use bastide_identity::DirectoryObject;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -70,7 +71,7 @@ impl Front {
         let group = step.get("group").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok());
         if let (Some(group), Some(fields)) = (group, step.as_object_mut()) {
             let object = self.directory_object(group).await?;
-            fields.insert("groupName".to_owned(), json!(object.as_ref().map(|object| object.name())));
+            fields.insert("groupName".to_owned(), json!(object.as_ref().map(DirectoryObject::name)));
         }
         Ok(())
     }
