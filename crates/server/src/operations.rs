@@ -235,13 +235,14 @@ impl Front {
                 return Ok(());
             }
             // Rights can be taken away while an operation runs.
-            if !self.still_may(operation, "Microsoft.Resources/subscriptions/resourceGroups/delete", &group).await? {
+            let delete = "Microsoft.Resources/subscriptions/resourceGroups/delete";
+            let Some(still_may) = self.still_may(operation, delete, &group).await? else {
                 return self.fail_group_deletion(operation, &group).await;
-            }
+            };
             let query = ResourceQuery { prefix: Some(group.prefix()), limit: BATCH, ..ResourceQuery::default() };
             let below = self.ledger.store().resources(&query).await?;
             let is_last = below.len() < BATCH as usize;
-            let mut entries = Entries::default();
+            let mut entries = Entries { expect: vec![still_may], changes: Vec::new() };
             if is_last {
                 // A write that was on its way when the deletion was accepted may have come in since the list was read.
                 let count = i64::try_from(below.len()).unwrap_or(i64::MAX);
@@ -289,17 +290,23 @@ impl Front {
         self.commit_for(operation, group, "delete", entries).await
     }
 
-    async fn still_may(&self, operation: &Operation, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
+    /// What must hold when the next batch commits, so that nothing is done after a revocation: access is as it was when
+    /// the right was asked for. `None` when the right is gone.
+    async fn still_may(
+        &self,
+        operation: &Operation,
+        action: &str,
+        scope: &ResourceId,
+    ) -> Result<Option<Expectation>, Failure> {
         let object_id: Uuid = operation
             .principal
             .parse()
             .map_err(|_| Failure::internal(format!("operation {} has no principal", operation.id)))?;
         let epoch = self.gatekeeper.epoch().await?;
         let standing = self.identity.directory().standing_principal(object_id, operation.created).await?;
-        match standing {
-            Some(principal) => self.gatekeeper.may(&Identified { principal, epoch }, action, scope).await,
-            None => Ok(false),
-        }
+        let Some(principal) = standing else { return Ok(None) };
+        let may = self.gatekeeper.may(&Identified { principal, epoch }, action, scope).await?;
+        Ok(may.then_some(Expectation::AccessEpoch(epoch)))
     }
 
     async fn commit_for(
