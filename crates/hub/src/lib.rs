@@ -3,9 +3,11 @@
 //! Each noun is one file that implements [`bastide_arm::resource_type::ResourceType`]; nothing in this crate knows of
 //! sockets, SQL or clocks.
 
+pub mod account_network;
 pub mod connection;
 mod field;
 pub mod isolation_mode;
+mod managed_network;
 pub mod network_dependency;
 pub mod outbound_rule;
 pub mod workspace;

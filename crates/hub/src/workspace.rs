@@ -5,12 +5,12 @@ mod action;
 mod associated;
 mod encryption;
 mod kind;
-mod managed_network;
 mod project;
 mod properties;
 mod required_rule;
 
 pub use kind::Kind;
+pub(crate) use required_rule::PREFIX as SYSTEM_PREFIX;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
 use crate::isolation_mode::IsolationMode;
+use crate::managed_network;
 use crate::outbound_rule::{KIND as OUTBOUND_RULES, Terms};
 
 /// The workspace type.
@@ -107,7 +108,7 @@ impl ResourceType for Workspace {
         ];
         properties.extend(outputs.map(|(name, value)| (name.to_owned(), value)));
         if Kind::of(view.document) == Kind::Hub {
-            let projects: Vec<String> = projects(view.id, view.referrers).map(|id| id.to_string()).collect();
+            let projects: Vec<String> = projects(view.id, view.referrers).map(ResourceId::to_string).collect();
             properties.insert("associatedWorkspaces".into(), json!(projects));
         }
         properties::in_shape_of(view.api_version, &mut properties);

@@ -9,17 +9,31 @@ use bastide_arm::resource_type::{
 use serde_json::{Map, Value, json};
 
 use super::rule::{Category, Destination, Rule, Terms};
+use crate::account_network;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
 use crate::workspace::{API_VERSIONS, Kind, NAME};
 
-/// The outbound rule type.
-#[derive(Debug, Default)]
-pub struct OutboundRule;
+/// The outbound rule type. The same rules stand behind two doors: below workspaces, and below the managed network of an
+/// AI services account (mission.md W3).
+#[derive(Debug)]
+pub struct OutboundRule(&'static Descriptor);
+
+impl OutboundRule {
+    /// Rules of a hub.
+    pub fn of_workspaces() -> Self {
+        Self(&OF_WORKSPACES)
+    }
+
+    /// Rules of an account's managed network.
+    pub fn of_accounts() -> Self {
+        Self(&OF_ACCOUNTS)
+    }
+}
 
 impl ResourceType for OutboundRule {
     fn descriptor(&self) -> &Descriptor {
-        &DESCRIPTOR
+        self.0
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
@@ -137,19 +151,30 @@ pub(crate) const KIND: &str = "outboundRules";
 /// Why nothing is active.
 pub(crate) const NOT_REPORTED: &str = "No agent has reported on the network of this hub, so nothing enforces this yet.";
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    namespace: "Microsoft.MachineLearningServices",
-    types: &["workspaces", KIND],
-    placement: Placement::ResourceGroup,
-    tracked: false,
-    name: NAME,
-    identity: IdentitySupport::None,
-    read_only: &["status", "errorInformation", "parentRuleNames"],
-    patchable: None,
-    // Never 201: the SDK and azurerm refuse it (wire-azure-ai-ml.md section 2).
-    put: PutStatus::OK,
-    surroundings: Surroundings::NONE,
-    actions: &[],
-    api_versions: API_VERSIONS,
-    data_plane: DataPlane::None,
-};
+static OF_WORKSPACES: Descriptor = descriptor("Microsoft.MachineLearningServices", &["workspaces", KIND], API_VERSIONS);
+
+static OF_ACCOUNTS: Descriptor =
+    descriptor("Microsoft.CognitiveServices", &["accounts", "managedNetworks", KIND], account_network::API_VERSIONS);
+
+const fn descriptor(
+    namespace: &'static str,
+    types: &'static [&'static str],
+    api_versions: &'static [&'static str],
+) -> Descriptor {
+    Descriptor {
+        namespace,
+        types,
+        placement: Placement::ResourceGroup,
+        tracked: false,
+        name: NAME,
+        identity: IdentitySupport::None,
+        read_only: &["status", "errorInformation", "parentRuleNames"],
+        patchable: None,
+        // Never 201: the SDK and azurerm refuse it (wire-azure-ai-ml.md section 2).
+        put: PutStatus::OK,
+        surroundings: Surroundings::NONE,
+        actions: &[],
+        api_versions,
+        data_plane: DataPlane::None,
+    }
+}

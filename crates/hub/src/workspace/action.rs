@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::associated::{ASSOCIATED, Associated};
 use super::kind::Kind;
-use super::managed_network;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
+use crate::managed_network;
 use crate::outbound_rule::NOT_REPORTED;
 
 /// Answers an action.
@@ -37,15 +37,7 @@ fn provision(call: &ActionCall<'_>) -> Result<Value, ArmError> {
         let message = "A project has its hub's network. Provision the network of the hub.";
         return Err(refused("properties.managedNetwork", message));
     }
-    let reason = match IsolationMode::of(&document.properties) {
-        IsolationMode::Disabled => "The isolation mode is Disabled, so there is no network to provision.",
-        _ => NOT_REPORTED,
-    };
-    let mut status = managed_network::status();
-    if let Some(status) = status.as_object_mut() {
-        status.insert("errorInformation".into(), reason.into());
-    }
-    Ok(status)
+    Ok(managed_network::provision(IsolationMode::of(&document.properties)))
 }
 
 fn diagnose(call: &ActionCall<'_>) -> Value {

@@ -5,9 +5,9 @@ use bastide_arm::resource_type::{Document, Linked};
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
-use super::managed_network;
 use crate::field::{self, is_same, refused};
 use crate::isolation_mode::IsolationMode;
+use crate::managed_network;
 
 /// The hub of a project, checked to be one.
 pub(super) fn hub<'a>(

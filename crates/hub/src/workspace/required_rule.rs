@@ -95,7 +95,7 @@ fn is_private(properties: &Map<String, Value>) -> bool {
 }
 
 /// No name of a user's rule starts like this.
-pub(super) const PREFIX: &str = "__SYS_";
+pub(crate) const PREFIX: &str = "__SYS_";
 
 const ENDPOINTS: &[(&str, &[&str])] =
     &[("keyVault", &["vault"]), ("storageAccount", &["blob", "file"]), ("containerRegistry", &["registry"])];

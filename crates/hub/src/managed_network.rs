@@ -14,7 +14,7 @@ use crate::workspace::NAME;
 /// The network as asked for, over the one that stands: a body that is silent about a part of it keeps that part, because
 /// Terraform's update sends the mode alone (infrastructure-as-code.md 5.3). What only the server knows is dropped, so that
 /// a GET can be sent back. The rules are resources of their own and do not stay in the document.
-pub(super) fn admit(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<Vec<String>, ArmError> {
+pub(crate) fn admit(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<Vec<String>, ArmError> {
     let asked = properties.remove("managedNetwork");
     let before = existing.and_then(|document| document.properties.get("managedNetwork")?.as_object());
     let mut network = before.cloned().unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn admit(properties: &mut Map<String, Value>, existing: Option<&Docum
 }
 
 /// What a body's map of rules changes: each name is written, a null removes it, and what is not named stays.
-pub(super) fn admit_rules(
+pub(crate) fn admit_rules(
     asked: &Map<String, Value>,
     parts: &[Linked],
     terms: Terms<'_>,
@@ -89,7 +89,7 @@ pub(super) fn admit_rules(
             Value::Object(fields) => {
                 if existing.is_none() && !(NAME.accepts)(name) {
                     // A required rule of an earlier mode, sent back by a client that had read it.
-                    if name.starts_with(super::required_rule::PREFIX) {
+                    if name.starts_with(crate::workspace::SYSTEM_PREFIX) {
                         continue;
                     }
                     return Err(refused(&at, format!("'{name}' cannot name a rule. Use {}.", NAME.explanation)));
@@ -105,14 +105,14 @@ pub(super) fn admit_rules(
 }
 
 /// The resources that the rules of a body lead to.
-pub(super) fn links(properties: &Map<String, Value>) -> Vec<Link> {
+pub(crate) fn links(properties: &Map<String, Value>) -> Vec<Link> {
     let rules = properties.get("managedNetwork").and_then(|network| network.get("outboundRules")?.as_object());
     let rules = rules.into_iter().flatten();
     rules.filter_map(|(name, rule)| outbound_rule::target_of(rule.as_object()?, &format!("{RULES}.{name}"))).collect()
 }
 
 /// The wire form. No agent reports yet, so nothing about the kernel may be claimed.
-pub(super) fn answer(stored: &Map<String, Value>, rules: &[Linked]) -> Value {
+pub(crate) fn answer(stored: &Map<String, Value>, rules: &[Linked]) -> Value {
     let mut network = stored.clone();
     let mode = IsolationMode::of(&Map::from_iter([("managedNetwork".to_owned(), json!(stored))]));
     let changeable: Vec<&str> = mode.changeable().map(IsolationMode::as_str).collect();
@@ -130,8 +130,22 @@ pub(super) fn answer(stored: &Map<String, Value>, rules: &[Linked]) -> Value {
     Value::Object(network)
 }
 
+/// The answer to a request to provision: the network comes into being with an agent's report, and only that makes it
+/// active.
+pub(crate) fn provision(mode: IsolationMode) -> Value {
+    let reason = match mode {
+        IsolationMode::Disabled => "The isolation mode is Disabled, so there is no network to provision.",
+        _ => NOT_REPORTED,
+    };
+    let mut answer = status();
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("errorInformation".into(), reason.into());
+    }
+    answer
+}
+
 /// The status of the network: an object, as clients read it.
-pub(super) fn status() -> Value {
+fn status() -> Value {
     json!({"status": "Inactive", "sparkReady": false})
 }
 
