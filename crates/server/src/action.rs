@@ -18,13 +18,8 @@ impl Front {
     pub(crate) async fn invoke_action(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let id = &request.matched.target;
         let registered = request.registered()?;
-        let entry = match self.lent(request, pass).await? {
-            Some(lent) => lent,
-            None => {
-                let own = self.ledger.resource(pass, id).await?;
-                own.ok_or_else(|| ArmError::resource_not_found(id))?
-            }
-        };
+        let entry = self.own_or_lent(request, pass).await?;
+        let entry = entry.ok_or_else(|| ArmError::resource_not_found(id))?;
         let name = request.matched.action_name.as_deref().unwrap_or_default();
         let empty = json!({});
         let around = self.around(request.context, pass, registered, &entry).await?;

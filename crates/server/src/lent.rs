@@ -11,14 +11,14 @@ use crate::registry::Registered;
 use crate::request::Request;
 
 impl Front {
-    /// The resource that stands in for the request's target: lent under that name, where there is none of its own.
-    pub(crate) async fn lent(&self, request: &Request<'_>, pass: &Pass) -> Result<Option<Entry>, Failure> {
+    /// The request's target; where there is none of that name, what is lent under it.
+    pub(crate) async fn own_or_lent(&self, request: &Request<'_>, pass: &Pass) -> Result<Option<Entry>, Failure> {
         let target = &request.matched.target;
+        if let Some(own) = self.ledger.resource(pass, target).await? {
+            return Ok(Some(own));
+        }
         let Some(parent) = target.parent().filter(ResourceId::is_resource) else { return Ok(None) };
         let rules = &request.registered()?.rules;
-        if self.ledger.resource(pass, target).await?.is_some() {
-            return Ok(None);
-        }
         let Some(parent) = self.ledger.surrounding(pass, &parent).await? else { return Ok(None) };
         let Some(lender) = rules.lender(&parent.document) else { return Ok(None) };
         let kind = target.types().last().copied().unwrap_or_default().to_owned();

@@ -31,8 +31,8 @@ use crate::surroundings::{Around, link_changes};
 impl Front {
     /// GET of a resource.
     pub(crate) async fn read_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
-        let entry = match self.lent(request, pass).await? {
-            Some(lent) => lent,
+        let entry = match self.own_or_lent(request, pass).await? {
+            Some(entry) => entry,
             None => self.entry_or_404(request, pass).await?,
         };
         let body = self.wire_form(request, pass, request.registered()?, &entry).await?;
