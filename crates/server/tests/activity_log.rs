@@ -35,6 +35,10 @@ async fn writes_deletions_and_actions_are_told_newest_first() {
     assert_eq!(written["resourceProviderName"]["value"], "Microsoft.ManagedIdentity");
     assert_eq!(written["resourceType"]["value"], kind);
     assert_eq!(written["subscriptionId"], house.subscription.to_string());
+    for texts in ["claims", "properties"] {
+        let texts = written[texts].as_object().unwrap();
+        assert!(texts.values().all(Value::is_string), "az takes nothing but texts: {texts:?}");
+    }
     assert!(!log.body.to_string().contains("ey"), "no token is in the log: {log:?}");
 
     let mine = events(&house, &format!("correlationId eq '{correlation}'")).await;

@@ -19,8 +19,7 @@ pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> 
         "authorization": {"action": action, "scope": resource.to_string()},
         "caller": if caller.is_empty() { text(record, "objectId") } else { caller },
         "channels": "Operation",
-        // A copy of who it was, never the token.
-        "claims": {"objectId": record.get("objectId"), "appid": record.get("appId"), "idtyp": record.get("principalType")},
+        "claims": claims(record),
         "correlationId": record.get("correlationId"),
         "description": "",
         "eventDataId": id,
@@ -45,8 +44,9 @@ pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> 
             "eventCategory": "Administrative",
             "entity": resource.to_string(),
             "message": action,
-            "hierarchy": resource.subscription_id().map(|subscription| format!("{tenant}/{subscription}")),
-            "auditSequence": entry.seq,
+            "hierarchy": format!("{tenant}/{}", resource.subscription_id().unwrap_or_default()),
+            // Clients take nothing but texts here.
+            "auditSequence": entry.seq.to_string(),
             "auditHash": entry.hash,
         },
         "status": localised(status),
@@ -56,6 +56,13 @@ pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> 
         "subscriptionId": resource.subscription_id(),
         "tenantId": tenant,
     })
+}
+
+/// A copy of who it was, never the token. Clients take nothing but texts here.
+fn claims(record: &Value) -> Value {
+    let names = [("objectId", "objectId"), ("appid", "appId"), ("idtyp", "principalType")];
+    let claims = names.iter().filter_map(|(claim, name)| Some(((*claim).to_owned(), record.get(name)?.clone())));
+    Value::Object(claims.collect())
 }
 
 /// An id that follows from the entry's hash.
