@@ -428,6 +428,21 @@ async fn a_hub_whose_storage_has_gone_can_still_be_changed() {
 }
 
 #[tokio::test]
+async fn what_several_hubs_stand_on_is_not_deleted_under_them() {
+    let house = house().await;
+    let storage = make_storage(&house, "store").await;
+    for name in ["one", "two"] {
+        let body = json!({"location": "westeurope", "kind": "hub", "properties": {"storageAccount": storage}});
+        assert_eq!(house.put(&house.hub("rg", name), body).await.status, StatusCode::OK);
+    }
+    let refused = house.call(Method::DELETE, &storage, None).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
+    assert!(refused.body["error"]["message"].as_str().unwrap().contains("workspaces/two'"), "{refused:?}");
+    assert_eq!(house.call(Method::DELETE, &house.hub("rg", "two"), None).await.status, StatusCode::OK);
+    assert_eq!(house.call(Method::DELETE, &storage, None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_thousand_rules_are_one_commit() {
     let house = house().await;
     let hub = house.hub("rg", "hub");

@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, HostNames, IdentitySupport, NameRule,
-    Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, HostNames,
+    IdentitySupport, NameRule, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{keep_or_make, new_keys, reveal, with_defaults};
+use super::stored::{dismiss_unless_shared, keep_or_make, new_keys, reveal, with_defaults};
 
 /// The container registry type.
 #[derive(Debug)]
@@ -44,6 +44,10 @@ impl ResourceType for ContainerRegistry {
         );
         let effects = new_keys(&admission, &PASSWORDS);
         Ok(Admitted { document, effects, ..Admitted::default() })
+    }
+
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        dismiss_unless_shared(dismissal)
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -90,7 +94,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     read_only: &["loginServer", "creationDate", "provisioningState", "status", "privateEndpointConnections"],
     patchable: None,
     put: PutStatus::CREATED,
-    surroundings: Surroundings::NONE,
+    surroundings: Surroundings { referrers: true, ..Surroundings::NONE },
     actions: &[Action { name: "listCredentials", secret: true }],
     api_versions: &["2026-09-01-preview", "2025-11-01", "2023-07-01", "2023-01-01-preview", "2021-09-01", "2019-05-01"],
     data_plane: DataPlane::None,

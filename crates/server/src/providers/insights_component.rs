@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType,
-    Surroundings, View,
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, IdentitySupport, NameRule, Placement, PutStatus,
+    ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{keep_or_make, text, with_defaults};
+use super::stored::{dismiss_unless_shared, keep_or_make, text, with_defaults};
 
 /// The Application Insights type.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ impl ResourceType for InsightsComponent {
             }),
         );
         Ok(Admitted { document, ..Admitted::default() })
+    }
+
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        dismiss_unless_shared(dismissal)
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -75,7 +79,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     ],
     patchable: None,
     put: PutStatus::OK,
-    surroundings: Surroundings::NONE,
+    surroundings: Surroundings { referrers: true, ..Surroundings::NONE },
     actions: &[],
     api_versions: &["2020-02-02", "2020-02-02-preview", "2018-05-01-preview", "2015-05-01"],
     data_plane: DataPlane::None,

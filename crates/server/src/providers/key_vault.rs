@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Document, HostNames, IdentitySupport, NameRule, Placement, PutStatus,
-    ResourceType, Surroundings, View,
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, HostNames, IdentitySupport, NameRule,
+    Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{text, with_defaults};
+use super::stored::{dismiss_unless_shared, text, with_defaults};
 
 /// The key vault type.
 #[derive(Debug)]
@@ -48,6 +48,10 @@ impl ResourceType for KeyVault {
         }
         once_on_never_off(admission.existing.map(|existing| existing.document), properties)?;
         Ok(Admitted { document, ..Admitted::default() })
+    }
+
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        dismiss_unless_shared(dismissal)
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -99,7 +103,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     read_only: &["vaultUri", "provisioningState", "hsmPoolResourceId", "privateEndpointConnections", "createMode"],
     patchable: None,
     put: PutStatus::OK,
-    surroundings: Surroundings::NONE,
+    surroundings: Surroundings { referrers: true, ..Surroundings::NONE },
     actions: &[],
     api_versions: &["2026-02-01", "2025-05-01", "2024-11-01", "2023-07-01", "2022-07-01", "2021-10-01", "2019-09-01"],
     data_plane: DataPlane::None,

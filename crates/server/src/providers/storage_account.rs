@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, HostNames,
-    IdentitySupport, NameRule, PartChange, Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, Effect,
+    HostNames, IdentitySupport, NameRule, PartChange, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{keep_or_make, new_keys, reveal, text, with_defaults};
+use super::stored::{dismiss_unless_shared, keep_or_make, new_keys, reveal, text, with_defaults};
 
 /// The storage account type.
 #[derive(Debug)]
@@ -54,6 +54,10 @@ impl ResourceType for StorageAccount {
         };
         let parts = if admission.existing.is_none() { vec![blob_service] } else { Vec::new() };
         Ok(Admitted { document, parts, effects, ..Admitted::default() })
+    }
+
+    fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+        dismiss_unless_shared(dismissal)
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -134,7 +138,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     // Never 201: the SDK and azurerm refuse it (status-codes.txt).
     put: PutStatus::OK,
-    surroundings: Surroundings::NONE,
+    surroundings: Surroundings { referrers: true, ..Surroundings::NONE },
     actions: &[Action { name: "listKeys", secret: true }, Action { name: "regenerateKey", secret: true }],
     api_versions: &[
         "2025-08-01",

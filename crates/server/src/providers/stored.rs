@@ -3,7 +3,7 @@
 //! Nothing runs behind these types yet; their answers say so, and they have the shapes clients read.
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{Admission, Effect, NameRule, Secret};
+use bastide_arm::resource_type::{Admission, Dismissal, Dismissed, Effect, Linked, NameRule, Secret};
 use serde_json::{Map, Value};
 
 /// Sets what the body leaves out.
@@ -35,6 +35,19 @@ pub(super) fn new_keys(admission: &Admission<'_>, fields: &[&str]) -> Vec<Effect
     fields.iter().map(key).collect()
 }
 
+/// Refuses to delete what several workspaces stand on, and says which (mission.md P5). The last one lets it go: clients
+/// delete a hub's resources before the hub.
+pub(super) fn dismiss_unless_shared(dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
+    let is_workspace = |user: &&Linked| user.id.type_name().eq_ignore_ascii_case(WORKSPACE);
+    let users: Vec<String> =
+        dismissal.referrers.iter().filter(is_workspace).map(|user| format!("'{}'", user.id)).collect();
+    if users.len() < 2 {
+        return Ok(Dismissed::default());
+    }
+    let message = format!("Several workspaces use it: {}. Delete them first, or keep it.", users.join(", "));
+    Err(ArmError::conflict(message))
+}
+
 /// A secret of the resource, revealed for the answer of the action that is there to show it.
 pub(super) fn reveal(secret: Option<&Secret>) -> Result<&str, ArmError> {
     secret
@@ -46,6 +59,8 @@ pub(super) fn reveal(secret: Option<&Secret>) -> Result<&str, ArmError> {
 pub(super) fn text<'a>(properties: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     properties.get(name).and_then(Value::as_str)
 }
+
+const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 /// A name of letters, digits and inner hyphens, starting with a letter.
 pub(super) const HYPHENATED: NameRule = NameRule {
