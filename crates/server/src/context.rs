@@ -47,7 +47,7 @@ impl Context {
     }
 
     /// The same request, from a peer.
-    pub fn from_peer(self, peer: Option<IpAddr>) -> Self {
+    pub fn with_peer(self, peer: Option<IpAddr>) -> Self {
         Self { client_ip: peer, ..self }
     }
 

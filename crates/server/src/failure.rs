@@ -38,8 +38,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             // Text with a NUL in it; nothing stored has one.
-            StoreError::Unstorable { .. } => ArmError::invalid_request_content(format!("{error}.")).into(),
-            StoreError::Corrupt { .. } => Self::Internal(error.to_string()),
+            StoreError::Unstorable => ArmError::invalid_request_content(format!("{error}.")).into(),
+            StoreError::Corrupt(_) => Self::Internal(error.to_string()),
             _ => Self::Unavailable(error.to_string()),
         }
     }

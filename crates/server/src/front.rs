@@ -92,7 +92,7 @@ pub async fn serve(State(front): State<Arc<Front>>, request: axum::extract::Requ
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let context = Context::read(&parts.method, &parts.uri, &parts.headers, &front.origins, front.clock.now());
-    let context = context.from_peer(peer);
+    let context = context.with_peer(peer);
     let request_id = context.request_id.to_string();
     match tokio::spawn(answered(front, context, parts.headers, body)).await {
         Ok(response) => response,

@@ -63,10 +63,16 @@ impl Intent {
     /// What a route does.
     pub fn of(route: &Route) -> Self {
         match (&route.method, route.operation) {
-            (_, Operation::PutLock | Operation::DeleteLock | Operation::CheckAccess) => Self::Read,
-            (_, Operation::ValidateDeployment | Operation::ForetellDeployment) => Self::Read,
-            (_, Operation::CheckNameAvailability) => Self::Read,
-            (&Method::GET | &Method::HEAD, _) => Self::Read,
+            (
+                _,
+                Operation::PutLock
+                | Operation::DeleteLock
+                | Operation::CheckAccess
+                | Operation::ValidateDeployment
+                | Operation::ForetellDeployment
+                | Operation::CheckNameAvailability,
+            )
+            | (&Method::GET | &Method::HEAD, _) => Self::Read,
             (&Method::DELETE, _) => Self::Delete,
             _ => Self::Write,
         }

@@ -254,7 +254,9 @@ impl Gatekeeper {
             }
         }
         if !names.is_empty() {
-            error.message.push_str(&format!(" Access at this scope can be granted by {}.", names.join(", ")));
+            error.message += " Access at this scope can be granted by ";
+            error.message += &names.join(", ");
+            error.message.push('.');
         }
         Ok(error)
     }

@@ -475,7 +475,7 @@ mod tests {
             for (method, verb) in
                 [(Method::GET, "read"), (Method::PUT, "write"), (Method::PATCH, "write"), (Method::DELETE, "delete")]
             {
-                let found = matched(method, &id.to_uppercase().replace("%", "")).unwrap();
+                let found = matched(method, &id.to_uppercase()).unwrap();
                 assert_eq!(found.required_action(Some(&name)), Some(format!("{name}/{verb}")));
             }
             let list = matched(Method::GET, &format!("{group}/providers/{name}")).unwrap();
@@ -492,7 +492,7 @@ mod tests {
         let tags = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/providers/Microsoft.Resources/tags/default";
         assert_eq!(matched(Method::GET, tags).unwrap().route.operation, Operation::ReadTags);
         assert_eq!(matched(Method::POST, tags).unwrap_err().status, 405);
-        assert_eq!(matched(Method::GET, tags).unwrap().target.is_subscription(), true);
+        assert!(matched(Method::GET, tags).unwrap().target.is_subscription());
     }
 
     #[test]

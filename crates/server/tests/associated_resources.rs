@@ -1,5 +1,7 @@
 //! The resources a hub is made with: stored, with the shapes clients read, and honest about what runs behind them.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
 mod support;
 
 use http::{Method, StatusCode};

@@ -1,7 +1,6 @@
 //! Templates, deployed through the front door.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
-
 #![allow(clippy::needless_pass_by_value, reason = "tests read better so, and may stop")]
 
 mod support;

@@ -1,5 +1,7 @@
 //! Who may change the directory: it must lend nobody rights that they do not have.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
 mod support;
 
 use http::{Method, StatusCode};

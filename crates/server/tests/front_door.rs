@@ -1,5 +1,7 @@
 //! What the front door promises to every client, whatever the type.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
 mod support;
 
 use bastide_arm::resource_type::Parity;

@@ -1,5 +1,7 @@
 //! Locks: what they forbid, where, and to whom.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
 mod support;
 
 use http::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! `Microsoft.CognitiveServices/accounts`: AI services and OpenAI.
+//! `Microsoft.CognitiveServices/accounts`: AI services and `OpenAI`.
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
