@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
@@ -18,12 +17,12 @@ use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Ca
 use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
+use crate::body::{self, BodyError, Bounds};
 use crate::context::Context;
 use crate::deployment::{Mirror, Nested};
 use crate::failure::Failure;
@@ -216,7 +215,7 @@ impl Front {
             return Err(ArmError::new(400, "NotForeseeable", message).into());
         }
         let (body, nested) = match body {
-            Incoming::Wire(body) => (collect(headers, body, matched.route.operation.dialect()).await?, None),
+            Incoming::Wire(body) => (read(headers, body, matched.route.operation.dialect()).await?, None),
             Incoming::Read(body) => (body, None),
             Incoming::Rehearsed(body) => (Some(body), None),
             Incoming::Planned(nested) => (None, Some(nested)),
@@ -487,35 +486,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ArmError> {
     }
 }
 
-/// The body, bounded in size and time.
-async fn collect(headers: &HeaderMap, mut body: Body, dialect: Dialect) -> Result<Option<Value>, Failure> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > MAX_DRAINED) {
-        return Err(ArmError::content_too_large(MAX_BODY).into());
-    }
-    let bytes = match tokio::time::timeout(BODY_TIME, gather(&mut body)).await {
-        Err(_) => return Err(ArmError::request_timeout().into()),
-        Ok(gathered) => gathered?,
-    };
+/// The body of a request, bounded in size and time, as a value.
+async fn read(headers: &HeaderMap, body: Body, dialect: Dialect) -> Result<Option<Value>, Failure> {
+    let bytes = body::collect(body, &BODY).await.map_err(|error| match error {
+        BodyError::TooLarge => ArmError::content_too_large(BODY.limit),
+        BodyError::TooSlow => ArmError::request_timeout(),
+        BodyError::Broken => ArmError::invalid_request_content("The body broke off before its end; send it again."),
+    })?;
     Ok(read_body(headers, &bytes, dialect)?)
-}
-
-/// Reads a body to its end. One that is too large is read on and dropped for a while, because a client that is still
-/// sending when the connection closes never sees the answer.
-async fn gather(body: &mut Body) -> Result<Vec<u8>, ArmError> {
-    let mut bytes = Vec::new();
-    let mut seen = 0;
-    while let Some(frame) = body.frame().await {
-        let broken = |_| ArmError::invalid_request_content("The body broke off before its end; send it again.");
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        seen += data.len();
-        if seen <= MAX_BODY {
-            bytes.extend_from_slice(&data);
-        } else if seen > MAX_DRAINED {
-            break;
-        }
-    }
-    if seen > MAX_BODY { Err(ArmError::content_too_large(MAX_BODY)) } else { Ok(bytes) }
 }
 
 fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
@@ -542,13 +520,7 @@ fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
 }
 
 /// Body of a request, as ARM bounds it.
-const MAX_BODY: usize = 4 * 1024 * 1024;
-
-/// As much of a body that is too large is read to be able to say so.
-const MAX_DRAINED: usize = 32 * 1024 * 1024;
-
-/// Time for a body to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
+const BODY: Bounds = Bounds { limit: 4 * 1024 * 1024, drain: 32 * 1024 * 1024, time: body::TIME };
 
 /// Attempts before a contended write gives up; each one lost means that another write was won.
 const MAX_ATTEMPTS: usize = 32;

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::IntoResponse as _;
+use axum::{Json, Router};
 use bastide_arm::clock::Clock;
-use http::{Request, Response, StatusCode};
+use bastide_arm::error::ArmError;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -142,8 +143,9 @@ impl Limits {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head)
-            .max_headers(self.head_fields)
-            .max_buf_size(usize::try_from(self.head_bytes).unwrap_or(usize::MAX));
+            // Twice what is allowed, so that the answer to somewhat more is ours and says what to do.
+            .max_headers(self.head_fields * 2)
+            .max_buf_size(usize::try_from(self.head_bytes).unwrap_or(usize::MAX).saturating_mul(2));
         builder
     }
 
@@ -153,7 +155,7 @@ impl Limits {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.streams)
-            .max_header_list_size(self.head_bytes)
+            .max_header_list_size(self.head_bytes.saturating_mul(2))
             .max_send_buf_size(64 * 1024);
         builder
     }
@@ -253,16 +255,29 @@ impl Port {
     ) -> impl Future<Output = Result<Response<Counted<Body>>, std::convert::Infallible>> + Send + 'static {
         let counted = activity.request();
         request.extensions_mut().insert(ConnectInfo(peer));
-        // hyper bounds its buffer, not the head in it: what arrives in one piece may be larger.
-        let router = (head_bytes(&request) <= u64::from(self.limits.head_bytes)).then(|| self.router.clone());
+        let limits = self.limits.clone();
+        let is_small =
+            head_bytes(&request) <= u64::from(limits.head_bytes) && request.headers().len() <= limits.head_fields;
+        let router = is_small.then(|| self.router.clone());
         async move {
             let response = match router {
                 Some(router) => router.oneshot(request).await?,
-                None => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+                None => too_large_a_head(&limits),
             };
             Ok(response.map(|body| Counted::new(body, counted)))
         }
     }
+}
+
+fn too_large_a_head(limits: &Limits) -> Response<Body> {
+    let message = format!(
+        "The head of a request may have {} header fields and {} bytes, its URL included. Send fewer or shorter ones.",
+        limits.head_fields, limits.head_bytes
+    );
+    let error = ArmError::new(431, "RequestHeaderFieldsTooLarge", message);
+    let mut response = (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Json(error.to_body())).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Bytes of a request's target and header fields.

@@ -431,6 +431,7 @@ async fn a_head_that_is_too_big_gets_431() {
     for head in [fields, long] {
         let answer = port.exchange(&format!("GET /peer HTTP/1.1\r\nhost: localhost\r\n{head}\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        assert!(answer.contains(r#""code":"RequestHeaderFieldsTooLarge""#), "{answer}");
     }
 }
 
