@@ -38,7 +38,7 @@ async fn main() -> Outcome<()> {
     let binary = Binary::find()?;
     // Below the build's own directory: /tmp is often memory, which flushes for nothing.
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut report = Report::begin();
+    let mut report = Report::begin("front_door");
     writes(&binary, disk.path(), &mut report).await?;
     let small = DataDirectory::new(&binary, disk.path().join("small"))?;
     let large = DataDirectory::new(&binary, disk.path().join("large"))?;

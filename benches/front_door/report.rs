@@ -4,6 +4,7 @@ use std::fs;
 
 /// What was measured so far.
 pub(crate) struct Report {
+    bench: &'static str,
     lines: Vec<Line>,
     load_before: String,
 }
@@ -21,15 +22,14 @@ struct Line {
 }
 
 impl Report {
-    /// An empty one.
-    pub(crate) fn begin() -> Self {
-        Self { lines: Vec::new(), load_before: load() }
+    /// An empty one of this bench.
+    pub(crate) fn begin(bench: &'static str) -> Self {
+        Self { bench, lines: Vec::new(), load_before: load() }
     }
 
     /// Says what is measured next.
-    #[expect(clippy::unused_self, reason = "what is printed is the report's business")]
     pub(crate) fn progress(&self, what: &str) {
-        eprintln!("front_door: {what}");
+        eprintln!("{}: {what}", self.bench);
     }
 
     /// Adds a line.
@@ -39,7 +39,7 @@ impl Report {
 
     /// Prints everything, and how busy the machine was with other things.
     pub(crate) fn print(&self) {
-        println!("{:<54} {:>10}   aim", "front_door", "measured");
+        println!("{:<54} {:>10}   aim", self.bench, "measured");
         for Line { what, measured, aim } in &self.lines {
             let aim = aim.as_ref().map(|aim| format!("{}{}", aim.text, if aim.is_met { "" } else { "  MISSED" }));
             println!("{}", format!("{what:<54} {measured:>10}   {}", aim.unwrap_or_default()).trim_end());
