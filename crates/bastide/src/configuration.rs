@@ -1,5 +1,6 @@
 //! What the operator wants: flags, then the environment, then `bastide.toml`, then defaults.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,9 @@ pub(crate) struct Given {
     /// Outside token issuers that federated credentials may name; in the file only.
     #[arg(skip)]
     pub(crate) trusted_issuers: Option<Vec<GivenIssuer>>,
+    /// Folders that stand for the addresses of linked templates, by address prefix; in the file only.
+    #[arg(skip)]
+    pub(crate) template_mirror: Option<BTreeMap<String, PathBuf>>,
 }
 
 /// An outside token issuer, as the file writes it.
@@ -125,6 +129,7 @@ pub(crate) struct Configuration {
     pub(crate) allow_password_grant: bool,
     pub(crate) log_format: LogFormat,
     pub(crate) trusted_issuers: Vec<TrustedIssuer>,
+    pub(crate) template_mirror: BTreeMap<String, PathBuf>,
     /// Settings that are accepted but do nothing in this version, for the operator to be told.
     pub(crate) without_effect: Vec<&'static str>,
 }
@@ -151,6 +156,8 @@ pub(crate) enum ConfigurationError {
     Database(String),
     #[error("'{0}' is not a DNS zone, such as ai.example.org")]
     Zone(String),
+    #[error("'{0}' cannot begin the address of a linked template: give an https URL, such as https://host/folder")]
+    TemplateMirror(String),
     #[error("'{0}' cannot be a trusted issuer or its keys: both are https URLs")]
     Issuer(String),
     #[error("'{0}' is not HOST:PORT of a resolver")]
@@ -182,6 +189,7 @@ impl Given {
             allow_password_grant: self.allow_password_grant.or(other.allow_password_grant),
             log_format: self.log_format.or(other.log_format),
             trusted_issuers: self.trusted_issuers.or(other.trusted_issuers),
+            template_mirror: self.template_mirror.or(other.template_mirror),
         }
     }
 
@@ -244,6 +252,7 @@ impl Configuration {
                 .flatten()
                 .map(trusted_issuer)
                 .collect::<Result<_, _>>()?,
+            template_mirror: template_mirror(given.template_mirror.unwrap_or_default())?,
             without_effect,
         })
     }
@@ -251,6 +260,14 @@ impl Configuration {
 
 fn data_directory(named: Option<&PathBuf>) -> Result<PathBuf, DataDirectoryError> {
     named.map_or_else(DataDirectory::default_path, |directory| Ok(directory.clone()))
+}
+
+/// Prefixes that no https address could begin with would silently mirror nothing.
+fn template_mirror(folders: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>, ConfigurationError> {
+    match folders.keys().find(|prefix| !prefix.starts_with("https://")) {
+        Some(prefix) => Err(ConfigurationError::TemplateMirror(prefix.clone())),
+        None => Ok(folders),
+    }
 }
 
 fn certificate(
@@ -343,6 +360,7 @@ mod tests {
             ("upstream-dns = 'dns'", "resolver"),
             ("trusted-issuers = [{ issuer = 'http://idp.test' }]", "https"),
             ("trusted-issuers = [{ isuer = 'https://idp.test' }]", "unknown key `isuer`"),
+            ("template-mirror = { 'http://mirror.test' = '/srv' }", "https"),
             ("network = 'none'", "kernel"),
             ("generic-resources = 'yes'", "boolean"),
         ] {

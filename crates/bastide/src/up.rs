@@ -66,7 +66,7 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready) -> 
             subscription_id: founded.installation.subscription_id,
             parity: configuration.parity.into(),
             generic_resources: configuration.generic_resources,
-            template_mirror: std::collections::BTreeMap::new(),
+            template_mirror: configuration.template_mirror.clone(),
             origins: origins.clone(),
         },
         founded.store.clone(),
