@@ -16,8 +16,9 @@ pub(super) fn admit(properties: &mut Map<String, Value>, existing: Option<&Docum
         properties.extend(before.map(|before| ("encryption".to_owned(), Value::Object(before.clone()))));
         return Ok(());
     };
+    // The SDK's update names the key alone; its template says "Disabled" and names an empty one.
     let status = field::choice(asked, "status", AT, &["Enabled", "Disabled"])?;
-    if status != Some("Enabled") {
+    if status != Some("Enabled") && (status.is_some() || !names_a_key(asked)) {
         if before.is_some() {
             let message = "Encryption with a customer-managed key is chosen at creation and cannot be disabled. Leave \
                            encryption out, or create a new hub.";
@@ -102,6 +103,10 @@ fn check_move(before: &Map<String, Value>, after: &Map<String, Value>) -> Result
         return Err(refused(&format!("{AT}.identity"), message));
     }
     Ok(())
+}
+
+fn names_a_key(asked: &Map<String, Value>) -> bool {
+    asked.get("keyVaultProperties").and_then(|key| key.get("keyIdentifier")).is_some_and(|key| !is_nothing(key))
 }
 
 /// The host of a key URL with a version.

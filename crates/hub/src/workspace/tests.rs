@@ -317,7 +317,10 @@ fn a_key_is_chosen_at_creation_and_moves_within_its_vault() {
     for body in refused {
         assert!(stage.put(body.clone()).is_err(), "{body}");
     }
-    assert!(Stage::new().after(json!({})).put(key("one", one)).is_err(), "only at creation");
+    let key_alone = json!({"encryption": {"keyVaultProperties": {"keyIdentifier": one}}});
+    for late in [key("one", one), key_alone] {
+        assert!(Stage::new().after(json!({})).put(late.clone()).is_err(), "only at creation: {late}");
+    }
     let mut shown = moved.document.properties;
     encryption::answer(&mut shown);
     assert_eq!(shown["encryption"]["bastide"]["state"], "StoredNotProtecting");
