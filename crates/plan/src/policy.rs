@@ -1,0 +1,221 @@
+//! What a plan lets through: the one matcher that the data path, `explain` and the tests share.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use bastide_inspect::{Name, NamePattern, NameTable};
+
+use crate::hub_plan::{
+    Action, Endpoint, HubPlan, Leg, Mode, NameRule, PrefixRule, Protocol, RuleName, Service, Target,
+};
+
+/// A plan made ready for questions. Immutable: a change makes a new one, and readers swap.
+#[derive(Debug)]
+pub struct Policy {
+    plan: HubPlan,
+    /// Places in `plan.names`, by pattern.
+    names: NameTable<Vec<usize>>,
+    /// Places in `plan.endpoints`, by name.
+    endpoints: HashMap<Name, usize>,
+    /// Places in `plan.services`, by name.
+    services: HashMap<Name, usize>,
+    /// Places in `plan.legs`, by address.
+    legs: HashMap<Ipv4Addr, usize>,
+}
+
+/// What a name means to the inside of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameVerdict<'a> {
+    /// A private endpoint of this hub: its address is the answer, whatever the name means elsewhere.
+    Endpoint(&'a Endpoint),
+    /// A service of Bastide's: the gateway is the answer.
+    Service(&'a Service),
+    /// Approved by a rule.
+    Rule(&'a NameRule),
+    /// Let through by the mode, as any other name.
+    Open,
+    /// No rule approves it.
+    Refused,
+}
+
+/// What a connection to an address means, where no name decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressVerdict<'a> {
+    /// A rule speaks about it.
+    Rule(&'a PrefixRule),
+    /// Let through by the mode, if it is on the internet.
+    Open,
+    /// No rule approves it.
+    Refused,
+}
+
+/// Somewhere inside the hub where bytes are carried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relay<'a> {
+    /// Whose words these are. None: a service of Bastide's.
+    pub rule: Option<&'a RuleName>,
+    /// Where the bytes go. None: nowhere, connections are refused.
+    pub target: Option<&'a Target>,
+}
+
+impl Policy {
+    /// Makes a plan ready.
+    pub fn new(plan: HubPlan) -> Self {
+        let mut places: HashMap<NamePattern, Vec<usize>> = HashMap::with_capacity(plan.names.len());
+        for (place, rule) in plan.names.iter().enumerate() {
+            places.entry(rule.pattern.clone()).or_default().push(place);
+        }
+        let names = places.into_iter().collect();
+        let named = plan.endpoints.iter().enumerate();
+        let endpoints =
+            named.flat_map(|(place, endpoint)| endpoint.names.iter().map(move |name| (name.clone(), place)));
+        let services = plan.services.iter().enumerate().map(|(place, service)| (service.name.clone(), place));
+        let legs = plan.legs.iter().enumerate().map(|(place, leg)| (leg.address, place));
+        Self { names, endpoints: endpoints.collect(), services: services.collect(), legs: legs.collect(), plan }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &HubPlan {
+        &self.plan
+    }
+
+    /// What the resolver makes of a name. The port of the rule is not asked about yet.
+    pub fn resolve(&self, name: &Name) -> NameVerdict<'_> {
+        self.verdict(name, None)
+    }
+
+    /// What the firewall makes of a connection to a port that says it wants a name.
+    pub fn connect(&self, name: &Name, port: u16) -> NameVerdict<'_> {
+        self.verdict(name, Some(port))
+    }
+
+    /// What the kernel makes of a destination. A rule that denies outweighs every rule that allows.
+    pub fn address(&self, address: Ipv4Addr, protocol: Protocol, port: u16) -> AddressVerdict<'_> {
+        let speaks = |rule: &&PrefixRule| {
+            rule.protocol.includes(protocol)
+                && (protocol == Protocol::Icmp
+                    || rule.ports.is_empty()
+                    || rule.ports.iter().any(|range| range.contains(port)))
+                && rule.prefixes.iter().any(|prefix| prefix.contains(&address))
+        };
+        let found = self.rules(Action::Deny).find(speaks).or_else(|| self.rules(Action::Allow).find(speaks));
+        match (found, self.plan.mode) {
+            (Some(rule), _) => AddressVerdict::Rule(rule),
+            (None, Mode::Disabled | Mode::InternetOutbound) => AddressVerdict::Open,
+            (None, Mode::ApprovedOutbound) => AddressVerdict::Refused,
+        }
+    }
+
+    /// What listens at an address of the hub's own.
+    pub fn relay(&self, address: Ipv4Addr, port: u16) -> Option<Relay<'_>> {
+        if address == self.plan.gateway() {
+            let service = self.plan.services.iter().find(|service| service.port == port)?;
+            return Some(Relay { rule: None, target: Some(&service.target) });
+        }
+        let mut endpoints = self.plan.endpoints.iter();
+        let endpoint = endpoints.find(|endpoint| endpoint.address == address && endpoint.ports.contains(&port))?;
+        Some(Relay { rule: Some(&endpoint.rule), target: endpoint.target.as_ref() })
+    }
+
+    /// Whose address this is.
+    pub fn leg(&self, address: Ipv4Addr) -> Option<&Leg> {
+        self.plan.legs.get(*self.legs.get(&address)?)
+    }
+
+    fn verdict(&self, name: &Name, port: Option<u16>) -> NameVerdict<'_> {
+        if let Some(endpoint) = self.endpoints.get(name).and_then(|place| self.plan.endpoints.get(*place)) {
+            return NameVerdict::Endpoint(endpoint);
+        }
+        if let Some(service) = self.services.get(name).and_then(|place| self.plan.services.get(*place)) {
+            return NameVerdict::Service(service);
+        }
+        let places = self.names.matches(name).flat_map(|(_, places)| places);
+        let mut rules = places.filter_map(|place| self.plan.names.get(*place));
+        match rules.find(|rule| port.is_none_or(|port| rule.ports.contains(&port))) {
+            Some(rule) => NameVerdict::Rule(rule),
+            None if self.plan.mode == Mode::ApprovedOutbound => NameVerdict::Refused,
+            None => NameVerdict::Open,
+        }
+    }
+
+    fn rules(&self, action: Action) -> impl Iterator<Item = &PrefixRule> {
+        self.plan.prefixes.iter().filter(move |rule| rule.action == action)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub_plan::{HubId, PLAN_VERSION, PortRange, Stamp};
+
+    fn plan(mode: Mode) -> HubPlan {
+        HubPlan {
+            version: PLAN_VERSION,
+            hub: HubId(uuid::Uuid::nil()),
+            name: "hub".into(),
+            stamp: Stamp { fence: 1, revision: 1 },
+            mode,
+            subnet: "100.127.0.0/16".parse().unwrap(),
+            legs: Vec::new(),
+            names: vec![named("exact", "example.org", &[80, 443]), named("wild", "*.example.org", &[443, 8443])],
+            prefixes: vec![
+                addressed("tag", Action::Allow, "203.0.113.0/24"),
+                addressed("hole", Action::Deny, "203.0.113.128/25"),
+            ],
+            endpoints: vec![Endpoint {
+                rule: RuleName("vault".into()),
+                names: vec![Name::parse("v.vault.example.org").unwrap()],
+                address: Ipv4Addr::new(100, 127, 255, 1),
+                ports: vec![443],
+                target: None,
+            }],
+            services: Vec::new(),
+        }
+    }
+
+    fn named(rule: &str, pattern: &str, ports: &[u16]) -> NameRule {
+        NameRule { rule: RuleName(rule.into()), pattern: pattern.parse().unwrap(), ports: ports.to_vec() }
+    }
+
+    fn addressed(rule: &str, action: Action, prefix: &str) -> PrefixRule {
+        PrefixRule {
+            rule: RuleName(rule.into()),
+            action,
+            protocol: Protocol::Tcp,
+            prefixes: vec![prefix.parse().unwrap()],
+            ports: vec![PortRange { first: 22, last: 23 }],
+        }
+    }
+
+    fn rule(policy: &Policy, name: &str, port: u16) -> String {
+        match policy.connect(&Name::parse(name).unwrap(), port) {
+            NameVerdict::Rule(rule) => rule.rule.to_string(),
+            other => format!("{other:?}").split(['(', ' ']).next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_rule_that_lists_the_port_decides() {
+        let policy = Policy::new(plan(Mode::ApprovedOutbound));
+        assert_eq!(rule(&policy, "example.org", 443), "exact");
+        assert_eq!(rule(&policy, "a.b.example.org", 8443), "wild");
+        assert_eq!(rule(&policy, "example.org", 8443), "Refused", "the apex is not below itself");
+        assert_eq!(rule(&policy, "evilexample.org", 443), "Refused");
+        assert_eq!(rule(&policy, "v.vault.example.org", 443), "Endpoint", "an endpoint outweighs a rule");
+        assert_eq!(rule(&Policy::new(plan(Mode::InternetOutbound)), "evilexample.org", 443), "Open");
+    }
+
+    #[test]
+    fn a_rule_that_denies_outweighs_one_that_allows() {
+        let policy = Policy::new(plan(Mode::ApprovedOutbound));
+        let decided = |last: u8, port| match policy.address([203, 0, 113, last].into(), Protocol::Tcp, port) {
+            AddressVerdict::Rule(rule) => rule.rule.to_string(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(decided(1, 22), "tag");
+        assert_eq!(decided(200, 22), "hole");
+        assert_eq!(decided(1, 24), "Refused");
+        let udp = policy.address([203, 0, 113, 1].into(), Protocol::Udp, 22);
+        assert_eq!(udp, AddressVerdict::Refused);
+    }
+}
