@@ -101,9 +101,7 @@ def test_validation_deploys_nothing(client, group, rg, names):
 def test_what_if_foretells_what_complete_mode_then_does(client, rg, names):
     before = deployment(identity("kept"), identity("changed", tags={"stage": "test"}), identity("gone"))
     client.deployments.begin_create_or_update(rg, "before", before).result()
-    after = deployment(
-        identity("kept"), identity("changed", tags={"stage": "live"}), identity("new"), mode="Complete"
-    )
+    after = deployment(identity("kept"), identity("changed", tags={"stage": "live"}), identity("new"), mode="Complete")
     foretold = client.deployments.begin_what_if(rg, "after", after).result()
     assert foretold.status == "Succeeded"
     changes = {change.resource_id.rsplit("/", 1)[1]: change for change in foretold.changes}
