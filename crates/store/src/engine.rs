@@ -20,8 +20,19 @@ pub(crate) trait Engine: Debug + Send + Sync {
     /// Runs one reading statement on any free connection.
     fn read(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
 
+    /// As [`Engine::read`], for a statement that an index answers with a few rows. It may be answered on the spot.
+    fn find(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        self.read(statement)
+    }
+
     /// Opens a connection of its own for the writer.
     fn writer(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, StoreError>>;
+
+    /// Sets the writer to work, where it disturbs nobody.
+    fn host(&self, writer: BoxFuture<'static, ()>) -> Result<(), StoreError> {
+        tokio::spawn(writer);
+        Ok(())
+    }
 
     /// How long the writer waits for this engine before it counts it as gone.
     fn patience(&self) -> Duration {

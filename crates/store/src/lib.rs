@@ -33,6 +33,7 @@
 
 mod apply;
 mod audit;
+mod driver;
 mod engine;
 mod error;
 mod location;

@@ -4,11 +4,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
-use crate::engine::{Connection, Dialect, Engine, Row, Statement, Value};
+use crate::driver;
+use crate::engine::{Connection, Dialect, Engine, Row, Statement};
 use crate::error::StoreError;
 
 /// A database on a server.
@@ -40,8 +41,8 @@ impl Engine for Postgres {
 
     fn read(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
         Box::pin(async move {
-            let rows = query(statement)?.fetch_all(&self.readers).await.map_err(|error| failed("reading", error))?;
-            rows.iter().map(decode).collect()
+            let rows = driver::query(statement)?.fetch_all(&self.readers).await;
+            driver::rows(&rows.map_err(|error| failed("reading", error))?)
         })
     }
 
@@ -98,15 +99,15 @@ fn announce(revisions: &watch::Sender<i64>, revision: i64) {
 impl Connection for PgConnection {
     fn run(&mut self, statement: Statement) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            let done = query(statement)?.execute(self).await.map_err(|error| failed("writing", error))?;
+            let done = driver::query(statement)?.execute(self).await.map_err(|error| failed("writing", error))?;
             Ok(done.rows_affected())
         })
     }
 
     fn fetch(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
         Box::pin(async move {
-            let rows = query(statement)?.fetch_all(self).await.map_err(|error| failed("writing", error))?;
-            rows.iter().map(decode).collect()
+            let rows = driver::query(statement)?.fetch_all(self).await;
+            driver::rows(&rows.map_err(|error| failed("writing", error))?)
         })
     }
 
@@ -117,34 +118,6 @@ impl Connection for PgConnection {
             }
         })
     }
-}
-
-fn query(statement: Statement) -> Result<sqlx::query::Query<'static, sqlx::Postgres, PgArguments>, StoreError> {
-    statement.check()?;
-    // `Statement` puts every value into an argument.
-    let query = sqlx::query(AssertSqlSafe(statement.text));
-    Ok(statement.arguments.into_iter().fold(query, |query, argument| match argument {
-        Value::Integer(value) => query.bind(value),
-        Value::Text(value) => query.bind(value),
-        Value::Bytes(value) => query.bind(value),
-    }))
-}
-
-fn decode(row: &PgRow) -> Result<Row, StoreError> {
-    let value = |index| -> Result<Value, sqlx::Error> {
-        let raw = row.try_get_raw(index)?;
-        let kind = raw.type_info().into_owned();
-        Ok(match kind.name() {
-            _ if raw.is_null() => Value::Text(None),
-            "INT8" => Value::Integer(row.try_get(index)?),
-            "INT4" => Value::Integer(row.try_get::<Option<i32>, _>(index)?.map(i64::from)),
-            "BYTEA" => Value::Bytes(row.try_get(index)?),
-            "VOID" => Value::Text(None),
-            _ => Value::Text(row.try_get(index)?),
-        })
-    };
-    let values = (0..row.len()).map(value).collect::<Result<_, _>>();
-    values.map(Row::new).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 fn failed(doing: &'static str, error: sqlx::Error) -> StoreError {

@@ -1,43 +1,50 @@
 //! SQLite, embedded: one file, many readers, one writer.
 
+mod in_place;
 mod readers;
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::sqlite::SqliteConnectOptions;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::engine::{Connection, Dialect, Engine, Row, Statement, Value};
+use crate::driver;
+use crate::engine::{Connection, Dialect, Engine, Row, Statement};
 use crate::error::StoreError;
+use in_place::{Finders, InPlace};
 use readers::Readers;
 
 /// A database file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    options: SqliteConnectOptions,
+    path: PathBuf,
+    /// Of the connection that writes.
+    settings: Vec<Setting>,
+    finders: Finders,
     readers: Readers,
 }
+
+/// A pragma and its value.
+type Setting = (&'static str, &'static str);
 
 impl Sqlite {
     /// Opens a file, or makes it, for its owner only: it holds sealed secrets and password hashes.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|source| StoreError::File { path: path.to_owned(), source: Arc::new(source) })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .foreign_keys(true)
-            .busy_timeout(BUSY)
-            .synchronous(SqliteSynchronous::Full);
-        let readers = Readers::new(options.clone().pragma("query_only", "ON"), READERS, BUSY);
-        let options = options.journal_mode(SqliteJournalMode::Wal).statement_cache_capacity(STATEMENTS);
-        Ok(Self { options, readers })
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+        let options = READING.iter().fold(options, |options, (name, value)| options.pragma(*name, *value));
+        Ok(Self {
+            path: path.to_owned(),
+            settings: WRITING.to_vec(),
+            finders: Finders::new(READING.to_vec()),
+            readers: Readers::new(options, READERS, BUSY),
+        })
     }
 }
 
@@ -48,17 +55,31 @@ impl Engine for Sqlite {
 
     fn read(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
         Box::pin(async move {
-            let rows = self.readers.fetch(query(statement)?).await.map_err(|error| failed("reading", error))?;
-            rows.iter().map(decode).collect()
+            let rows = self.readers.fetch(driver::query(statement)?).await;
+            driver::rows(&rows.map_err(|error| StoreError::unavailable("reading", error))?)
+        })
+    }
+
+    fn find(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        Box::pin(async move {
+            match self.finders.find(&self.path, &statement)? {
+                Some(rows) => Ok(rows),
+                None => self.read(statement).await,
+            }
         })
     }
 
     fn writer(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, StoreError>> {
-        Box::pin(async move {
-            let connection =
-                SqliteConnection::connect_with(&self.options).await.map_err(|error| failed("opening", error))?;
-            Ok(Box::new(connection) as Box<dyn Connection>)
-        })
+        let connection = InPlace::open(&self.path, &self.settings, STATEMENTS);
+        Box::pin(std::future::ready(connection.map(|connection| Box::new(connection) as Box<dyn Connection>)))
+    }
+
+    /// On a thread of its own: it waits for the disk where it stands.
+    fn host(&self, writer: BoxFuture<'static, ()>) -> Result<(), StoreError> {
+        let runtime = Handle::current();
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        let started = thread.spawn(move || runtime.block_on(writer));
+        started.map(drop).map_err(|error| StoreError::unavailable("starting the writer", error))
     }
 
     fn follow(&self, _revisions: watch::Sender<i64>) -> BoxFuture<'static, ()> {
@@ -66,62 +87,9 @@ impl Engine for Sqlite {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
+        self.finders.close();
         Box::pin(self.readers.close())
     }
-}
-
-impl Connection for SqliteConnection {
-    fn run(&mut self, statement: Statement) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move {
-            let done = query(statement)?.execute(self).await.map_err(|error| failed("writing", error))?;
-            Ok(done.rows_affected())
-        })
-    }
-
-    fn fetch(&mut self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
-        Box::pin(async move {
-            let rows = query(statement)?.fetch_all(self).await.map_err(|error| failed("writing", error))?;
-            rows.iter().map(decode).collect()
-        })
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            if let Err(error) = sqlx::Connection::close(*self).await {
-                tracing::warn!(%error, "the database connection did not close in good order");
-            }
-        })
-    }
-}
-
-fn query(statement: Statement) -> Result<sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>, StoreError> {
-    statement.check()?;
-    // `Statement` puts every value into an argument.
-    let query = sqlx::query(AssertSqlSafe(statement.text));
-    Ok(statement.arguments.into_iter().fold(query, |query, argument| match argument {
-        Value::Integer(value) => query.bind(value),
-        Value::Text(value) => query.bind(value),
-        Value::Bytes(value) => query.bind(value),
-    }))
-}
-
-fn decode(row: &SqliteRow) -> Result<Row, StoreError> {
-    let value = |index| -> Result<Value, sqlx::Error> {
-        let raw = row.try_get_raw(index)?;
-        let kind = raw.type_info().into_owned();
-        Ok(match kind.name() {
-            _ if raw.is_null() => Value::Text(None),
-            "INTEGER" => Value::Integer(row.try_get_unchecked(index)?),
-            "BLOB" => Value::Bytes(row.try_get_unchecked(index)?),
-            _ => Value::Text(row.try_get_unchecked(index)?),
-        })
-    };
-    let values = (0..row.len()).map(value).collect::<Result<_, _>>();
-    values.map(Row::new).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-fn failed(doing: &'static str, error: sqlx::Error) -> StoreError {
-    StoreError::unavailable(doing, error)
 }
 
 /// Makes the file before SQLite does, which would leave the mode to the umask; its companions (`-wal`, `-shm`) inherit it.
@@ -138,8 +106,14 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 /// How long to wait for another process's lock, or for a free reader.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Connections that read. Each has a thread and a cache of up to 2 MiB.
+/// Connections that read lists. Each has a thread and a cache of up to 2 MiB.
 const READERS: u32 = 4;
+
+/// What connections that only read are told.
+const READING: [Setting; 2] = [("foreign_keys", "ON"), ("query_only", "ON")];
+
+/// What the connection that writes is told: what it commits is on the disk.
+const WRITING: [Setting; 3] = [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")];
 
 /// How many statements the writer keeps prepared: each number of rows is a text of its own.
 const STATEMENTS: usize = 256;
@@ -183,7 +157,7 @@ mod tests {
     async fn a_full_disk_refuses_writes_and_keeps_what_it_has_until_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let mut engine = Sqlite::open(&directory.path().join("store.db")).unwrap();
-        engine.options = engine.options.pragma("max_page_count", "100");
+        engine.settings.push(("max_page_count", "100"));
         let store = Store::on(Arc::new(engine)).await.unwrap();
         let mut kept = Vec::new();
         let refusal = loop {

@@ -40,7 +40,7 @@ struct Shared {
 impl Store {
     /// Opens a database, makes it when there is none, and brings it to the newest schema.
     ///
-    /// Must be called inside a tokio runtime, on which the writer then lives.
+    /// Must be called inside a tokio runtime, which must outlive the store: the writer waits and is woken by it.
     ///
     /// # Errors
     /// [`StoreError::NewerSchema`] for a database that a newer program wrote, otherwise what keeps it from being opened.
@@ -59,19 +59,19 @@ impl Store {
         let (announce, revisions) = watch::channel(revision);
         let follower = tokio::spawn(engine.follow(announce.clone())).abort_handle();
         let (requests, queue) = mpsc::channel(writer::QUEUE);
-        tokio::spawn(Writer::new(Arc::clone(&engine), connection, queue, announce).run());
+        engine.host(Box::pin(Writer::new(Arc::clone(&engine), connection, queue, announce).run()))?;
         Ok(Self { shared: Arc::new(Shared { engine, requests, revisions, follower }) })
     }
 
     /// The resource with this key, the id in ASCII lower case.
     pub async fn resource(&self, key: &str) -> Result<Option<Resource>, StoreError> {
-        self.read(Resource::by_key(key)).await?.into_iter().next().map(Resource::from_row).transpose()
+        self.find(Resource::by_key(key)).await?.into_iter().next().map(Resource::from_row).transpose()
     }
 
     /// Whether there is a resource with this key.
     pub async fn resource_exists(&self, key: &str) -> Result<bool, StoreError> {
         let statement = Statement::new("SELECT 1 FROM resources WHERE key = $1").bind(key);
-        Ok(!self.read(statement).await?.is_empty())
+        Ok(!self.find(statement).await?.is_empty())
     }
 
     /// A page of resources.
@@ -93,17 +93,17 @@ impl Store {
 
     /// The record of this kind and key, unless it has expired by `now`.
     pub async fn record(&self, kind: &str, key: &str, now: Timestamp) -> Result<Option<Record>, StoreError> {
-        self.read(Record::by_key(kind, key, now)).await?.into_iter().next().map(Record::from_row).transpose()
+        self.find(Record::by_key(kind, key, now)).await?.into_iter().next().map(Record::from_row).transpose()
     }
 
     /// A page of records.
     pub async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, StoreError> {
-        self.read(query.statement()).await?.into_iter().map(Record::from_row).collect()
+        self.find(query.statement()).await?.into_iter().map(Record::from_row).collect()
     }
 
     /// The operation with this id.
     pub async fn operation(&self, id: Uuid) -> Result<Option<Operation>, StoreError> {
-        self.read(Operation::by_id(id)).await?.into_iter().next().map(Operation::from_row).transpose()
+        self.find(Operation::by_id(id)).await?.into_iter().next().map(Operation::from_row).transpose()
     }
 
     /// The operations that are not over, oldest first: what a process that starts must continue.
@@ -113,7 +113,7 @@ impl Store {
 
     /// The sealed secrets of an incarnation, ordered by field.
     pub async fn secrets(&self, incarnation: Uuid) -> Result<Vec<SealedSecret>, StoreError> {
-        self.read(SealedSecret::of(incarnation)).await?.into_iter().map(SealedSecret::from_row).collect()
+        self.find(SealedSecret::of(incarnation)).await?.into_iter().map(SealedSecret::from_row).collect()
     }
 
     /// A page of the audit chain.
@@ -128,7 +128,7 @@ impl Store {
 
     /// Counts the changes of roles, assignments and revocations, by this process and all others.
     pub async fn access_epoch(&self) -> Result<i64, StoreError> {
-        first_integer(self.read(Statement::new("SELECT access_epoch FROM meta WHERE id = 1")).await?)
+        first_integer(self.find(Statement::new("SELECT access_epoch FROM meta WHERE id = 1")).await?)
     }
 
     /// Does all of a write, or nothing of it. When this has answered `Ok`, the write is on the disk.
@@ -160,7 +160,7 @@ impl Store {
         if self.shared.requests.is_closed() {
             return Err(StoreError::Closed);
         }
-        self.read(Statement::new("SELECT 1 FROM meta WHERE id = 1")).await.map(drop)
+        self.find(Statement::new("SELECT 1 FROM meta WHERE id = 1")).await.map(drop)
     }
 
     /// Finishes the writes that wait and closes the database, for all clones of this store.
@@ -173,6 +173,10 @@ impl Store {
 
     async fn read(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
         self.shared.engine.read(statement).await
+    }
+
+    async fn find(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        self.shared.engine.find(statement).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
