@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::data::{Data, Fields};
 use crate::error::{Needs, Stop, TemplateError, Trouble};
 use crate::expression::{Call, Expression, Kind, Term};
+use crate::formula::Host;
 use crate::frame::{Frame, Iteration, Region};
 use crate::functions::{Arguments, Run};
 use crate::gather::{Gather, Trace};
@@ -35,6 +36,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) place: Arc<str>,
     depth: u32,
     visiting: Vec<(Region, String)>,
+    /// Who is asked by what only policies have; none for templates.
+    pub(crate) host: Option<&'a dyn Host>,
 }
 
 /// A lambda variable, and whether anything secret went into it.
@@ -61,6 +64,7 @@ impl<'a> Evaluator<'a> {
             place: Arc::from(frame.template.place.as_str()),
             depth: 0,
             visiting: Vec::new(),
+            host: None,
         }
     }
 
@@ -319,6 +323,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn member(&mut self, offset: usize, value: &Data, name: &str, safe: bool) -> Outcome {
+        let safe = safe || self.host.is_some();
         match value {
             Data::Object(object) => match object.find(name) {
                 Some(found) => Ok(found.clone()),

@@ -48,6 +48,7 @@ mod declaration;
 mod error;
 mod evaluator;
 mod expression;
+mod formula;
 mod frame;
 mod functions;
 mod gather;
@@ -66,6 +67,7 @@ pub mod what_if;
 
 pub use context::{Context, Deployment, Endpoints, Mode, ResourceGroup, Subscription, environment};
 pub use error::{Code, Needs, Stop, TemplateError};
+pub use formula::{Formula, HOST_FUNCTIONS, Host};
 pub use id::Scope;
 pub use limits::Limits;
 pub use live::{Answer, Facts, Live, Need, Nothing};

@@ -21,8 +21,27 @@ pub(crate) enum Meaning {
     Expression(Expression),
 }
 
+/// Which functions an expression may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vocabulary {
+    /// Those of templates.
+    Template,
+    /// Those of policies.
+    Policy,
+}
+
 /// Reads a template string. `place` is its JSON path.
 pub(crate) fn read(text: &str, place: &str, limits: &Limits) -> Result<Meaning, TemplateError> {
+    read_in(Vocabulary::Template, text, place, limits)
+}
+
+/// Reads a string with the functions of one vocabulary.
+pub(crate) fn read_in(
+    vocabulary: Vocabulary,
+    text: &str,
+    place: &str,
+    limits: &Limits,
+) -> Result<Meaning, TemplateError> {
     if !(text.starts_with('[') && text.ends_with(']') && text.len() > 1) {
         return Ok(Meaning::Literal(Arc::from(text)));
     }
@@ -33,7 +52,7 @@ pub(crate) fn read(text: &str, place: &str, limits: &Limits) -> Result<Meaning, 
         let message = format!("The expression has {} bytes; {} are allowed.", text.len(), limits.expression_bytes);
         return Err(TemplateError::too_large(place, message));
     }
-    let mut parser = Parser { text, at: 1, depth: 0, most: limits.expression_depth };
+    let mut parser = Parser { text, at: 1, depth: 0, most: limits.expression_depth, vocabulary };
     match parser.whole() {
         Ok(root) => Ok(Meaning::Expression(Expression { place: Arc::from(place), root })),
         Err((offset, message)) => Err(TemplateError::at(place, offset, message)),
@@ -45,6 +64,7 @@ struct Parser<'a> {
     at: usize,
     depth: u32,
     most: u32,
+    vocabulary: Vocabulary,
 }
 
 type Parse<T> = Result<T, (usize, String)>;
@@ -133,11 +153,21 @@ impl Parser<'_> {
         if name.contains('.') {
             return Ok(Kind::UserCall { name, arguments });
         }
-        let function = functions::find(&name).ok_or_else(|| (offset, unknown_function(&name)))?;
+        let function = self.function(&name).map_err(|message| (offset, message))?;
         if !(function.least..=function.most).contains(&arguments.len()) {
             return Err((offset, wrong_count(function, arguments.len())));
         }
         Ok(Kind::Call(Call { name: name.into(), function, arguments, offset }))
+    }
+
+    fn function(&self, name: &str) -> Result<&'static functions::Function, String> {
+        match self.vocabulary {
+            Vocabulary::Template => functions::find(name).ok_or_else(|| unknown_function(name)),
+            Vocabulary::Policy => functions::find_in_policy(name).map_err(|known| match known {
+                Some(known) => format!("The function '{known}' cannot be used in a policy."),
+                None => format!("'{name}' is not a function of policies."),
+            }),
+        }
     }
 
     fn arguments(&mut self) -> Parse<Vec<Term>> {

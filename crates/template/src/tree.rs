@@ -69,6 +69,10 @@ impl<'a> Place<'a> {
         Place { above: Some(self), step: Step::Item(index), depth: self.depth + 1 }
     }
 
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
     pub(crate) fn invalid(&self, message: impl Into<String>) -> TemplateError {
         TemplateError::invalid(self.path(), message)
     }

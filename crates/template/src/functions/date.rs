@@ -44,6 +44,14 @@ fn date_time_add(args: &mut Arguments<'_>) -> Result<Data, Trouble> {
     written(moved, format).map(Data::text)
 }
 
+/// The instant a number of days later, as policies have it.
+pub(super) fn add_days(text: &str, days: i64) -> Result<Data, Trouble> {
+    let out_of_range = || Trouble::from("the result is out of range.");
+    let hours = days.checked_mul(24).and_then(SignedDuration::try_from_hours).ok_or_else(out_of_range)?;
+    let moved = instant(text)?.checked_add(hours).map_err(|_| out_of_range())?;
+    written(moved, "o").map(Data::text)
+}
+
 fn instant(text: &str) -> Result<Timestamp, Trouble> {
     if let Ok(instant) = text.trim().parse::<Timestamp>() {
         return Ok(instant);

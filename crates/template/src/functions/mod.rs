@@ -9,11 +9,14 @@ mod lambda;
 mod logical;
 mod numeric;
 mod object;
+mod policy;
 mod resource;
 pub(crate) mod scope;
 mod string;
 pub(crate) mod unique_string;
 mod uri;
+
+pub(crate) use policy::find_in_policy;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
