@@ -240,7 +240,7 @@ mod tests {
             "lake.blob.core.windows.net",
             "*.dfs.core.windows.net",
             "*.core.windows.net",
-            "*.net",
+            "*.windows.net",
             "acct.blob.bastide.localhost",
             "*.bastide.localhost",
         ];
@@ -263,6 +263,7 @@ mod tests {
             (json!({"type": "FQDN"}), "properties.destination"),
             (json!({"type": "fqdn", "destination": {"host": "x"}}), "properties.destination"),
             (json!({"type": "FQDN", "destination": "10.0.0.1"}), "properties.destination"),
+            (json!({"type": "FQDN", "destination": "*.net"}), "properties.destination"),
             (json!({"type": "ServiceTag"}), "properties.destination"),
             (json!({"type": "ServiceTag", "destination": "AzureMonitor"}), "properties.destination"),
             (json!({"type": "FQDN", "destination": "a.b", "category": "Mine"}), "properties.category"),
