@@ -14,8 +14,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod client_hello;
+mod cursor;
+pub mod http;
 mod name;
 mod pattern;
+pub mod retry;
 mod table;
 
 pub use name::{Name, NameError};
