@@ -36,6 +36,8 @@ pub struct FlowRecord {
     pub sent: u64,
     /// Bytes to the compute.
     pub received: u64,
+    /// How many alike it stands for, all begun within a second of it; 1 unless something was refused again and again.
+    pub count: u32,
 }
 
 /// What a record is about.

@@ -11,6 +11,7 @@ pub mod explanation;
 pub mod flow;
 pub mod frame;
 pub mod hub_plan;
+pub mod log_prefix;
 pub mod message;
 pub mod policy;
 pub mod report;

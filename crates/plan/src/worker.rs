@@ -36,6 +36,7 @@ pub enum ToWorker {
         transport: Transport,
     },
     /// The kernel's log of refused packets (`nfnetlink_log`, bound to the hub's group); brings one descriptor.
+    /// What the kernel says of a packet is a [`crate::log_prefix::LogPrefix`].
     KernelLog,
     /// Decide by this plan from now on; answered by [`FromWorker::Applied`] once every flow that it does not allow is cut.
     Plan {

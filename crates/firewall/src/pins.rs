@@ -1,0 +1,173 @@
+//! Which addresses the hub's computes were told for which name.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use bastide_inspect::Name;
+
+/// The addresses of each name, as the resolver answered them to this hub (egress.md rows 1 and 28).
+///
+/// The firewall connects to nothing else. An address is held as long as a client may remember it, and [`GRACE`] longer;
+/// connections that live are bound to their name and do not ask again.
+#[derive(Debug)]
+pub struct Pins {
+    table: RwLock<HashMap<Name, Vec<Pin>>>,
+    capacity: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pin {
+    address: Ipv4Addr,
+    until: Instant,
+    /// Whether the latest answer holds it.
+    latest: bool,
+}
+
+impl Pins {
+    /// Pins of at most so many names.
+    pub fn new(capacity: usize) -> Self {
+        Self { table: RwLock::default(), capacity: capacity.max(1) }
+    }
+
+    /// Notes an answer that clients may remember for `ttl`.
+    pub fn put(&self, name: &Name, addresses: &[Ipv4Addr], ttl: Duration, now: Instant) {
+        let until = now + ttl + GRACE;
+        let mut table = self.write();
+        if table.len() >= self.capacity && !table.contains_key(name) {
+            make_room(&mut table, now);
+        }
+        let pins = table.entry(name.clone()).or_default();
+        pins.retain_mut(|pin| {
+            pin.latest = false;
+            pin.until > now && !addresses.contains(&pin.address)
+        });
+        let latest = addresses.iter().map(|address| Pin { address: *address, until, latest: true });
+        pins.splice(..0, latest);
+        pins.truncate(MAX_ADDRESSES);
+    }
+
+    /// The addresses that a name may be connected to, those of the latest answer first.
+    pub fn addresses(&self, name: &Name, now: Instant) -> Vec<Ipv4Addr> {
+        let table = self.read();
+        let pins = table.get(name).into_iter().flatten();
+        pins.filter(|pin| pin.until > now).map(|pin| pin.address).collect()
+    }
+
+    /// The addresses of the latest answer, as long as that may be remembered.
+    pub fn latest(&self, name: &Name, now: Instant) -> Vec<Ipv4Addr> {
+        let table = self.read();
+        let pins = table.get(name).into_iter().flatten();
+        pins.filter(|pin| pin.latest && pin.until > now).map(|pin| pin.address).collect()
+    }
+
+    /// A name that leads to an address, for records about packets, which name none.
+    pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<Name> {
+        let table = self.read();
+        let leads_there = |pins: &[Pin]| pins.iter().any(|pin| pin.address == address && pin.until > now);
+        table.iter().filter(|(_, pins)| leads_there(pins)).map(|(name, _)| name).min().cloned()
+    }
+
+    /// Forgets all names that are not to be kept.
+    pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
+        self.write().retain(|name, _| keep(name));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Name, Vec<Pin>>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Name, Vec<Pin>>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self::new(CAPACITY)
+    }
+}
+
+/// Forgets what has ended; when nothing has, what ends first. A forgotten name is only resolved again.
+fn make_room(table: &mut HashMap<Name, Vec<Pin>>, now: Instant) {
+    let before = table.len();
+    table.retain(|_, pins| pins.iter().any(|pin| pin.until > now));
+    if table.len() == before {
+        let end = |pins: &Vec<Pin>| pins.iter().map(|pin| pin.until).max();
+        let first = table.iter().min_by_key(|(_, pins)| end(pins)).map(|(name, _)| name.clone());
+        first.and_then(|name| table.remove(&name));
+    }
+}
+
+/// How long an address is held beyond what a client may remember: a client that asked just before the end still connects.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Names pinned at once, unless told otherwise.
+pub const CAPACITY: usize = 16_384;
+
+/// Addresses of one name: several answers of a site with many.
+const MAX_ADDRESSES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn address(last: u8) -> Ipv4Addr {
+        [198, 18, 0, last].into()
+    }
+
+    #[test]
+    fn an_address_is_held_as_long_as_clients_remember_it_and_a_little_longer() {
+        let (pins, start) = (Pins::default(), Instant::now());
+        pins.put(&name("a.org"), &[address(1)], TTL, start);
+        let at = |seconds| pins.addresses(&name("a.org"), start + Duration::from_secs(seconds));
+        assert_eq!(at(0), [address(1)]);
+        assert_eq!(at(39), [address(1)]);
+        assert!(at(40).is_empty());
+        assert!(pins.addresses(&name("b.org"), start).is_empty());
+    }
+
+    #[test]
+    fn a_change_of_address_keeps_the_old_one_behind_the_new_one() {
+        let (pins, start) = (Pins::default(), Instant::now());
+        pins.put(&name("a.org"), &[address(1), address(2)], TTL, start);
+        let later = start + Duration::from_secs(20);
+        pins.put(&name("a.org"), &[address(2), address(3)], TTL, later);
+        assert_eq!(pins.addresses(&name("a.org"), later), [address(2), address(3), address(1)]);
+        assert_eq!(pins.latest(&name("a.org"), later), [address(2), address(3)]);
+        let end = later + Duration::from_secs(25);
+        assert_eq!(pins.addresses(&name("a.org"), end), [address(2), address(3)], "the old one has ended");
+    }
+
+    #[test]
+    fn names_are_found_by_address_and_forgotten_by_choice() {
+        let (pins, now) = (Pins::default(), Instant::now());
+        pins.put(&name("b.org"), &[address(1)], TTL, now);
+        pins.put(&name("a.org"), &[address(1)], TTL, now);
+        assert_eq!(pins.name_of(address(1), now), Some(name("a.org")));
+        pins.retain(|kept| *kept == name("b.org"));
+        assert_eq!(pins.name_of(address(1), now), Some(name("b.org")));
+        assert_eq!(pins.name_of(address(9), now), None);
+        assert_eq!(pins.name_of(address(1), now + TTL + GRACE), None);
+    }
+
+    #[test]
+    fn a_flood_of_names_and_addresses_stays_within_bounds() {
+        let (pins, now) = (Pins::new(3), Instant::now());
+        for number in 0..100 {
+            pins.put(&name(&format!("n{number}.org")), &[address(1)], TTL, now + Duration::from_secs(number));
+        }
+        assert_eq!(pins.read().len(), 3);
+        assert_eq!(pins.addresses(&name("n99.org"), now).len(), 1, "the newest stays");
+        let many: Vec<_> = (0..=255).map(address).collect();
+        pins.put(&name("many.org"), &many, TTL, now);
+        assert_eq!(pins.addresses(&name("many.org"), now).len(), MAX_ADDRESSES);
+    }
+}

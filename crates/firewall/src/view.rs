@@ -1,0 +1,58 @@
+//! What the worker decides by at this moment.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bastide_plan::hub_plan::{HubPlan, Leg};
+use bastide_plan::{AddressFilter, Policy};
+
+/// A plan made ready, with what is not in it. Immutable: a change makes a new one.
+#[derive(Debug)]
+pub struct View {
+    /// What the plan lets through.
+    pub policy: Policy,
+    /// Where names may lead.
+    pub filter: AddressFilter,
+    attached: HashMap<Ipv4Addr, Leg>,
+}
+
+/// The view of the moment, read without a lock. There is none until the first plan has come, and then nothing passes.
+#[derive(Debug, Default)]
+pub struct CurrentView(ArcSwapOption<View>);
+
+impl View {
+    /// A view by a plan. `attached` are legs that are not in it.
+    pub fn new(plan: HubPlan, attached: Vec<Leg>, filter: AddressFilter) -> Self {
+        let attached = attached.into_iter().map(|leg| (leg.address, leg)).collect();
+        Self { policy: Policy::new(plan), filter, attached }
+    }
+
+    /// Whose address this is.
+    pub fn leg(&self, address: Ipv4Addr) -> Option<&Leg> {
+        self.policy.leg(address).or_else(|| self.attached.get(&address))
+    }
+
+    /// All legs, those of the plan first.
+    pub fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.policy.plan().legs.iter().chain(self.attached.values())
+    }
+
+    /// The hub's name, for sentences people read.
+    pub fn hub(&self) -> &str {
+        &self.policy.plan().name
+    }
+}
+
+impl CurrentView {
+    /// The view of this moment; `None` before the first plan.
+    pub fn load(&self) -> Option<Arc<View>> {
+        self.0.load_full()
+    }
+
+    /// Decides by another view from now on.
+    pub fn replace(&self, view: Arc<View>) {
+        self.0.store(Some(view));
+    }
+}
