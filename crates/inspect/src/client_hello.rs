@@ -60,7 +60,7 @@ impl Hello {
     /// Reads what has arrived since the connection began. The answer does not depend on how it was cut into segments or
     /// records, and once it is not [`Hello::NeedMore`], further bytes do not change it.
     pub fn read(flight: &[u8]) -> Self {
-        match gather(flight) {
+        match gather(flight.get(..MAX_FLIGHT).unwrap_or(flight)) {
             Ok(Some((handshake, length))) => match read_body(&handshake) {
                 Ok(Some(name)) => Self::Found(ClientHello { name, length }),
                 Ok(None) => Self::Absent,
