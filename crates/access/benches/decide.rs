@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Instant;
 
-use bastide_access::{Access, Attributes, Request, RoleAssignment, builtin_roles};
+use bastide_access::{Access, AccessChanges, Attributes, Request, RoleAssignment, builtin_roles};
 use uuid::Uuid;
 
 fn main() {
@@ -18,6 +18,23 @@ fn main() {
     let started = Instant::now();
     let access = Access::compile(builtin_roles(), &assignments, &[]).unwrap();
     println!("compile: {:.1} ms for {ASSIGNMENTS} assignments", started.elapsed().as_secs_f64() * 1e3);
+
+    let mut changes: Vec<f64> = (0..CHANGES)
+        .map(|number| {
+            let old = &assignments[usize::try_from(random.below(ASSIGNMENTS)).unwrap()];
+            let new = assignment(ASSIGNMENTS + number, &mut random);
+            let started = Instant::now();
+            let changes = AccessChanges { removed: vec![old], added: vec![&new], ..AccessChanges::default() };
+            black_box(access.with(&changes));
+            started.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    changes.sort_by(f64::total_cmp);
+    println!(
+        "change of two assignments: {:.0} us median, {:.0} us worst of {CHANGES}",
+        changes[changes.len() / 2],
+        changes[changes.len() - 1]
+    );
 
     for groups in [0, 5, 50] {
         let questions: Vec<_> = (0..QUESTIONS).map(|_| Question::new(groups, &mut random)).collect();
@@ -32,10 +49,11 @@ fn main() {
             .collect();
         rounds.sort_by(f64::total_cmp);
         let allowed: u32 = questions.iter().map(|question| u32::from(question.ask(&access))).sum();
+        let worst = rounds[rounds.len() - 1];
         println!(
             "decide, {groups:>2} groups: {:>6.0} ns median, {:>6.0} ns worst of {ROUNDS} rounds; {:.0} % allowed",
             rounds[rounds.len() / 2],
-            rounds[rounds.len() - 1],
+            worst,
             f64::from(allowed) * 100.0 / f64::from(QUESTIONS),
         );
     }
@@ -120,6 +138,7 @@ impl Random {
 const ASSIGNMENTS: u64 = 100_000;
 const PRINCIPALS: u64 = 10_000;
 const GROUPS: u64 = 500;
+const CHANGES: u64 = 1000;
 const QUESTIONS: u32 = 100_000;
 const ROUNDS: usize = 15;
 

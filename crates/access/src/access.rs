@@ -1,33 +1,55 @@
 use std::collections::HashMap;
-use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::compiled::{Assignment, ConditionOf, Deny, Finding, Role};
 use crate::condition::{Gate, Verdict};
-use crate::path::{Filter, KeyedMap, Keys, Path, Prefix};
-use crate::pattern::PatternSet;
-use crate::{ActionPattern, Decision, DenyAssignment, DenyPrincipal, Permission, Reason};
-use crate::{Request, RoleAssignment, RoleDefinition};
+use crate::coverage::{Covering, Patterns};
+use crate::path::{Filter, Keys, Path, Prefix};
+use crate::scopes::{Grants, Projects, Scopes};
+use crate::{Decision, DenyAssignment, Reason, Request, RoleAssignment, RoleDefinition};
 
 /// An immutable, compiled snapshot of who may do what where.
 ///
-/// Build one per access epoch and share it; it never changes.
-#[derive(Debug)]
+/// Share one per access epoch; it never changes. [`with`](Self::with) makes the next one of what has changed, which
+/// shares everything else with the old.
+#[derive(Debug, Clone)]
 pub struct Access {
     pub(crate) keys: Keys,
-    pub(crate) roles: Vec<Role>,
-    pub(crate) assignments: Vec<Assignment>,
-    /// Sorted by principal, then by scope hash.
-    grants: Vec<Grant>,
-    /// Which part of `grants` belongs to a principal.
-    principals: KeyedMap<Uuid, Range<usize>>,
-    /// Positions of assignments, sorted by scope hash.
-    scopes: Vec<(u64, usize)>,
+    pub(crate) roles: Arc<[Role]>,
+    patterns: Arc<Patterns>,
+    /// Position of each role in `roles`.
+    positions: Arc<HashMap<Uuid, u32>>,
+    grants: Grants,
+    scopes: Scopes,
+    projects: Arc<Projects>,
     /// Sorted by scope hash.
-    denies: Vec<Deny>,
-    /// Hashes of all scopes at which there is an assignment or a deny.
-    known_scopes: Filter,
+    denies: Arc<[Deny]>,
+    /// Hashes of all scopes at which there is something; of some at which there no longer is.
+    known_scopes: Arc<Filter>,
+}
+
+/// What has changed since a snapshot was made. Roles and deny assignments that change take a new compilation.
+#[derive(Debug, Clone, Default)]
+pub struct AccessChanges<'a> {
+    /// Assignments that are gone, as they were; of one that was replaced, the old one.
+    pub removed: Vec<&'a RoleAssignment>,
+    /// Assignments that are new.
+    pub added: Vec<&'a RoleAssignment>,
+    /// Projects whose hub is now another, or none.
+    pub projects: Vec<(&'a str, Option<&'a str>)>,
+}
+
+/// A project and its hub, by their ARM ids: what is given at the hub with
+/// [`reaches_projects`](RoleAssignment::reaches_projects) holds at the project as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// The project.
+    pub id: String,
+    /// Its hub.
+    pub hub: String,
 }
 
 /// What kept a snapshot from being compiled.
@@ -49,49 +71,66 @@ pub enum CompileError {
 }
 
 impl Access {
-    /// Compiles a snapshot.
-    ///
-    /// An assignment whose role is unknown, whose scope is no ARM id or whose condition cannot be read is kept, so that
-    /// [`explain`](Self::explain) can tell, and grants nothing.
+    /// Compiles a snapshot in which no project has a hub.
     pub fn compile(
         roles: &[RoleDefinition],
         assignments: &[RoleAssignment],
         denies: &[DenyAssignment],
     ) -> Result<Self, CompileError> {
+        Self::compile_with_projects(roles, assignments, denies, &[])
+    }
+
+    /// Compiles a snapshot.
+    ///
+    /// An assignment whose role is unknown or whose condition cannot be read is kept, so that
+    /// [`explain`](Self::explain) can tell, and grants nothing; one whose scope is no ARM id belongs nowhere.
+    pub fn compile_with_projects<'a>(
+        roles: &[RoleDefinition],
+        assignments: impl IntoIterator<Item = &'a RoleAssignment>,
+        denies: &[DenyAssignment],
+        projects: &[Project],
+    ) -> Result<Self, CompileError> {
         let keys = Keys::new();
-        let mut index = HashMap::with_capacity(roles.len());
-        for (position, role) in roles.iter().enumerate() {
-            if index.insert(role.id, position).is_some() {
+        let mut positions = HashMap::with_capacity(roles.len());
+        for (position, role) in (0..).zip(roles) {
+            if positions.insert(role.id, position).is_some() {
                 return Err(CompileError::DuplicateRole(role.id));
             }
         }
-        let mut grants = Vec::with_capacity(assignments.len());
-        for (position, assignment) in assignments.iter().enumerate() {
-            // An assignment without a readable scope belongs nowhere.
-            if let Some(scope) = Path::scope(&assignment.scope, &keys) {
-                let role = index.get(&assignment.role_definition_id).copied().unwrap_or(NO_ROLE);
-                grants.push((assignment.principal_id, Grant { scope: scope.hash(), role, assignment: position }));
-            }
-        }
-        grants.sort_unstable_by_key(|(principal, grant)| (*principal, grant.scope, grant.assignment));
-        let denies = denies.iter().map(|deny| Deny::new(deny, &keys)).collect::<Result<Vec<_>, _>>()?;
-        let mut scopes: Vec<_> = grants.iter().map(|(_, grant)| (grant.scope, grant.assignment)).collect();
-        scopes.sort_unstable();
-        let mut known: Vec<_> = scopes.iter().map(|(scope, _)| *scope).collect();
-        known.dedup();
-        known.extend(denies.iter().map(|deny| deny.scope_hash));
+        let mut denies = denies.iter().map(|deny| Deny::new(deny, &keys)).collect::<Result<Vec<_>, _>>()?;
+        denies.sort_by_key(|deny| deny.scope_hash);
         let mut access = Self {
-            principals: ranges(&grants, &keys),
-            grants: grants.into_iter().map(|(_, grant)| grant).collect(),
-            scopes,
-            roles: roles.iter().map(|role| Role::new(role, &keys)).collect(),
-            assignments: assignments.iter().map(|assignment| Assignment::new(assignment, &index)).collect(),
-            denies,
-            known_scopes: Filter::new(known.into_iter()),
+            roles: compiled(roles, &keys),
+            patterns: Arc::new(Patterns::new(roles, &keys)),
+            positions: Arc::new(positions),
+            grants: Grants::default(),
+            scopes: Scopes::default(),
+            projects: Arc::default(),
+            denies: denies.into(),
+            known_scopes: Arc::default(),
             keys,
         };
-        access.denies.sort_by_key(|deny| deny.scope_hash);
+        let changes = AccessChanges {
+            added: assignments.into_iter().collect(),
+            projects: projects.iter().map(|project| (&*project.id, Some(&*project.hub))).collect(),
+            ..AccessChanges::default()
+        };
+        let touched = access.change(&changes).into_iter();
+        let known = touched.chain(access.denies.iter().map(|deny| deny.scope_hash));
+        access.known_scopes = Arc::new(Filter::new(known.collect::<Vec<_>>().into_iter()));
         Ok(access)
+    }
+
+    /// The next snapshot. Takes time with what has changed and with what else is at the same scopes, not with how much
+    /// there is.
+    pub fn with(&self, changes: &AccessChanges<'_>) -> Self {
+        let mut next = self.clone();
+        let touched = next.change(changes);
+        if touched.iter().any(|hash| !next.known_scopes.may_contain(*hash)) {
+            let known = Arc::make_mut(&mut next.known_scopes);
+            touched.into_iter().for_each(|hash| known.insert(hash));
+        }
+        next
     }
 
     /// Answers a request. Does not allocate.
@@ -103,20 +142,35 @@ impl Access {
         if let Some(deny) = self.denies_at(&question.scope).find(|deny| deny.blocks(&question)) {
             return Decision::Denied(Reason::DenyAssignment(deny.name));
         }
+        let hub = self.projects.hub_of(&question.scope);
         let mut reason = Reason::NoAssignment;
-        let mut ruled_out = RoleSet::default();
+        let mut covering = None;
         for principal in question.principals() {
-            for (grant, prefix) in self.grants_at(principal, &question.scope) {
-                // The role first: it is at hand, and mostly says no, while the assignment is somewhere in memory.
-                if ruled_out.contains(grant.role) || !self.may_grant(grant.role, &question) {
-                    ruled_out.insert(grant.role);
-                    continue;
-                }
-                let Some(assignment) = self.assignment(grant, prefix, &question.scope) else { continue };
-                match self.examine(assignment, &question) {
-                    Finding::Grants(_) => return Decision::Allowed { assignment: assignment.name },
-                    Finding::Condition(_) => reason = Reason::Condition(assignment.name),
-                    Finding::RoleUnknown | Finding::NotCovered | Finding::Subtracted { .. } => {}
+            let principal_hash = self.keys.of_principal(principal);
+            let places = question.scope.prefixes().iter().map(|prefix| (prefix.hash, Some(*prefix)));
+            for (scope_hash, prefix) in places.chain(hub.map(|hub| (hub.hash, None))) {
+                for (role, assignment) in self.grants.at(self.keys.join(scope_hash, principal_hash)) {
+                    // The role first: it mostly says no, while the assignment is somewhere in memory.
+                    let covering = covering.get_or_insert_with(|| self.covering(&question));
+                    if !self.may_grant(role, covering, &question) {
+                        continue;
+                    }
+                    let is_here = match (prefix, hub) {
+                        (Some(prefix), _) => same_scope(&assignment.scope, &question.scope, prefix),
+                        (None, Some(hub)) => assignment.reaches_projects && is_same(&assignment.scope, &hub.scope),
+                        (None, None) => false,
+                    };
+                    if !is_here || assignment.principal != principal {
+                        continue;
+                    }
+                    if assignment.is_unconditional() && self.role(role).is_some_and(Role::is_unconditional) {
+                        return Decision::Allowed { assignment: assignment.name };
+                    }
+                    match self.examine(assignment, &question) {
+                        Finding::Grants(_) => return Decision::Allowed { assignment: assignment.name },
+                        Finding::Condition(_) => reason = Reason::Condition(assignment.name),
+                        Finding::RoleUnknown | Finding::NotCovered | Finding::Subtracted { .. } => {}
+                    }
                 }
             }
         }
@@ -131,15 +185,23 @@ impl Access {
         Ok(Question { request, scope, action })
     }
 
+    fn covering(&self, question: &Question<'_>) -> Covering {
+        self.patterns.covering(&question.action, question.request.data)
+    }
+
     /// Whether a role covers the action, its conditions aside.
-    fn may_grant(&self, role: usize, question: &Question<'_>) -> bool {
-        let blocks = self.roles.get(role).map(|role| &*role.blocks).unwrap_or_default();
-        blocks.iter().any(|block| matches!(block.covers(question), Finding::Grants(_)))
+    fn may_grant(&self, role: u32, covering: &Covering, question: &Question<'_>) -> bool {
+        let Some(role) = self.role(role) else { return false };
+        covering.any(role.block_numbers()).unwrap_or_else(|| role.may_grant(question))
+    }
+
+    pub(crate) fn role(&self, position: u32) -> Option<&Role> {
+        self.roles.get(usize::try_from(position).ok()?)
     }
 
     /// What one assignment of the right principal and scope contributes.
     pub(crate) fn examine(&self, assignment: &Assignment, question: &Question<'_>) -> Finding<'_> {
-        let Some(role) = self.roles.get(assignment.role) else { return Finding::RoleUnknown };
+        let Some(role) = self.role(assignment.role) else { return Finding::RoleUnknown };
         let finding = role.examine(question);
         if matches!(finding, Finding::Grants(_)) && question.verdict(&assignment.gate) != Verdict::True {
             return Finding::Condition(ConditionOf::Assignment);
@@ -147,43 +209,12 @@ impl Access {
         finding
     }
 
-    /// The assignments of one principal at the scope and its ancestors.
-    pub(crate) fn assignments_at<'a>(
-        &'a self,
-        principal: Uuid,
-        scope: &'a Path<'_>,
-    ) -> impl Iterator<Item = &'a Assignment> {
-        self.grants_at(principal, scope).filter_map(|(grant, prefix)| self.assignment(grant, prefix, scope))
-    }
-
-    /// What one principal was probably granted at the scope and its ancestors: their hashes agree.
-    fn grants_at<'a>(&'a self, principal: Uuid, scope: &'a Path<'_>) -> impl Iterator<Item = (&'a Grant, Prefix)> {
-        let grants = self.principals.get(&principal).and_then(|range| self.grants.get(range.clone()));
-        let grants = grants.unwrap_or_default();
-        let prefixes = if grants.is_empty() { &[] } else { scope.prefixes() };
-        prefixes.iter().flat_map(move |prefix| {
-            let first = grants.partition_point(|grant| grant.scope < prefix.hash);
-            let found = grants.get(first..).unwrap_or_default().iter().take_while(|grant| grant.scope == prefix.hash);
-            found.map(|grant| (grant, *prefix))
-        })
-    }
-
-    /// The assignment of a grant, when its scope is indeed this prefix.
-    fn assignment(&self, grant: &Grant, prefix: Prefix, scope: &Path<'_>) -> Option<&Assignment> {
-        let assignment = self.assignments.get(grant.assignment)?;
-        same_scope(&assignment.scope, scope, prefix).then_some(assignment)
-    }
-
-    /// The assignments of anybody at the scope and its ancestors.
-    pub(crate) fn all_assignments_at<'a>(&'a self, scope: &'a Path<'_>) -> impl Iterator<Item = &'a Assignment> {
-        scope.prefixes().iter().flat_map(move |prefix| {
-            let first = self.scopes.partition_point(|(hash, _)| *hash < prefix.hash);
-            let found =
-                self.scopes.get(first..).unwrap_or_default().iter().take_while(|(hash, _)| *hash == prefix.hash);
-            found
-                .filter_map(|(_, assignment)| self.assignments.get(*assignment))
-                .filter(|assignment| same_scope(&assignment.scope, scope, *prefix))
-        })
+    /// The assignments of anybody that reach the scope: made there, above, or at the hub of the project it is in.
+    pub(crate) fn reaching<'a>(&'a self, scope: &'a Path<'_>) -> impl Iterator<Item = &'a Assignment> {
+        let above = scope.prefixes().iter().flat_map(|prefix| self.scopes.at(scope.prefix_text(*prefix), prefix.hash));
+        let hub = self.projects.hub_of(scope).into_iter();
+        let of_hub = hub.flat_map(|hub| self.scopes.at(&hub.scope, hub.hash)).filter(|held| held.reaches_projects);
+        above.chain(of_hub)
     }
 
     /// The deny assignments that hold at the scope.
@@ -197,6 +228,45 @@ impl Access {
                 .filter(|deny| same_scope(&deny.scope, scope, *prefix))
                 .filter(|deny| !deny.here_only || scope.prefix_text(*prefix).len() == scope.text().len())
         })
+    }
+
+    /// Takes changes in, and says which scopes they touched.
+    fn change(&mut self, changes: &AccessChanges<'_>) -> Vec<u64> {
+        let mut edits: HashMap<String, (Vec<Uuid>, Vec<Arc<Assignment>>)> = HashMap::new();
+        let mut removed = Vec::with_capacity(changes.removed.len());
+        for old in &changes.removed {
+            // What has no readable scope belongs nowhere.
+            let Some(scope) = Path::scope(&old.scope, &self.keys) else { continue };
+            removed.push((self.keys.join(scope.hash(), self.keys.of_principal(old.principal_id)), old.name));
+            edits.entry(folded(&old.scope)).or_default().0.push(old.name);
+        }
+        let mut added = Vec::with_capacity(changes.added.len());
+        for new in &changes.added {
+            let Some(scope) = Path::scope(&new.scope, &self.keys) else { continue };
+            let key = self.keys.join(scope.hash(), self.keys.of_principal(new.principal_id));
+            let compiled = Arc::new(Assignment::new(new, key, &self.positions));
+            edits.entry(folded(&new.scope)).or_default().1.push(Arc::clone(&compiled));
+            added.push(compiled);
+        }
+        self.grants.change(&removed, &added);
+        let mut touched = Vec::with_capacity(edits.len());
+        for (scope, (removed, added)) in edits {
+            let Some(hash) = self.hash_of(&scope) else { continue };
+            self.scopes.change(&scope, hash, &removed, &added);
+            touched.push(hash);
+        }
+        for (project, hub) in &changes.projects {
+            let project = folded(project);
+            let Some(hash) = self.hash_of(&project) else { continue };
+            Arc::make_mut(&mut self.projects).set(&project, hash, *hub, &self.keys);
+            touched.push(hash);
+        }
+        touched
+    }
+
+    /// The hash of a scope without its last slash: the root is empty.
+    fn hash_of(&self, scope: &str) -> Option<u64> {
+        Path::scope(if scope.is_empty() { "/" } else { scope }, &self.keys).map(|path| path.hash())
     }
 }
 
@@ -213,221 +283,32 @@ impl Question<'_> {
         std::iter::once(self.request.principal).chain(self.request.groups.iter().copied())
     }
 
-    fn verdict(&self, gate: &Gate) -> Verdict {
+    pub(crate) fn verdict(&self, gate: &Gate) -> Verdict {
         gate.verdict(self.request.action, self.request.attributes)
     }
 }
 
-/// What a role or assignment says about a question.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Finding<'a> {
-    /// The role does not exist any more.
-    RoleUnknown,
-    /// No block covers the action.
-    NotCovered,
-    /// A block covers the action and takes it back.
-    Subtracted { by: &'a ActionPattern },
-    /// Granted but for a condition.
-    Condition(ConditionOf<'a>),
-    /// Granted by this pattern.
-    Grants(&'a ActionPattern),
-}
-
-/// Whose condition it is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ConditionOf<'a> {
-    Assignment,
-    Role(&'a Gate),
-}
-
-/// A compiled role definition.
-#[derive(Debug)]
-pub(crate) struct Role {
-    pub(crate) name: String,
-    blocks: Box<[Block]>,
-}
-
-impl Role {
-    fn new(role: &RoleDefinition, keys: &Keys) -> Self {
-        let blocks = role.permissions.iter().map(|permission| Block::new(permission, keys)).collect();
-        Self { name: role.role_name.clone(), blocks }
-    }
-
-    /// The best finding of any block: a block never takes away from another.
-    fn examine(&self, question: &Question<'_>) -> Finding<'_> {
-        let mut best = Finding::NotCovered;
-        for block in &self.blocks {
-            match (block.examine(question), best) {
-                (Finding::Grants(pattern), _) => return Finding::Grants(pattern),
-                (found @ Finding::Condition(_), _) | (found @ Finding::Subtracted { .. }, Finding::NotCovered) => {
-                    best = found;
-                }
-                _ => {}
-            }
-        }
-        best
-    }
-}
-
-/// A compiled permission block.
-#[derive(Debug)]
-struct Block {
-    actions: PatternSet,
-    not_actions: PatternSet,
-    data_actions: PatternSet,
-    not_data_actions: PatternSet,
-    gate: Gate,
-}
-
-impl Block {
-    fn new(permission: &Permission, keys: &Keys) -> Self {
-        Self {
-            actions: PatternSet::new(&permission.actions, keys),
-            not_actions: PatternSet::new(&permission.not_actions, keys),
-            data_actions: PatternSet::new(&permission.data_actions, keys),
-            not_data_actions: PatternSet::new(&permission.not_data_actions, keys),
-            gate: Gate::new(permission.condition.as_deref(), permission.condition_version.as_deref()),
-        }
-    }
-
-    fn examine(&self, question: &Question<'_>) -> Finding<'_> {
-        match self.covers(question) {
-            Finding::Grants(_) if question.verdict(&self.gate) != Verdict::True => {
-                Finding::Condition(ConditionOf::Role(&self.gate))
-            }
-            finding => finding,
-        }
-    }
-
-    /// Actions minus notActions, conditions aside.
-    fn covers(&self, question: &Question<'_>) -> Finding<'_> {
-        let (covered, subtracted) = if question.request.data {
-            (&self.data_actions, &self.not_data_actions)
-        } else {
-            (&self.actions, &self.not_actions)
-        };
-        let Some(pattern) = covered.find(&question.action) else { return Finding::NotCovered };
-        match subtracted.find(&question.action) {
-            Some(by) => Finding::Subtracted { by },
-            None => Finding::Grants(pattern),
-        }
-    }
-}
-
-/// A compiled role assignment.
-#[derive(Debug)]
-pub(crate) struct Assignment {
-    pub(crate) name: Uuid,
-    pub(crate) principal: Uuid,
-    pub(crate) scope: Box<str>,
-    /// Position of the role, or [`NO_ROLE`].
-    pub(crate) role: usize,
-    pub(crate) role_id: Uuid,
-    pub(crate) gate: Gate,
-}
-
-impl Assignment {
-    fn new(assignment: &RoleAssignment, roles: &HashMap<Uuid, usize>) -> Self {
-        Self {
-            name: assignment.name,
-            principal: assignment.principal_id,
-            scope: assignment.scope.as_str().into(),
-            role: roles.get(&assignment.role_definition_id).copied().unwrap_or(NO_ROLE),
-            role_id: assignment.role_definition_id,
-            gate: Gate::new(assignment.condition.as_deref(), assignment.condition_version.as_deref()),
-        }
-    }
-}
-
-/// What a principal holds at the scope with this hash.
-#[derive(Debug)]
-struct Grant {
-    scope: u64,
-    /// Position of the role, or [`NO_ROLE`].
-    role: usize,
-    /// Position of the assignment.
-    assignment: usize,
-}
-
-/// Roles by position; those beyond its size are never in it.
-#[derive(Default)]
-struct RoleSet([u64; 16]);
-
-impl RoleSet {
-    fn contains(&self, role: usize) -> bool {
-        self.0.get(role / 64).is_some_and(|word| word & (1 << (role % 64)) != 0)
-    }
-
-    fn insert(&mut self, role: usize) {
-        if let Some(word) = self.0.get_mut(role / 64) {
-            *word |= 1 << (role % 64);
-        }
-    }
-}
-
-/// A compiled deny assignment.
-#[derive(Debug)]
-pub(crate) struct Deny {
-    pub(crate) name: Uuid,
-    pub(crate) title: String,
-    pub(crate) scope: Box<str>,
-    scope_hash: u64,
-    here_only: bool,
-    principals: Box<[Uuid]>,
-    excluded: Box<[Uuid]>,
-    blocks: Box<[Block]>,
-    gate: Gate,
-}
-
-impl Deny {
-    fn new(deny: &DenyAssignment, keys: &Keys) -> Result<Self, CompileError> {
-        let Some(scope) = Path::scope(&deny.scope, keys) else {
-            return Err(CompileError::DenyScope { name: deny.name, scope: deny.scope.clone() });
-        };
-        let ids = |principals: &[DenyPrincipal]| principals.iter().map(|principal| principal.id).collect();
-        Ok(Self {
-            name: deny.name,
-            title: deny.deny_assignment_name.clone(),
-            scope: deny.scope.as_str().into(),
-            scope_hash: scope.hash(),
-            here_only: deny.do_not_apply_to_child_scopes,
-            principals: ids(&deny.principals),
-            excluded: ids(&deny.exclude_principals),
-            blocks: deny.permissions.iter().map(|permission| Block::new(permission, keys)).collect(),
-            gate: Gate::new(deny.condition.as_deref(), deny.condition_version.as_deref()),
-        })
-    }
-
-    /// Whether it stops a question at its scope. A condition that cannot be answered counts as fulfilled here.
-    pub(crate) fn blocks(&self, question: &Question<'_>) -> bool {
-        self.names(question)
-            && question.verdict(&self.gate) != Verdict::False
-            && self.blocks.iter().any(|block| {
-                matches!(block.covers(question), Finding::Grants(_)) && question.verdict(&block.gate) != Verdict::False
-            })
-    }
-
-    fn names(&self, question: &Question<'_>) -> bool {
-        let everyone = self.principals.contains(&DenyPrincipal::EVERYONE);
-        let excluded = |id: &Uuid| *id != DenyPrincipal::EVERYONE && self.excluded.contains(id);
-        (everyone || question.principals().any(|id| self.principals.contains(&id)))
-            && !question.principals().any(|id| excluded(&id))
-    }
-}
-
-/// Which part of the grants, sorted by principal, belongs to whom.
-fn ranges(grants: &[(Uuid, Grant)], keys: &Keys) -> KeyedMap<Uuid, Range<usize>> {
-    let mut ranges: KeyedMap<Uuid, Range<usize>> = KeyedMap::with_hasher(keys.clone());
-    for (position, (principal, _)) in grants.iter().enumerate() {
-        ranges.entry(*principal).or_insert(position..position).end = position + 1;
-    }
-    ranges
+fn compiled(roles: &[RoleDefinition], keys: &Keys) -> Arc<[Role]> {
+    let mut blocks = 0;
+    let compiled = roles.iter().map(|role| {
+        let first = blocks;
+        blocks += role.permissions.len();
+        Role::new(role, first, keys)
+    });
+    compiled.collect()
 }
 
 /// Whether a stored scope is this prefix of the path; the root is stored as `/` and is the empty prefix.
 fn same_scope(stored: &str, path: &Path<'_>, prefix: Prefix) -> bool {
-    stored.trim_end_matches('/').eq_ignore_ascii_case(path.prefix_text(prefix))
+    is_same(stored, path.prefix_text(prefix))
 }
 
-/// The position of a role that nobody knows: beyond the end of every list.
-const NO_ROLE: usize = usize::MAX;
+/// Whether two scopes are the same.
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/').eq_ignore_ascii_case(other)
+}
+
+/// A scope in lower case, without its last slash.
+fn folded(scope: &str) -> String {
+    scope.trim_end_matches('/').to_ascii_lowercase()
+}

@@ -28,6 +28,8 @@ pub struct RoleAssignment {
     pub description: Option<String>,
     /// Full id of the managed identity it was delegated through.
     pub delegated_managed_identity_resource_id: Option<String>,
+    /// Whether it, made at a hub, holds at the hub's projects too: `properties.bastide.projects` (mission.md D7).
+    pub reaches_projects: bool,
     /// When it was made.
     pub created_on: Option<Timestamp>,
     /// Object id of who made it.
@@ -67,6 +69,7 @@ impl RoleAssignment {
             condition_version: None,
             description: None,
             delegated_managed_identity_resource_id: None,
+            reaches_projects: false,
             created_on: None,
             created_by: None,
             updated_on: None,
@@ -115,6 +118,21 @@ struct WireProperties {
     delegated_managed_identity_resource_id: Option<String>,
     #[serde(default)]
     description: Option<String>,
+    #[serde(default, skip_serializing_if = "WireBastide::is_silent")]
+    bastide: WireBastide,
+}
+
+/// What only Bastide knows of.
+#[derive(Default, Serialize, Deserialize)]
+struct WireBastide {
+    #[serde(default)]
+    projects: bool,
+}
+
+impl WireBastide {
+    fn is_silent(&self) -> bool {
+        !self.projects
+    }
 }
 
 impl TryFrom<Wire> for RoleAssignment {
@@ -134,6 +152,7 @@ impl TryFrom<Wire> for RoleAssignment {
             condition_version: properties.condition_version,
             description: properties.description,
             delegated_managed_identity_resource_id: properties.delegated_managed_identity_resource_id,
+            reaches_projects: properties.bastide.projects,
             created_on: properties.created_on,
             created_by: properties.created_by,
             updated_on: properties.updated_on,
@@ -161,6 +180,7 @@ impl From<RoleAssignment> for Wire {
                 updated_by: assignment.updated_by,
                 delegated_managed_identity_resource_id: assignment.delegated_managed_identity_resource_id,
                 description: assignment.description,
+                bastide: WireBastide { projects: assignment.reaches_projects },
             },
         }
     }

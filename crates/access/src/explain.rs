@@ -1,7 +1,8 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::access::{Access, Assignment, ConditionOf, Deny, Finding, Question};
+use crate::access::{Access, Question};
+use crate::compiled::{Assignment, ConditionOf, Deny, Finding};
 use crate::condition::Gate;
 use crate::path::Path;
 use crate::{Attributes, Decision, Reason, Request};
@@ -29,8 +30,10 @@ pub struct Explanation {
 pub struct AssignmentStep {
     /// Name of the role assignment.
     pub assignment: Uuid,
-    /// Where it was made: the scope asked about or one above.
+    /// Where it was made: the scope asked about, one above, or the hub of the project asked about.
     pub scope: String,
+    /// Whether it was made at the hub of the project asked about, and says that it reaches the hub's projects.
+    pub from_hub: bool,
     /// GUID of its role.
     pub role_definition_id: Uuid,
     /// Name of its role; `None` when the role does not exist.
@@ -90,8 +93,8 @@ impl Access {
         if let Ok(question) = self.question(request) {
             for principal in question.principals() {
                 let group = (principal != request.principal).then_some(principal);
-                let found = self.assignments_at(principal, &question.scope);
-                assignments.extend(found.map(|assignment| self.step(assignment, group, &question)));
+                let held = self.reaching(&question.scope).filter(|held| held.principal == principal);
+                assignments.extend(held.map(|assignment| self.step(assignment, group, &question)));
             }
             denies.extend(self.denies_at(&question.scope).filter(|deny| deny.blocks(&question)).map(DenyStep::new));
         }
@@ -105,24 +108,18 @@ impl Access {
     /// Those who may assign any role come first, then those whose condition limits what they may assign. Groups stand
     /// for their members. Sorted, without duplicates.
     pub fn grantors(&self, scope: &str) -> Vec<Uuid> {
-        let Some(path) = Path::scope(scope, &self.keys) else { return Vec::new() };
+        let nobody = assigning(Uuid::nil(), scope);
+        let Ok(question) = self.question(&nobody) else { return Vec::new() };
         let mut grantors: Vec<(bool, Uuid)> = Vec::new();
-        for assignment in self.all_assignments_at(&path) {
-            let request = Request {
-                principal: assignment.principal,
-                groups: &[],
-                action: ASSIGN,
-                data: false,
-                scope,
-                attributes: &Attributes::NONE,
-            };
-            let Ok(question) = self.question(&request) else { continue };
+        for assignment in self.reaching(&question.scope) {
             let constrained = match self.examine(assignment, &question) {
                 Finding::Grants(_) => false,
                 Finding::Condition(condition) if condition.gate(assignment).may_hold(ASSIGN) => true,
                 _ => continue,
             };
-            if !self.denies_at(&question.scope).any(|deny| deny.blocks(&question)) {
+            let request = assigning(assignment.principal, scope);
+            let is_denied = |question: Question<'_>| self.denies_at(&question.scope).any(|deny| deny.blocks(&question));
+            if !self.question(&request).is_ok_and(is_denied) {
                 grantors.push((constrained, assignment.principal));
             }
         }
@@ -134,19 +131,25 @@ impl Access {
     /// The role assignments that reach a scope through the principal or one of its groups, whatever they grant.
     pub fn assignments_of(&self, principal: Uuid, groups: &[Uuid], scope: &str) -> Vec<Uuid> {
         let Some(path) = Path::scope(scope, &self.keys) else { return Vec::new() };
-        let principals = std::iter::once(principal).chain(groups.iter().copied());
-        let mut names = Vec::new();
-        for principal in principals {
-            names.extend(self.assignments_at(principal, &path).map(|assignment| assignment.name));
-        }
-        names
+        let is_theirs = |held: Uuid| held == principal || groups.contains(&held);
+        let mut held: Vec<_> = self.reaching(&path).filter(|held| is_theirs(held.principal)).collect();
+        // Their own first, then those of groups.
+        held.sort_by_key(|held| held.principal != principal);
+        held.into_iter().map(|held| held.name).collect()
+    }
+
+    /// Every role assignment that reaches a scope: made there, above, or at the hub of the project it is in.
+    pub fn assignments_reaching(&self, scope: &str) -> Vec<Uuid> {
+        let Some(path) = Path::scope(scope, &self.keys) else { return Vec::new() };
+        self.reaching(&path).map(|assignment| assignment.name).collect()
     }
 
     fn step(&self, assignment: &Assignment, group: Option<Uuid>, question: &Question<'_>) -> AssignmentStep {
-        let role = self.roles.get(assignment.role);
+        let role = self.role(assignment.role);
         AssignmentStep {
             assignment: assignment.name,
             scope: assignment.scope.to_string(),
+            from_hub: !is_at_or_above(&assignment.scope, question.request.scope),
             role_definition_id: assignment.role_id,
             role_name: role.map(|role| role.name.clone()),
             group,
@@ -212,7 +215,8 @@ fn summary(decision: Decision, assignments: &[AssignmentStep], denies: &[DenySte
         (_, Some(step), _) => {
             let role = step.role_name.clone().unwrap_or_else(|| step.role_definition_id.to_string());
             let through = step.group.map_or_else(String::new, |group| format!(" through group '{group}'"));
-            let held = format!("role '{role}' at '{}'{through}", step.scope);
+            let reaching = if step.from_hub { ", which reaches the hub's projects," } else { "" };
+            let held = format!("role '{role}' at '{}'{reaching}{through}", step.scope);
             match &step.outcome {
                 Outcome::Grants { pattern } => format!("The {held} grants the action by '{pattern}'."),
                 Outcome::Subtracted { by } => format!("The {held} covers the action, but takes it back by '{by}'."),
@@ -225,5 +229,19 @@ fn summary(decision: Decision, assignments: &[AssignmentStep], denies: &[DenySte
         }
     }
 }
+
+/// The question whether somebody may assign roles at a scope.
+fn assigning(principal: Uuid, scope: &str) -> Request<'_> {
+    Request { principal, groups: &[], action: ASSIGN, data: false, scope, attributes: &NOTHING }
+}
+
+/// Whether a scope is another one or an ancestor of it.
+fn is_at_or_above(ancestor: &str, scope: &str) -> bool {
+    let ancestor = ancestor.trim_end_matches('/');
+    scope.get(..ancestor.len()).is_some_and(|head| head.eq_ignore_ascii_case(ancestor))
+        && matches!(scope.as_bytes().get(ancestor.len()), None | Some(b'/'))
+}
+
+static NOTHING: Attributes = Attributes::NONE;
 
 const ASSIGN: &str = "Microsoft.Authorization/roleAssignments/write";

@@ -41,8 +41,20 @@ impl GuardError {
 }
 
 /// Whether an assignment may be stored: new, or as an update of the one with its name.
-pub fn may_put(existing: &[RoleAssignment], new: &RoleAssignment) -> Result<(), GuardError> {
-    if let Some(old) = existing.iter().find(|old| old.name == new.name) {
+pub fn may_put<'a>(
+    existing: impl IntoIterator<Item = &'a RoleAssignment>,
+    new: &RoleAssignment,
+) -> Result<(), GuardError> {
+    for old in existing {
+        if old.name != new.name {
+            let is_twin = old.principal_id == new.principal_id
+                && old.role_definition_id == new.role_definition_id
+                && same_scope(&old.scope, &new.scope);
+            if is_twin {
+                return Err(GuardError::Exists(old.name));
+            }
+            continue;
+        }
         if old.principal_id != new.principal_id || !same_scope(&old.scope, &new.scope) {
             return Err(GuardError::UpdateNotPermitted);
         }
@@ -51,13 +63,7 @@ pub fn may_put(existing: &[RoleAssignment], new: &RoleAssignment) -> Result<(), 
             return Err(GuardError::ConditionVersion);
         }
     }
-    let twin = existing.iter().find(|old| {
-        old.name != new.name
-            && old.principal_id == new.principal_id
-            && old.role_definition_id == new.role_definition_id
-            && same_scope(&old.scope, &new.scope)
-    });
-    twin.map_or(Ok(()), |twin| Err(GuardError::Exists(twin.name)))
+    Ok(())
 }
 
 /// Whether an assignment may be removed: somebody must remain who can assign any role at its subscription.
@@ -78,8 +84,11 @@ pub fn may_delete(existing: &[RoleAssignment], roles: &[RoleDefinition], name: U
 }
 
 /// Whether a role definition may be removed: nobody may still hold it.
-pub fn may_delete_definition(existing: &[RoleAssignment], role: Uuid) -> Result<(), GuardError> {
-    match existing.iter().filter(|assignment| assignment.role_definition_id == role).count() {
+pub fn may_delete_definition<'a>(
+    existing: impl IntoIterator<Item = &'a RoleAssignment>,
+    role: Uuid,
+) -> Result<(), GuardError> {
+    match existing.into_iter().filter(|assignment| assignment.role_definition_id == role).count() {
         0 => Ok(()),
         count => Err(GuardError::DefinitionHasAssignments(count)),
     }

@@ -9,7 +9,8 @@
 //! * `*` in an action pattern crosses `/`, and `/*/` also matches zero segments ([`ActionPattern`]).
 //! * `notActions` subtract inside their own permission block only; another block or role may still grant.
 //! * Control actions and data actions are separate: `*` in `actions` never reaches data.
-//! * An assignment holds at its scope and everywhere below, segment by segment, in any ASCII case.
+//! * An assignment holds at its scope and everywhere below, segment by segment, in any ASCII case. One at a hub reaches
+//!   the hub's projects, which stand beside it, only when it [says so](RoleAssignment::reaches_projects).
 //! * A deny assignment beats every grant.
 //! * A condition that cannot be read, or that asks for an attribute nobody supplied, grants nothing.
 //!
@@ -40,7 +41,9 @@ mod access;
 mod assignment;
 mod attributes;
 mod builtin;
+mod compiled;
 pub mod condition;
+mod coverage;
 mod custom_role;
 mod deny;
 mod explain;
@@ -49,8 +52,9 @@ mod path;
 mod pattern;
 mod request;
 mod role;
+mod scopes;
 
-pub use access::{Access, CompileError};
+pub use access::{Access, AccessChanges, CompileError, Project};
 pub use assignment::{PrincipalType, RoleAssignment};
 pub use attributes::{Attributes, Source, Value};
 pub use builtin::{builtin_role, builtin_roles};

@@ -1,5 +1,6 @@
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
+
+use uuid::Uuid;
 
 /// A slash-separated name (a scope or an action) with one hash for each of its segment-wise prefixes.
 ///
@@ -118,6 +119,17 @@ impl Keys {
         Self { seed: random.hash_one(0), factor: random.hash_one(1) | 1 }
     }
 
+    /// The hash of a principal's id.
+    pub(crate) fn of_principal(&self, principal: Uuid) -> u64 {
+        let (high, low) = principal.as_u64_pair();
+        self.mix(self.mix(self.seed, high), low)
+    }
+
+    /// The hash of a scope and a principal together.
+    pub(crate) fn join(&self, scope: u64, principal: u64) -> u64 {
+        self.mix(scope, principal)
+    }
+
     /// The hash of what `hash` stands for, followed by a segment in any ASCII case.
     fn extend(&self, hash: u64, segment: &[u8]) -> u64 {
         let (words, tail) = segment.as_chunks::<8>();
@@ -132,11 +144,8 @@ impl Keys {
     }
 }
 
-/// A map whose keys are hashed by [`Keys`].
-pub(crate) type KeyedMap<K, V> = HashMap<K, V, Keys>;
-
 /// A set of hashes that may hold a few more than were put in, and is small enough to stay in the cache.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Filter {
     /// A power of two.
     words: Box<[u64]>,
@@ -145,18 +154,27 @@ pub(crate) struct Filter {
 impl Filter {
     /// About one hash in sixteen that was not put in is found all the same.
     pub(crate) fn new(hashes: impl ExactSizeIterator<Item = u64>) -> Self {
-        let mut words = vec![0; (hashes.len() / 4).next_power_of_two()];
-        let mask = words.len() - 1;
-        for hash in hashes {
-            if let Some(word) = words.get_mut(index(hash) & mask) {
-                *word |= bit(hash);
-            }
+        let mut filter = Self { words: vec![0; (hashes.len() / 4).next_power_of_two()].into() };
+        hashes.for_each(|hash| filter.insert(hash));
+        filter
+    }
+
+    /// Takes one more in. With many more than it was made for, it finds more that were not put in.
+    pub(crate) fn insert(&mut self, hash: u64) {
+        let mask = self.words.len() - 1;
+        if let Some(word) = self.words.get_mut(index(hash) & mask) {
+            *word |= bit(hash);
         }
-        Self { words: words.into() }
     }
 
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         self.words.get(index(hash) & (self.words.len() - 1)).is_some_and(|word| word & bit(hash) != 0)
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self::new([].into_iter())
     }
 }
 
@@ -168,40 +186,6 @@ pub(crate) fn bit(hash: u64) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are all that is wanted")]
 fn index(hash: u64) -> usize {
     hash as usize
-}
-
-impl BuildHasher for Keys {
-    type Hasher = KeyedHasher;
-
-    fn build_hasher(&self) -> KeyedHasher {
-        KeyedHasher { hash: self.seed, keys: self.clone() }
-    }
-}
-
-/// The hasher of a [`KeyedMap`].
-pub(crate) struct KeyedHasher {
-    hash: u64,
-    keys: Keys,
-}
-
-impl Hasher for KeyedHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, tail) = bytes.as_chunks::<8>();
-        for word in words {
-            self.hash = self.keys.mix(self.hash, u64::from_le_bytes(*word));
-        }
-        for byte in tail {
-            self.hash = self.keys.mix(self.hash, u64::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.hash = self.keys.mix(self.hash, number as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.hash
-    }
 }
 
 /// Where the first slash is. Eight bytes at a time.
@@ -231,7 +215,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// As many segments as the front door lets into a path.
-const MAX_SEGMENTS: usize = 64;
+pub(crate) const MAX_SEGMENTS: usize = 64;
 
 #[cfg(test)]
 mod tests {

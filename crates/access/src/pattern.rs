@@ -78,7 +78,7 @@ impl ActionPattern {
     }
 
     /// The longest part that every matching action starts with and that ends where a segment does.
-    fn anchor(&self) -> &str {
+    pub(crate) fn anchor(&self) -> &str {
         match &*self.tokens {
             [Token::Literal(literal)] => literal,
             [Token::Literal(literal), ..] => literal.rsplit_once('/').map_or("", |(anchor, _)| anchor),

@@ -1,7 +1,7 @@
 //! Laws that hold for every set of roles, assignments and denies.
 
-use bastide_access::{Access, Attributes, Decision, DenyAssignment, DenyPrincipal, Permission, Request};
-use bastide_access::{RoleAssignment, RoleDefinition};
+use bastide_access::{Access, AccessChanges, Attributes, Decision, DenyAssignment, DenyPrincipal, Permission, Project};
+use bastide_access::{Request, RoleAssignment, RoleDefinition};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ struct World {
     roles: Vec<RoleDefinition>,
     assignments: Vec<RoleAssignment>,
     denies: Vec<DenyAssignment>,
+    projects: Vec<Project>,
     questions: Vec<Question>,
 }
 
@@ -27,7 +28,7 @@ struct Question {
 
 impl World {
     fn compile(&self) -> Access {
-        Access::compile(&self.roles, &self.assignments, &self.denies).unwrap()
+        Access::compile_with_projects(&self.roles, &self.assignments, &self.denies, &self.projects).unwrap()
     }
 
     fn decisions(&self) -> Vec<Decision> {
@@ -55,10 +56,18 @@ impl World {
         let granted = self.assignments.iter().any(|assignment| {
             let role = self.roles.iter().find(|role| role.id == assignment.role_definition_id);
             principals.contains(&assignment.principal_id)
-                && covers(&assignment.scope, &question.scope)
+                && (covers(&assignment.scope, &question.scope) || self.reaches_project(assignment, &question.scope))
                 && role.is_some_and(|role| role.permissions.iter().any(|block| question.is_in(block)))
         });
         granted && !denied
+    }
+
+    fn reaches_project(&self, assignment: &RoleAssignment, scope: &str) -> bool {
+        assignment.reaches_projects
+            && self
+                .projects
+                .iter()
+                .any(|project| covers(&project.id, scope) && project.hub.eq_ignore_ascii_case(&assignment.scope))
     }
 }
 
@@ -134,10 +143,14 @@ fn world() -> impl Strategy<Value = World> {
         let roles = roles.into_iter().enumerate();
         roles.map(|(at, permissions)| RoleDefinition { permissions, ..common::role(at as u128, &[], &[]) }).collect()
     });
-    let assignment = (scope(), 0..4_u128, 0..4_u128);
+    let assignment = (scope(), 0..4_u128, 0..4_u128, any::<bool>());
     let assignments = prop::collection::vec(assignment, 0..8).prop_map(|list| {
         let list = list.into_iter().enumerate();
-        list.map(|(at, (scope, role, to))| common::assignment(at as u128, &scope, role, to)).collect()
+        let made = list.map(|(at, (scope, role, to, reaches_projects))| RoleAssignment {
+            reaches_projects,
+            ..common::assignment(at as u128, &scope, role, to)
+        });
+        made.collect()
     });
     let deny = (scope(), block(), any::<bool>(), prop::option::of(0..4_u128), prop::option::of(0..4_u128));
     let denies = prop::collection::vec(deny, 0..3).prop_map(|list| list.into_iter().map(make_deny).collect());
@@ -152,12 +165,16 @@ fn world() -> impl Strategy<Value = World> {
         });
         questions.collect()
     });
-    (roles, assignments, denies, questions).prop_map(|(roles, assignments, denies, questions)| World {
-        roles,
-        assignments,
-        denies,
-        questions,
+    (roles, assignments, denies, projects(), questions).prop_map(|(roles, assignments, denies, projects, questions)| {
+        World { roles, assignments, denies, projects, questions }
     })
+}
+
+/// Some resources are projects of others.
+fn projects() -> impl Strategy<Value = Vec<Project>> {
+    let resource = || "/s/[ab]/r/c/p/x/[de]";
+    prop::collection::hash_map(resource(), resource(), 0..3)
+        .prop_map(|projects| projects.into_iter().map(|(id, hub)| Project { id, hub }).collect())
 }
 
 fn action() -> impl Strategy<Value = String> {
@@ -190,6 +207,39 @@ proptest! {
         for question in &world.questions {
             prop_assert_eq!(question.ask(&access).is_allowed(), world.by_definition(question), "{:?}", question);
         }
+    }
+
+    /// Whatever the steps in which assignments and projects came and went, the last snapshot is the one compiled anew.
+    #[test]
+    fn changes_one_by_one_lead_where_a_compilation_leads(
+        world in world(),
+        before in prop::collection::vec((scope(), 0..4_u128, 0..4_u128, any::<bool>()), 0..6),
+        before_projects in projects(),
+    ) {
+        let old: Vec<_> = (0..).zip(&before).map(|(at, (scope, role, to, reaches_projects))| RoleAssignment {
+            reaches_projects: *reaches_projects,
+            ..common::assignment(at, scope, *role, *to)
+        }).collect();
+        let first = World { assignments: old.clone(), projects: before_projects.clone(), ..world.clone() };
+        let mut access = first.compile();
+        let then = first.decisions();
+        let kept = access.clone();
+        for gone in &old {
+            access = access.with(&AccessChanges { removed: vec![gone], ..AccessChanges::default() });
+        }
+        for project in &before_projects {
+            access = access.with(&AccessChanges { projects: vec![(&project.id, None)], ..AccessChanges::default() });
+        }
+        for new in &world.assignments {
+            access = access.with(&AccessChanges { added: vec![new], ..AccessChanges::default() });
+        }
+        let projects = world.projects.iter().map(|project| (&*project.id, Some(&*project.hub))).collect();
+        access = access.with(&AccessChanges { projects, ..AccessChanges::default() });
+        for question in &world.questions {
+            prop_assert_eq!(question.ask(&access).is_allowed(), world.by_definition(question), "{:?}", question);
+        }
+        let still: Vec<_> = world.questions.iter().map(|question| question.ask(&kept)).collect();
+        prop_assert_eq!(still, then, "a snapshot never changes");
     }
 
     #[test]
