@@ -50,6 +50,7 @@ mod explain;
 pub mod guard;
 mod path;
 mod pattern;
+pub mod policy;
 mod request;
 mod role;
 mod scopes;
