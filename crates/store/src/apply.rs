@@ -7,6 +7,8 @@
 mod look;
 mod plan;
 
+use crate::access_log;
+use crate::audit;
 use crate::engine::Connection;
 use crate::error::CommitError;
 use crate::meta::Meta;
@@ -32,7 +34,7 @@ pub(crate) async fn apply(
     }
     let done = writes.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
     let audit: Vec<_> = done.flat_map(|(write, _)| write.audit.iter().map(|record| (write.at, record))).collect();
-    meta.audit.append(connection, &audit).await?;
+    audit::append(&mut meta.audit, connection, &audit).await?;
     Ok(outcomes)
 }
 
@@ -45,6 +47,7 @@ async fn apply_wave(
     let mut found = look::look(connection, writes).await?.into_iter();
     let mut plan = plan::Plan::default();
     let mut outcomes = Vec::with_capacity(writes.len());
+    let mut epochs = Vec::new();
     for (index, write) in writes.iter().enumerate() {
         // Every expectation takes its own answer, also behind one that failed.
         let answers = write.expect.iter().zip(found.by_ref().take(write.expect.len()));
@@ -55,9 +58,13 @@ async fn apply_wave(
             Some(expectation) => Err(CommitError::Conflict(expectation)),
             None => {
                 meta.revision += 1;
+                let before = meta.access_epoch;
                 for change in &write.changes {
                     meta.access_epoch += i64::from(*change == Change::RaiseAccessEpoch);
                     plan.add(change, index, write.at, meta.revision);
+                }
+                if meta.access_epoch > before {
+                    epochs.push(access_log::Raised::by(write, before, meta));
                 }
                 Ok(Committed { revision: meta.revision, resources: Vec::new() })
             }
@@ -68,6 +75,7 @@ async fn apply_wave(
             committed.resources.push(resource);
         }
     }
+    access_log::append(connection, &epochs).await?;
     Ok(outcomes)
 }
 

@@ -31,6 +31,7 @@
 //! Inside, `engine` is the narrow waist: two dialects (`sqlite`, `postgres`) know how to run a statement, and everything
 //! else is written once on top of them. `writer` is the only place that writes.
 
+mod access_log;
 mod apply;
 mod audit;
 mod driver;
@@ -51,7 +52,8 @@ mod tag;
 mod write;
 mod writer;
 
-pub use audit::{AuditEntry, AuditFault, AuditQuery, AuditVerdict};
+pub use access_log::AccessChanges;
+pub use audit::{AuditChain, AuditEntry, AuditNote, AuditQuery};
 pub use error::{CommitError, StoreError};
 pub use location::Location;
 pub use operation::Operation;

@@ -1,6 +1,7 @@
 //! The one row that every write moves on: revision, access epoch, head of the audit chain.
 
-use crate::audit::Head;
+use bastide_audit::Head;
+
 use crate::engine::{Connection, Dialect, Statement};
 use crate::error::StoreError;
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bastide_audit::{Broken, Intact, Walk};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use crate::audit::{self, AuditEntry, AuditQuery, AuditVerdict};
+use crate::access_log::{self, AccessChanges};
+use crate::audit::{AuditChain, AuditEntry, AuditQuery};
 use crate::engine::{Engine, Row, Statement};
 use crate::error::{CommitError, StoreError};
 use crate::location::Location;
@@ -121,9 +123,31 @@ impl Store {
         self.read(query.statement()).await?.into_iter().map(AuditEntry::from_row).collect()
     }
 
-    /// Walks the audit chain from the first entry to the last and says where it is first broken, if it is.
-    pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
-        audit::verify(&*self.shared.engine).await
+    /// The audit chain, to be exported or verified against the key of its checkpoints.
+    pub fn audit_chain(&self) -> AuditChain {
+        AuditChain::of(Arc::clone(&self.shared.engine))
+    }
+
+    /// Walks the audit chain from the first entry to the last and says where it is first broken, if it is. Believes no
+    /// checkpoint, so a chain whose beginning was cut off is broken: [`AuditChain::verify`] knows better.
+    pub async fn verify_audit(&self) -> Result<Result<Intact, Broken>, StoreError> {
+        let chain = self.audit_chain();
+        let head = chain.head().await?;
+        chain.walk(Walk::unsigned(), head).await
+    }
+
+    /// What the writes behind an access epoch, up to the present one, were about. `None` when that is not known any
+    /// more: then everything has to be read.
+    pub async fn access_changes(&self, after: i64, now: Timestamp) -> Result<Option<AccessChanges>, StoreError> {
+        let epoch = self.access_epoch().await?;
+        let query = RecordQuery {
+            kind: access_log::KIND.to_owned(),
+            owner: None,
+            now,
+            after: Some(access_log::key(after)),
+            limit: ACCESS_CHANGES,
+        };
+        Ok(AccessChanges::gather(after, epoch, self.records(&query).await?))
     }
 
     /// Counts the changes of roles, assignments and revocations, by this process and all others.
@@ -195,3 +219,6 @@ impl Drop for Shared {
 fn first_integer(rows: Vec<Row>) -> Result<i64, StoreError> {
     rows.into_iter().next().ok_or_else(|| StoreError::Corrupt("the meta row is missing".to_owned()))?.integer()
 }
+
+/// Behind by more than this, everything is read.
+const ACCESS_CHANGES: u32 = 1000;

@@ -151,6 +151,8 @@ pub enum Change {
     PutSecret(SealedSecret),
     /// Deletes all secrets of an incarnation.
     DeleteSecrets(Uuid),
+    /// Removes the entries of the audit chain up to this number. Put the signed checkpoint that proves it in the same write.
+    CutAudit(i64),
     /// Says that roles, assignments or revocations have changed.
     RaiseAccessEpoch,
 }

@@ -65,7 +65,11 @@ suite! {
         entries_come_back_in_order_each_tied_to_the_one_before,
         a_write_that_conflicts_leaves_no_entry,
         any_change_to_the_chain_is_named_by_its_first_bad_number,
-        a_long_chain_is_walked_while_it_grows;
+        a_long_chain_is_walked_while_it_grows,
+        a_single_changed_byte_is_named_by_its_number,
+        a_checkpoint_shows_what_the_head_no_longer_does,
+        a_cut_chain_is_provable_from_its_cut_on,
+        what_access_changes_were_about_is_told_while_it_is_fresh;
     commits:
         the_first_failed_expectation_is_named_and_nothing_is_written,
         every_commit_wakes_those_who_follow_revisions,

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::audit;
 use crate::engine::{Connection, Statement};
 use crate::error::CommitError;
 use crate::operation;
@@ -34,6 +35,7 @@ enum Batch<'a> {
     PutOperations(Vec<&'a Operation>),
     PutSecrets(Vec<&'a SealedSecret>),
     DeleteSecrets(Uuid),
+    CutAudit(i64),
 }
 
 impl<'a> Plan<'a> {
@@ -83,6 +85,7 @@ impl<'a> Batch<'a> {
             Change::PutOperation(operation) => Self::PutOperations(vec![operation]),
             Change::PutSecret(secret) => Self::PutSecrets(vec![secret]),
             Change::DeleteSecrets(incarnation) => Self::DeleteSecrets(*incarnation),
+            Change::CutAudit(through) => Self::CutAudit(*through),
             // No row of its own: it is counted in the row that every write moves on.
             Change::RaiseAccessEpoch => return None,
         })
@@ -119,6 +122,7 @@ impl<'a> Batch<'a> {
             Self::PutRecords(_) | Self::DeleteRecords(_) | Self::DeleteRecordsOf(..) => RECORDS,
             Self::PutOperations(_) => OPERATIONS,
             Self::PutSecrets(_) | Self::DeleteSecrets(_) => SECRETS,
+            Self::CutAudit(_) => AUDIT,
         }
     }
 
@@ -134,6 +138,7 @@ impl<'a> Batch<'a> {
             Self::PutOperations(operations) => vec![operation::upsert(&operations)],
             Self::PutSecrets(secrets) => vec![secret::upsert(&secrets)],
             Self::DeleteSecrets(incarnation) => vec![secret::delete(incarnation)],
+            Self::CutAudit(through) => vec![audit::cut(through)],
         }
     }
 }
@@ -152,6 +157,7 @@ const RESOURCES: u8 = 1;
 const SECRETS: u8 = 2;
 const RECORDS: u8 = 4;
 const OPERATIONS: u8 = 8;
+const AUDIT: u8 = 16;
 
 /// How many rows one statement writes. Each number of rows is a text of its own, which the engines have to keep.
 const ROWS: usize = 16;

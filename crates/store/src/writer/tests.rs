@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::engine::{Dialect, Row, Value};
 use crate::sqlite::Sqlite;
-use crate::{AuditVerdict, Change, RecordQuery, Store};
+use crate::{Change, RecordQuery, Store};
 
 /// What happens to the next statement that starts with a word.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -157,7 +157,7 @@ impl Trial {
         assert_eq!(keys, expected);
         let verdict = self.store.verify_audit().await.unwrap();
         assert!(
-            matches!(verdict, AuditVerdict::Intact { entries, .. } if usize::try_from(entries) == Ok(expected.len())),
+            matches!(verdict, Ok(ref intact) if usize::try_from(intact.head.seq) == Ok(expected.len())),
             "{verdict:?}"
         );
     }

@@ -1,6 +1,6 @@
 //! Databases of other versions.
 
-use bastide_store::{AuditVerdict, Change, ResourceQuery, StoreError};
+use bastide_store::{Change, ResourceQuery, StoreError};
 
 use crate::support::{DISK, Database, keys, put_all, tagged, write};
 
@@ -36,7 +36,7 @@ pub(crate) async fn a_database_of_version_one_is_brought_up_to_date_with_its_row
     let by_tag = ResourceQuery { tag: Some(("a".into(), Some("b".into()))), ..ResourceQuery::default() };
     assert_eq!(keys(&store, by_tag).await, ["/old"]);
     assert_eq!(store.commit(write([Change::DeleteResource("/old".into())])).await.unwrap().revision, 42);
-    assert!(matches!(store.verify_audit().await.unwrap(), AuditVerdict::Intact { entries: 0, .. }));
+    assert_eq!(store.verify_audit().await.unwrap().unwrap().head.seq, 0);
     // Fails unless the second migration has made the index.
     database.tamper("DROP INDEX resources_by_name").await;
 }
