@@ -8,6 +8,7 @@
 //! row it returns as [`Effect`]s; the front door loads the former and commits the latter in the same transaction.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,25 @@ pub trait ResourceType: Send + Sync {
     /// The list of a collection without rows: what its parent implies.
     fn implied(&self, parent: &Linked) -> Option<Vec<Value>> {
         let _ = parent;
+        None
+    }
+
+    /// The resources that a new one needs beside it and that its body leaves to Bastide. They are made in the same
+    /// transaction, with the caller's rights, and take the place of what the body left out.
+    fn companions(&self, making: &Making<'_>) -> Result<Vec<Companion>, ArmError> {
+        let _ = making;
+        Ok(Vec::new())
+    }
+
+    /// Whether a resource of this type comes back when a deleted resource that it stood in is restored. What runs does
+    /// not: it is made anew.
+    fn comes_back(&self) -> bool {
+        true
+    }
+
+    /// What a resource takes of the host; the write that asks for more than its quotas leave is refused.
+    fn demand(&self, document: &Document) -> Option<Demand> {
+        let _ = document;
         None
     }
 
@@ -340,6 +360,42 @@ pub struct Admitted {
     pub warnings: Vec<String>,
 }
 
+/// A new resource as its body asks for it, before anything is linked or admitted.
+pub struct Making<'a> {
+    /// Its id.
+    pub id: &'a ResourceId,
+    /// What the body says.
+    pub document: &'a Document,
+    /// Whether to refuse what the cloud refuses.
+    pub parity: Parity,
+    /// Makes the random part of names.
+    pub fresh_id: &'a dyn Fn() -> Uuid,
+}
+
+/// A resource that is made with another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Companion {
+    /// The property of the other one that names it.
+    pub property: &'static str,
+    /// Its id.
+    pub id: ResourceId,
+    /// The body it is made from.
+    pub body: Value,
+}
+
+/// What a resource takes of the host that carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// Family of the machine size, `standardDSv2Family`.
+    pub family: &'static str,
+    /// Machines.
+    pub machines: u64,
+    /// Processor cores of all of them.
+    pub cores: u64,
+    /// Memory of all of them, in MiB.
+    pub memory: u64,
+}
+
 /// A change of a child resource that is part of another one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PartChange {
@@ -376,6 +432,8 @@ pub struct Dismissal<'a> {
 pub struct Dismissed {
     /// Other resources that are deleted in the same transaction; the caller needs the right to delete each.
     pub also: Vec<ResourceId>,
+    /// For how many days all of it is kept to be restored; `None` is for good.
+    pub kept_days: Option<u32>,
 }
 
 /// A change beside the resource's own row, committed with it.
@@ -445,6 +503,8 @@ pub struct View<'a> {
     pub referrers: &'a [Linked],
     /// The resources this one links to ([`Surroundings::linked`]), by lower-cased id.
     pub linked: &'a BTreeMap<String, Linked>,
+    /// What was last seen of it outside the database, if anything enforces it.
+    pub observed: Option<&'a Observed>,
     /// The version the client speaks.
     pub api_version: &'a ApiVersion,
     /// The origin to build URLs with, `https://host:port`.
@@ -453,6 +513,18 @@ pub struct View<'a> {
     pub zone: &'a str,
     /// The tenant.
     pub tenant_id: Uuid,
+}
+
+/// What was last seen of a resource outside the database: whether the kernel does what it asks for. Words such as `Active`
+/// come from here and from nowhere else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What enforces it: `kernel`, `simulated` or `none`.
+    pub by: &'static str,
+    /// Why it is not in force, a sentence; none: it is.
+    pub why_not: Option<String>,
+    /// Its parts, by lower-cased name.
+    pub parts: BTreeMap<String, Arc<Observed>>,
 }
 
 /// A POST action on a resource.
@@ -469,6 +541,8 @@ pub struct ActionCall<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
     /// The resources this one links to ([`Surroundings::linked`]), by lower-cased id.
     pub linked: &'a BTreeMap<String, Linked>,
+    /// What was last seen of it outside the database, if anything enforces it.
+    pub observed: Option<&'a Observed>,
     /// The version the client speaks.
     pub api_version: &'a ApiVersion,
     /// The origin to build URLs with.
@@ -484,8 +558,22 @@ pub struct ActionCall<'a> {
 pub struct Acted {
     /// The body of the answer; none is 200 without a body.
     pub answer: Option<Value>,
+    /// The document that takes the place of the one there is.
+    pub document: Option<Document>,
     /// What to commit.
     pub effects: Vec<Effect>,
+}
+
+impl Observed {
+    /// Something without parts, in force unless there is a reason why not.
+    pub fn new(by: &'static str, why_not: Option<String>) -> Self {
+        Self { by, why_not, parts: BTreeMap::new() }
+    }
+
+    /// Whether it is in force.
+    pub fn is_in_force(&self) -> bool {
+        self.why_not.is_none()
+    }
 }
 
 impl Descriptor {

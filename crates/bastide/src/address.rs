@@ -49,7 +49,8 @@ impl ListenAddress {
     /// The origins of a server bound to `bound` at this address.
     ///
     /// On loopback (and on all addresses) the canonical one is `https://localhost:PORT`, because that is what names and
-    /// certificates work best with; the other spellings are aliases. `public` overrides it, `internal` is one more.
+    /// certificates work best with; the other spellings are aliases. `public` overrides it, `internal` is one more, for the
+    /// inside of hubs: names below `localhost` mean the compute itself there.
     pub(crate) fn origins(
         &self,
         bound: SocketAddr,
@@ -73,7 +74,7 @@ impl ListenAddress {
         } else if let Some(alias) = host_name.and_then(|host_name| at(host_name).ok()) {
             all.push(alias);
         }
-        all.extend(internal.cloned());
+        let internal = internal.cloned().map_or_else(|| at(INTERNAL_HOST), Ok)?;
         let mut distinct: Vec<Origin> = Vec::new();
         for origin in all {
             if !distinct.contains(&origin) {
@@ -83,7 +84,7 @@ impl ListenAddress {
         let Some((canonical, aliases)) = distinct.split_first() else {
             return Err(AddressError::NoAddress(self.host.clone()));
         };
-        Ok(Origins::new(canonical.clone(), aliases.to_vec(), zone))
+        Ok(Origins::new(canonical.clone(), aliases.to_vec(), zone).with_internal(internal))
     }
 }
 
@@ -114,6 +115,10 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// How the inside of hubs calls the server, unless the operator has another name for it. The domain is reserved for private
+/// use and will never be delegated.
+const INTERNAL_HOST: &str = "api.bastide.internal";
+
 fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -134,20 +139,34 @@ mod tests {
 
     #[test]
     fn loopback_is_called_localhost_and_known_by_its_other_names() {
-        let expected = ["https://localhost:4711", "https://127.0.0.1:4711", "https://[::1]:4711"];
+        let expected = [
+            "https://localhost:4711",
+            "https://127.0.0.1:4711",
+            "https://[::1]:4711",
+            "https://api.bastide.internal:4711",
+        ];
         assert_eq!(origins("127.0.0.1:0", "127.0.0.1:4711", None), expected, "the real port, not 0");
         assert_eq!(origins("[::1]:0", "[::1]:4711", None), expected);
     }
 
     #[test]
     fn listening_everywhere_adds_the_name_of_the_machine() {
-        let expected = ["https://localhost:1", "https://127.0.0.1:1", "https://[::1]:1", "https://hubhost:1"];
+        let expected = [
+            "https://localhost:1",
+            "https://127.0.0.1:1",
+            "https://[::1]:1",
+            "https://hubhost:1",
+            "https://api.bastide.internal:1",
+        ];
         assert_eq!(origins("0.0.0.0:1", "0.0.0.0:1", None), expected);
     }
 
     #[test]
     fn an_address_of_the_network_is_its_own_origin() {
-        assert_eq!(origins("192.0.2.7:8443", "192.0.2.7:8443", None), ["https://192.0.2.7:8443"]);
+        assert_eq!(
+            origins("192.0.2.7:8443", "192.0.2.7:8443", None),
+            ["https://192.0.2.7:8443", "https://api.bastide.internal:8443"]
+        );
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl DataDirectory {
         path.join("pki/trust.pem")
     }
 
+    /// Where the agent of this node listens for the server.
+    pub(crate) fn agent_socket(&self) -> PathBuf {
+        self.path.join("run/agent.sock")
+    }
+
     /// The embedded database.
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join("bastide.db")

@@ -10,7 +10,7 @@ use bastide_arm::clock::Clock;
 use bastide_identity::PasswordCost;
 use bastide_server::origin::Origins;
 use bastide_server::tls::{Authority, Certificates, Listener, ServerNames, TlsError};
-use bastide_server::{Server, Settings, SystemClock};
+use bastide_server::{Enforcement, NetworkSettings, Server, Settings, SystemClock};
 use bastide_store::{Location, Store};
 use clap::Args;
 
@@ -67,6 +67,14 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready) -> 
             parity: configuration.parity.into(),
             generic_resources: configuration.generic_resources,
             template_mirror: configuration.template_mirror.clone(),
+            network: NetworkSettings {
+                enforcement: match configuration.network {
+                    Network::Kernel => Enforcement::Agent(directory.agent_socket()),
+                    Network::Simulated => Enforcement::Simulated,
+                },
+                subnet: None,
+                api: origins.internal().cloned(),
+            },
             origins: origins.clone(),
         },
         founded.store.clone(),
@@ -74,15 +82,15 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready) -> 
         founded.sealer,
         Arc::clone(&clock),
     );
-    let runner = server.runner().map(tokio::spawn);
+    let background = [server.runner().map(tokio::spawn), server.planner().map(tokio::spawn)];
     let listener = Listener::new(socket, certificates, clock, origins.public().clone());
     warn(&configuration);
     eprintln!("bastide: ready at {}", origins.public());
     ready.signal();
     listener.serve(server.router(), stop.asked()).await?;
-    if let Some(runner) = runner {
+    for task in background.into_iter().flatten() {
         // What it was at is durable; the next start resumes it.
-        runner.abort();
+        task.abort();
     }
     founded.store.close().await;
     Ok(ExitCode::SUCCESS)

@@ -40,7 +40,7 @@ impl ResourceType for AccountNetwork {
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let stored = view.document.properties.get("managedNetwork").and_then(Value::as_object);
-        let network = managed_network::answer(stored.unwrap_or(&Map::new()), view.parts);
+        let network = managed_network::answer(stored.unwrap_or(&Map::new()), view.parts, view.observed);
         // What has succeeded is the setting; the network's own state is in its status.
         let properties = [("managedNetwork", network), ("provisioningState", json!("Succeeded"))];
         properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -48,7 +48,7 @@ impl ResourceType for AccountNetwork {
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
         let mode = IsolationMode::of(&call.existing.document.properties);
-        Ok(Acted { answer: Some(managed_network::provision(mode)), ..Acted::default() })
+        Ok(Acted { answer: Some(managed_network::provisioned(mode, call.observed)), ..Acted::default() })
     }
 }
 

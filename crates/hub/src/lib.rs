@@ -5,9 +5,13 @@
 
 pub mod account_network;
 pub mod connection;
+pub mod deleted_workspace;
 mod field;
 pub mod isolation_mode;
 mod managed_network;
 pub mod network_dependency;
 pub mod outbound_rule;
+pub mod plan;
+pub mod quota;
+pub mod vm_size;
 pub mod workspace;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{Document, Link, Linked, PartChange};
+use bastide_arm::resource_type::{Document, Link, Linked, Observed, PartChange};
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
@@ -48,6 +48,11 @@ pub(crate) fn admit(properties: &mut Map<String, Value>, existing: Option<&Docum
         network.remove("firewallSku");
     }
     admit_kind(&mut network, before)?;
+    // Provisioned at once, if so asked at creation (mission.md J5). Silence about it takes nothing back.
+    let at_once = properties.get("provisionNetworkNow") == Some(&Value::Bool(true));
+    if at_once && mode != IsolationMode::Disabled {
+        network.insert(PROVISIONED.into(), true.into());
+    }
     for name in ["enableNetworkMonitor"] {
         if let Some(flag) = field::flag(&network, name, AT)? {
             network.insert(name.into(), flag.into());
@@ -111,18 +116,24 @@ pub(crate) fn links(properties: &Map<String, Value>) -> Vec<Link> {
     rules.filter_map(|(name, rule)| outbound_rule::target_of(rule.as_object()?, &format!("{RULES}.{name}"))).collect()
 }
 
-/// The wire form. No agent reports yet, so nothing about the kernel may be claimed.
-pub(crate) fn answer(stored: &Map<String, Value>, rules: &[Linked]) -> Value {
+/// The wire form. What it says about the kernel is what was last seen of it, and nothing without that.
+pub(crate) fn answer(stored: &Map<String, Value>, rules: &[Linked], observed: Option<&Observed>) -> Value {
     let mut network = stored.clone();
+    network.remove(PROVISIONED);
     let mode = IsolationMode::of(&Map::from_iter([("managedNetwork".to_owned(), json!(stored))]));
     let changeable: Vec<&str> = mode.changeable().map(IsolationMode::as_str).collect();
     network.insert("changeableIsolationModes".into(), json!(changeable));
-    network.insert("status".into(), status());
-    network.insert("bastide".into(), json!({"enforcement": "none", "reason": NOT_REPORTED}));
+    network.insert("status".into(), status(observed));
+    let mut bastide = json!({"enforcement": observed.map_or("none", |observed| observed.by)});
+    if let (Some(reason), Some(fields)) = (why_not(observed), bastide.as_object_mut()) {
+        fields.insert("reason".into(), reason.into());
+    }
+    network.insert("bastide".into(), bastide);
     let shown: Map<String, Value> = rules
         .iter()
         .map(|rule| {
-            let properties = outbound_rule::answer_rule(&rule.document.properties);
+            let seen = observed.and_then(|observed| observed.parts.get(&rule.id.name().to_ascii_lowercase()));
+            let properties = outbound_rule::answer_rule(&rule.document.properties, seen.map(AsRef::as_ref));
             (rule.id.name().to_owned(), Value::Object(properties))
         })
         .collect();
@@ -130,23 +141,45 @@ pub(crate) fn answer(stored: &Map<String, Value>, rules: &[Linked]) -> Value {
     Value::Object(network)
 }
 
-/// The answer to a request to provision: the network comes into being with an agent's report, and only that makes it
-/// active.
-pub(crate) fn provision(mode: IsolationMode) -> Value {
+/// The document of a hub whose network is to come into being, or nothing when it already has.
+pub(crate) fn provision(document: &Document) -> Option<Document> {
+    if IsolationMode::of(&document.properties) == IsolationMode::Disabled || is_provisioned(document) {
+        return None;
+    }
+    let mut document = document.clone();
+    let network = document.properties.entry("managedNetwork").or_insert_with(|| json!({}));
+    network.as_object_mut()?.insert(PROVISIONED.into(), true.into());
+    Some(document)
+}
+
+/// Whether somebody has asked for the network to come into being (mission.md J1, J5, J7).
+pub fn is_provisioned(document: &Document) -> bool {
+    let network = document.properties.get("managedNetwork").and_then(Value::as_object);
+    network.and_then(|network| network.get(PROVISIONED)) == Some(&Value::Bool(true))
+}
+
+/// The answer to a request to provision: the network is active once the kernel was seen to hold it.
+pub(crate) fn provisioned(mode: IsolationMode, observed: Option<&Observed>) -> Value {
     let reason = match mode {
-        IsolationMode::Disabled => "The isolation mode is Disabled, so there is no network to provision.",
-        _ => NOT_REPORTED,
+        IsolationMode::Disabled => Some("The isolation mode is Disabled, so there is no network to provision."),
+        _ => why_not(observed),
     };
-    let mut answer = status();
-    if let Some(fields) = answer.as_object_mut() {
+    let mut answer = status(observed);
+    if let (Some(reason), Some(fields)) = (reason, answer.as_object_mut()) {
         fields.insert("errorInformation".into(), reason.into());
     }
     answer
 }
 
+/// Why the network of a hub is not active, if it is not.
+pub(crate) fn why_not(observed: Option<&Observed>) -> Option<&str> {
+    observed.map_or(Some(NOT_REPORTED), |observed| observed.why_not.as_deref())
+}
+
 /// The status of the network: an object, as clients read it.
-fn status() -> Value {
-    json!({"status": "Inactive", "sparkReady": false})
+fn status(observed: Option<&Observed>) -> Value {
+    let word = if observed.is_some_and(Observed::is_in_force) { "Active" } else { "Inactive" };
+    json!({"status": word, "sparkReady": false})
 }
 
 /// `managedNetworkKind` goes from V1 to V2 and not back (mission.md W5).
@@ -176,8 +209,18 @@ fn check_others(parts: &[Linked], named: &BTreeSet<String>, terms: Terms<'_>) ->
 }
 
 /// What only the server knows, and the rules, which are kept apart.
-const SERVERS: &[&str] =
-    &["status", "networkId", "firewallPublicIpAddress", "changeableIsolationModes", "bastide", "outboundRules"];
+const SERVERS: &[&str] = &[
+    "status",
+    "networkId",
+    "firewallPublicIpAddress",
+    "changeableIsolationModes",
+    "bastide",
+    "outboundRules",
+    PROVISIONED,
+];
+
+/// Stored, never shown: the network was asked to come into being.
+const PROVISIONED: &str = "provisioned";
 
 const AT: &str = "properties.managedNetwork";
 const RULES: &str = "properties.managedNetwork.outboundRules";

@@ -3,23 +3,26 @@
 
 mod action;
 mod associated;
+mod companion;
 mod encryption;
 mod kind;
 mod project;
 mod properties;
 mod required_rule;
 
+pub use crate::managed_network::is_provisioned;
 pub use kind::Kind;
 pub(crate) use required_rule::PREFIX as SYSTEM_PREFIX;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
-    Acted, ActionCall, Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport,
-    Link, Linked, NameRule, Parity, Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, ActionCall, Admission, Admitted, Companion, DataPlane, Descriptor, Dismissal, Dismissed, Document,
+    IdentitySupport, Link, Linked, Making, NameRule, Parity, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
+use crate::deleted_workspace::RETENTION_DAYS;
 use crate::field::{self, refused};
 use crate::isolation_mode::IsolationMode;
 use crate::managed_network;
@@ -84,10 +87,11 @@ impl ResourceType for Workspace {
         let mut properties = view.document.properties.clone();
         let hub = properties.get("hubResourceId").and_then(Value::as_str).map(str::to_ascii_lowercase);
         match hub.and_then(|hub| view.linked.get(&hub)) {
-            Some(hub) => project::inherit(&mut properties, &hub.document),
+            Some(hub) => project::inherit(&mut properties, &hub.document, view.observed),
             None => {
                 let network = properties.get("managedNetwork").and_then(Value::as_object);
-                if let Some(answer) = network.map(|network| managed_network::answer(network, view.parts)) {
+                if let Some(answer) = network.map(|network| managed_network::answer(network, view.parts, view.observed))
+                {
                     properties.insert("managedNetwork".into(), answer);
                 }
             }
@@ -115,9 +119,18 @@ impl ResourceType for Workspace {
         properties
     }
 
+    fn companions(&self, making: &Making<'_>) -> Result<Vec<Companion>, ArmError> {
+        companion::of(making)
+    }
+
     fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
-        // Projects go with their hub (mission.md P2).
-        Ok(Dismissed { also: projects(dismissal.id, dismissal.referrers).cloned().collect() })
+        let days = dismissal.existing.document.properties.get("softDeleteRetentionInDays").and_then(Value::as_u64);
+        let days = days.map_or(RETENTION_DAYS, |days| u32::try_from(days).unwrap_or(u32::MAX));
+        Ok(Dismissed {
+            // Projects go with their hub (mission.md P2).
+            also: projects(dismissal.id, dismissal.referrers).cloned().collect(),
+            kept_days: Some(days).filter(|days| *days > 0),
+        })
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {

@@ -2,13 +2,14 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{ActionCall, Secret};
+use bastide_store::Resource;
 use http::{StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::front::Front;
-use crate::ledger::Entries;
+use crate::ledger::{Entries, Entry};
 use crate::pass::Pass;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -24,22 +25,36 @@ impl Front {
         let empty = json!({});
         let around = self.around(request.context, pass, registered, &entry).await?;
         let secrets = self.secrets(entry.row.incarnation).await?;
-        let acted = registered.rules.act(&ActionCall {
-            id: &entry.id,
-            action: name,
-            existing: entry.existing(),
-            body: request.body.unwrap_or(&empty),
-            secrets: &secrets,
-            linked: &around.linked,
-            api_version: request.api_version,
-            origin: request.context.origin.as_str(),
-            tenant_id: request.tenant_id,
-            fresh_secret: &fresh_secret,
-        })?;
-        if !acted.effects.is_empty() {
+        let act = |entry: &Entry| {
+            registered.rules.act(&ActionCall {
+                id: &entry.id,
+                action: name,
+                existing: entry.existing(),
+                body: request.body.unwrap_or(&empty),
+                secrets: &secrets,
+                linked: &around.linked,
+                observed: self.networks.observed(&entry.id).as_deref(),
+                api_version: request.api_version,
+                origin: request.context.origin.as_str(),
+                tenant_id: request.tenant_id,
+                fresh_secret: &fresh_secret,
+            })
+        };
+        let mut acted = act(&entry)?;
+        if acted.document.is_some() || !acted.effects.is_empty() {
             let mut entries = Entries { expect: vec![entry.stands()], changes: Vec::new() };
             self.apply_effects(entry.row.incarnation, &entry.id, acted.effects, &mut entries.changes)?;
-            self.ledger.commit(request.context, pass, entries).await?;
+            if let Some(document) = acted.document {
+                let Resource { type_name, incarnation, listed, .. } = &entry.row;
+                entries.expect.push(entry.unchanged());
+                entries.changes.push(Entry::put(&entry.id, type_name, *incarnation, *listed, document, pass)?);
+            }
+            let committed = self.ledger.commit(request.context, pass, entries).await?;
+            if let Some(row) = committed.resources.into_iter().next() {
+                // What the action has brought about is answered, not what it has found.
+                self.networks.settle(&entry.id).await;
+                acted.answer = act(&Entry::read(row)?)?.answer;
+            }
         }
         let reply = acted.answer.map_or_else(|| Reply::empty(StatusCode::OK), Reply::ok);
         let is_secret = registered.rules.descriptor().action(name).is_none_or(|action| action.secret);

@@ -13,6 +13,7 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::path::PathSegments;
 use bastide_arm::resource_type::{Effect, Parity, Principal, Secret};
+use bastide_hub::quota::Capacity;
 use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Caller};
 use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
@@ -29,6 +30,7 @@ use crate::failure::Failure;
 use crate::ledger::Ledger;
 use crate::lock::Intent;
 use crate::metrics::Metrics;
+use crate::network::Networks;
 use crate::operations::Queue;
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified, Pass};
@@ -42,6 +44,7 @@ use crate::throttle::{Class, Throttle};
 pub struct Front {
     pub(crate) registry: Registry,
     pub(crate) ledger: Ledger,
+    pub(crate) networks: Networks,
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) identity: Identity,
     /// What a token must be for to be good here. One that was given for another service is not.
@@ -55,6 +58,8 @@ pub struct Front {
     pub(crate) queue: Queue,
     pub(crate) tenant_id: Uuid,
     pub(crate) parity: Parity,
+    /// What the host has to give to computes.
+    pub(crate) capacity: Capacity,
     pub(crate) mirror: Mirror,
 }
 
@@ -306,12 +311,19 @@ impl Front {
             Operation::ListPermissions => self.list_permissions(request, pass).await,
             Operation::CheckAccess => self.check_access(request, pass).await,
             Operation::WhyAccess => self.why_access(request, pass).await,
+            Operation::ExplainNetwork => self.explain_network(request, pass).await,
+            Operation::ListFlows => self.list_flows(request, pass).await,
             Operation::ReadProviderOperations => self.read_provider_operations(request),
             Operation::ListEvents => self.list_events(request, pass).await,
             Operation::ListLocks => self.list_locks(request, pass).await,
             Operation::ReadLock => self.read_lock(request, pass).await,
             Operation::PutLock => self.put_lock(request, pass).await,
             Operation::DeleteLock => self.delete_lock(request, pass).await,
+            Operation::ListUsages => self.list_usages(request, pass).await,
+            Operation::ListQuotas => self.list_quotas(request, pass).await,
+            Operation::UpdateQuotas => self.update_quotas(request, pass).await,
+            Operation::ListVmSizes => self.list_vm_sizes(request),
+            Operation::RestoreResource => self.restore_resource(request, pass).await,
             Operation::ReadResource => self.read_resource(request, pass).await,
             Operation::CheckResource => self.check_resource(request, pass).await,
             Operation::PutResource => self.put_resource(request, pass).await,
@@ -377,7 +389,11 @@ impl Front {
     }
 
     /// The type a path names must exist; from here on the target has its canonical spelling.
-    fn settle_type(&self, matched: &mut Matched, version: &ApiVersion) -> Result<Option<Registered>, Failure> {
+    pub(crate) fn settle_type(
+        &self,
+        matched: &mut Matched,
+        version: &ApiVersion,
+    ) -> Result<Option<Registered>, Failure> {
         let type_name = match &matched.type_name {
             Some(type_name) if !type_name.is_empty() => type_name.clone(),
             _ if matched.target.is_resource_group() => crate::providers::resource_group::TYPE_NAME.to_owned(),

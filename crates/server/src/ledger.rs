@@ -17,12 +17,14 @@ use uuid::Uuid;
 use crate::activity_log;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::network::Networks;
 use crate::pass::Pass;
 
 /// The store behind its counter.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     store: Store,
+    networks: Networks,
     /// Keys of subscriptions that are known to be there.
     subscriptions: Arc<RwLock<HashSet<String>>>,
 }
@@ -49,8 +51,8 @@ pub struct Entries {
 
 impl Ledger {
     /// A ledger over a store.
-    pub fn new(store: Store) -> Self {
-        Self { store, subscriptions: Arc::default() }
+    pub(crate) fn new(store: Store, networks: Networks) -> Self {
+        Self { store, networks, subscriptions: Arc::default() }
     }
 
     /// The resource of that id, if it is there. The pass must be for it or for something above it.
@@ -130,7 +132,12 @@ impl Ledger {
         let Entries { mut expect, changes } = entries;
         expect.push(Expectation::AccessEpoch(pass.epoch()));
         let audit = vec![activity_log::record(context, pass.principal(), pass.action(), pass.scope())];
-        Ok(self.store.commit(Write { at: context.now, expect, changes, audit }).await?)
+        let touched = touched(&changes);
+        let committed = self.store.commit(Write { at: context.now, expect, changes, audit }).await?;
+        for id in touched {
+            self.networks.touch(&id);
+        }
+        Ok(committed)
     }
 
     /// The store, for what is not a resource: operations, sealed secrets, readiness.
@@ -187,6 +194,16 @@ impl Entry {
     pub fn linked(&self) -> Linked {
         Linked { id: self.id.clone(), incarnation: self.row.incarnation, document: self.document.clone() }
     }
+}
+
+/// The resources that changes are about.
+fn touched(changes: &[Change]) -> Vec<ResourceId> {
+    let keys = changes.iter().filter_map(|change| match change {
+        Change::PutResource(put) => Some(put.id.as_str()),
+        Change::DeleteResource(key) => Some(key.as_str()),
+        _ => None,
+    });
+    keys.filter_map(|key| ResourceId::parse(key).ok()).collect()
 }
 
 /// The name people read in `systemData.createdBy`.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::operation::{OperationDocument, Outcome};
+use bastide_arm::resource_type::{Descriptor, Dismissal, Linked};
 use bastide_store::{Change, CommitError, Expectation, Operation, ResourceQuery, Write};
 use futures_util::FutureExt;
 use http::{HeaderName, StatusCode, header};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -21,6 +22,7 @@ use crate::deployment::RUN_DEPLOYMENT;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry, group_not_found};
+use crate::lock::Intent;
 use crate::pass::{Identified, Pass};
 use crate::preconditions::check_preconditions;
 use crate::providers::resource_group::{DELETING, TYPE_NAME};
@@ -65,6 +67,7 @@ impl Runner {
         let mut active = HashSet::new();
         let mut tasks = JoinSet::new();
         let mut rounds = tokio::time::interval(ROUND);
+        let mut purges = tokio::time::interval(PURGE_ROUND);
         let mut idle = SignedDuration::ZERO;
         loop {
             tokio::select! {
@@ -79,6 +82,11 @@ impl Runner {
                 Some(done) = tasks.join_next() => {
                     if let Ok(id) = done {
                         active.remove(&id);
+                    }
+                }
+                _ = purges.tick() => {
+                    if let Err(error) = self.front.purge_expired().await {
+                        tracing::error!(%error, "what nobody has restored could not be purged");
                     }
                 }
                 // The first round is at once and takes all: nothing from before this start is being worked on here.
@@ -140,6 +148,10 @@ impl Front {
             // Asked for again: the same operation answers.
             self.queue.accept(running);
             return Ok(accepted(request, &group.id, running));
+        }
+        // Said now rather than half way through.
+        for id in self.elsewhere(request.context.now, &group.id).await? {
+            self.gatekeeper.authorise_linked(pass, &delete_of(&id), &id).await?;
         }
         let operation = Operation {
             id: Uuid::new_v4(),
@@ -236,9 +248,10 @@ impl Front {
             }
             // Rights can be taken away while an operation runs.
             let delete = "Microsoft.Resources/subscriptions/resourceGroups/delete";
-            let Some(still_may) = self.still_may(operation, delete, &group).await? else {
-                return self.fail_group_deletion(operation, &group).await;
+            let Some(pass) = self.standing_pass(operation, delete, &group).await? else {
+                return self.fail_group_deletion(operation, &group, &group).await;
             };
+            let still_may = Expectation::AccessEpoch(pass.epoch());
             let query = ResourceQuery { prefix: Some(group.prefix()), limit: BATCH, ..ResourceQuery::default() };
             let below = self.ledger.store().resources(&query).await?;
             let is_last = below.len() < BATCH as usize;
@@ -251,6 +264,9 @@ impl Front {
             for row in below {
                 let entry = Entry::read(row)?;
                 entries.expect.push(entry.stands());
+                if let Some(id) = self.remove_dependants(operation, &group, &entry, &mut entries).await? {
+                    return self.fail_group_deletion(operation, &group, &id).await;
+                }
                 self.remove(&entry, &mut entries)?;
             }
             if is_last && let Some(row) = self.ledger.store().resource(group.key()).await? {
@@ -272,8 +288,73 @@ impl Front {
         }
     }
 
-    /// Whoever started an operation lost the right to it: the group stays, with what is left in it.
-    async fn fail_group_deletion(&self, operation: &Operation, group: &ResourceId) -> Result<(), Failure> {
+    /// What goes with the resources of a group although it stands in other groups: projects go with their hub (mission.md
+    /// P2).
+    async fn elsewhere(&self, now: Timestamp, group: &ResourceId) -> Result<Vec<ResourceId>, Failure> {
+        let types = self.registry.namespaces().flat_map(|namespace| self.registry.types_of(namespace));
+        let types = types.filter(|descriptor| descriptor.surroundings.referrers).map(Descriptor::type_name).collect();
+        let prefix = Some(group.prefix());
+        let mut query = ResourceQuery { prefix, types, limit: BATCH, ..ResourceQuery::default() };
+        let mut elsewhere = Vec::new();
+        loop {
+            let page = self.ledger.store().resources(&query).await?;
+            let rest_after = page.last().filter(|_| page.len() == BATCH as usize).map(|row| row.key.clone());
+            for row in page {
+                let (dependants, _) = self.dependants(now, &Entry::read(row)?).await?;
+                elsewhere.extend(dependants.into_iter().map(|entry| entry.id).filter(|id| !id.is_within(group)));
+            }
+            match rest_after {
+                Some(after) => query.after = Some(after),
+                None => return Ok(elsewhere),
+            }
+        }
+    }
+
+    /// What goes with a resource, and what must hold for that to be all.
+    async fn dependants(&self, now: Timestamp, entry: &Entry) -> Result<(Vec<Entry>, Option<Expectation>), Failure> {
+        let Ok(registered) = self.registry.find(&entry.row.type_name, "") else { return Ok((Vec::new(), None)) };
+        if !registered.rules.descriptor().surroundings.referrers {
+            return Ok((Vec::new(), None));
+        }
+        let nobody_new = self.nobody_new_links(now, &entry.id).await?;
+        let referrers = self.referrers(now, &entry.id).await?;
+        let linked: Vec<Linked> = referrers.iter().map(Entry::linked).collect();
+        let dismissal = Dismissal { id: &entry.id, existing: entry.existing(), referrers: &linked };
+        // A group takes with it what nobody could delete alone.
+        let also = registered.rules.dismiss(&dismissal).unwrap_or_default().also;
+        Ok((referrers.into_iter().filter(|entry| also.contains(&entry.id)).collect(), Some(nobody_new)))
+    }
+
+    /// The removal of what goes with a resource of a group that is being deleted; the id of what may not be removed.
+    async fn remove_dependants(
+        &self,
+        operation: &Operation,
+        group: &ResourceId,
+        entry: &Entry,
+        entries: &mut Entries,
+    ) -> Result<Option<ResourceId>, Failure> {
+        let (dependants, nobody_new) = self.dependants(self.clock.now(), entry).await?;
+        entries.expect.extend(nobody_new);
+        for dependant in dependants.iter().filter(|dependant| !dependant.id.is_within(group)) {
+            let id = &dependant.id;
+            let Some(pass) = self.standing_pass(operation, &delete_of(id), id).await? else {
+                return Ok(Some(id.clone()));
+            };
+            entries.expect.push(Expectation::AccessEpoch(pass.epoch()));
+            entries.expect.push(dependant.unchanged());
+            self.remove_below(&pass, id, entries).await?;
+            self.remove(dependant, entries)?;
+        }
+        Ok(None)
+    }
+
+    /// Whoever started an operation has no right to a part of it: the group stays, with what is left in it.
+    async fn fail_group_deletion(
+        &self,
+        operation: &Operation,
+        group: &ResourceId,
+        refused: &ResourceId,
+    ) -> Result<(), Failure> {
         let mut entries = Entries::default();
         if let Some(row) = self.ledger.store().resource(group.key()).await? {
             let mut entry = Entry::read(row)?;
@@ -284,20 +365,23 @@ impl Front {
         let mut failed = operation.clone();
         failed.changed = self.clock.now();
         "Failed".clone_into(&mut failed.status);
-        let message = "The principal that asked for the deletion has lost the right to it; what was left stays.";
+        let message = format!(
+            "The principal that asked for the deletion has no right to delete '{refused}', or a lock is on it; what was \
+             left stays."
+        );
         merge(&mut failed.body, "error", ArmError::new(403, "AuthorizationFailed", message).to_error_value());
         entries.changes.push(Change::PutOperation(failed));
         self.commit_for(operation, group, "delete", entries).await
     }
 
-    /// What must hold when the next batch commits, so that nothing is done after a revocation: access is as it was when
-    /// the right was asked for. `None` when the right is gone.
-    async fn still_may(
+    /// The right to a part of an operation, asked for anew so that nothing is done after a revocation; locks count, too.
+    /// `None` when the right is gone.
+    async fn standing_pass(
         &self,
         operation: &Operation,
         action: &str,
         scope: &ResourceId,
-    ) -> Result<Option<Expectation>, Failure> {
+    ) -> Result<Option<Pass>, Failure> {
         let object_id: Uuid = operation
             .principal
             .parse()
@@ -305,8 +389,16 @@ impl Front {
         let epoch = self.gatekeeper.epoch().await?;
         let standing = self.identity.directory().standing_principal(object_id, operation.created).await?;
         let Some(principal) = standing else { return Ok(None) };
-        let may = self.gatekeeper.may(&Identified { principal, epoch }, action, scope).await?;
-        Ok(may.then_some(Expectation::AccessEpoch(epoch)))
+        let asked = async {
+            let pass = self.gatekeeper.authorise(&Identified { principal, epoch }, action, scope).await?;
+            self.gatekeeper.check_locks(&pass, Intent::Delete, scope).await?;
+            Ok(pass)
+        };
+        match asked.await {
+            Ok(pass) => Ok(Some(pass)),
+            Err(Failure::Refused(_)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn commit_for(
@@ -382,6 +474,11 @@ fn outcome(operation: &Operation) -> Outcome {
     }
 }
 
+/// The action of deleting a resource.
+fn delete_of(id: &ResourceId) -> String {
+    format!("{}/delete", id.type_name())
+}
+
 fn merge(body: &mut Value, name: &str, value: Value) {
     if let Some(fields) = body.as_object_mut() {
         fields.insert(name.to_owned(), value);
@@ -390,6 +487,9 @@ fn merge(body: &mut Value, name: &str, value: Value) {
 
 /// Time between two looks for operations that nobody works on.
 const ROUND: Duration = Duration::from_secs(5);
+
+/// Time between two looks for deleted resources whose time is over.
+const PURGE_ROUND: Duration = Duration::from_secs(3600);
 
 /// An operation that has not changed for this long is not being worked on by another replica either.
 const UNATTENDED: SignedDuration = SignedDuration::from_secs(60);

@@ -21,6 +21,7 @@ pub struct Origin {
 pub struct Origins {
     public: Origin,
     aliases: Vec<Origin>,
+    internal: Option<Origin>,
     zone: String,
 }
 
@@ -52,6 +53,16 @@ impl Origin {
         &self.authority
     }
 
+    /// The host alone; an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        self.authority.strip_suffix(self.port_suffix()).unwrap_or(&self.authority)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port_suffix().strip_prefix(':').and_then(|port| port.parse().ok()).unwrap_or(443)
+    }
+
     /// `:port`, or nothing on port 443.
     pub fn port_suffix(&self) -> &str {
         let host_end = if self.authority.starts_with('[') { self.authority.find(']') } else { Some(0) };
@@ -72,7 +83,21 @@ impl Origins {
     /// `public` is the canonical origin; `aliases` are other spellings of it (loopback names, an internal name).
     /// `zone` is the DNS suffix of the services, such as `bastide.localhost`.
     pub fn new(public: Origin, aliases: Vec<Origin>, zone: impl Into<String>) -> Self {
-        Self { public, aliases, zone: zone.into() }
+        Self { public, aliases, internal: None, zone: zone.into() }
+    }
+
+    /// The same with an origin for the inside of hubs, where the others do not resolve.
+    pub fn with_internal(mut self, internal: Origin) -> Self {
+        if !self.all().any(|origin| *origin == internal) {
+            self.aliases.push(internal.clone());
+        }
+        self.internal = Some(internal);
+        self
+    }
+
+    /// The origin for the inside of hubs.
+    pub fn internal(&self) -> Option<&Origin> {
+        self.internal.as_ref()
     }
 
     /// The canonical origin: token issuer, bootstrap file.

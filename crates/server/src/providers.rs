@@ -26,6 +26,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(crate::deployment::DeploymentType),
         Arc::new(user_assigned_identity::UserAssignedIdentity),
         Arc::new(bastide_hub::workspace::Workspace),
+        Arc::new(bastide_hub::deleted_workspace::DeletedWorkspace),
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_workspaces()),
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_accounts()),
         Arc::new(bastide_hub::account_network::AccountNetwork),

@@ -7,7 +7,7 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::merge;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Dismissal, Document, Existing, Placement, View,
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Document, Effect, Existing, Linked, Placement, View,
 };
 use bastide_store::{Change, Expectation, ResourceQuery};
 use http::{Method, StatusCode, header};
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::action::fresh_secret;
+use crate::companion::Made;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::host_name;
@@ -26,7 +27,33 @@ use crate::providers::{self, resource_group};
 use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::soft_delete;
 use crate::surroundings::{Around, link_changes};
+
+/// What a body asks for, and what is to be said with the answer.
+pub(crate) struct Wish {
+    pub envelope: Envelope,
+    pub document: Document,
+    pub warnings: Vec<String>,
+}
+
+/// A write that was judged and not yet made.
+pub(crate) struct Decided {
+    pub id: ResourceId,
+    pub existing: Option<Entry>,
+    pub document: Document,
+    pub entries: Entries,
+    pub effects: Vec<Effect>,
+    pub warnings: Vec<String>,
+}
+
+/// What a decision comes to.
+pub(crate) enum Settled {
+    /// Nothing: this is what stands.
+    Same(Box<Entry>),
+    /// These writes.
+    Changed(Entries),
+}
 
 impl Front {
     /// GET of a resource.
@@ -49,14 +76,18 @@ impl Front {
     pub(crate) async fn put_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let registered = request.registered()?;
         let descriptor = registered.rules.descriptor();
-        let existing = self.ledger.resource(pass, &request.matched.target).await?;
+        let mut existing = self.ledger.resource(pass, &request.matched.target).await?;
         check_preconditions(request, existing.as_ref())?;
+        let mut warnings = Vec::new();
+        if existing.is_none() && !request.is_rehearsal && registered.name == WORKSPACE {
+            (existing, warnings) = self.recovered(request, pass).await?;
+        }
         let mut envelope = Envelope::read_patch(request.object()?)?;
         for name in descriptor.read_only {
             envelope.properties.remove(*name);
         }
         let document = document_of_put(&mut envelope, descriptor, existing.as_ref(), &request.matched.target)?;
-        self.write_resource(request, pass, registered, existing, &envelope, document).await
+        self.write_resource(request, pass, existing, Wish { envelope, document, warnings }).await
     }
 
     /// PATCH of a resource: what the body names changes, the rest stays.
@@ -70,41 +101,54 @@ impl Front {
             envelope.properties.remove(*name);
         }
         let document = document_of_patch(&mut envelope, descriptor, &existing)?;
-        self.write_resource(request, pass, registered, Some(existing), &envelope, document).await
+        self.write_resource(request, pass, Some(existing), Wish { envelope, document, warnings: Vec::new() }).await
     }
 
-    /// DELETE of a resource and everything below it.
+    /// DELETE of a resource and everything below it. What its type keeps can be restored, unless the caller wants it gone
+    /// for good.
     pub(crate) async fn delete_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let id = &request.matched.target;
+        let is_for_good =
+            request.context.query_value("forceToPurge").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let Some(existing) = self.ledger.resource(pass, id).await? else {
             check_preconditions(request, None)?;
             self.group_stands(pass, id).await?;
-            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+            let purged = if is_for_good { self.purge_kept_of(request, pass, id).await? } else { 0 };
+            return Ok(Reply::empty(if purged > 0 { StatusCode::OK } else { StatusCode::NO_CONTENT }));
         };
         check_preconditions(request, Some(&existing))?;
         let mut entries = Entries { expect: vec![existing.unchanged()], changes: Vec::new() };
         let registered = request.registered()?;
         let around = self.around(request.context, pass, registered, &existing).await?;
         if registered.rules.descriptor().surroundings.referrers {
-            entries.expect.push(self.nobody_new_links(request.context, id).await?);
+            entries.expect.push(self.nobody_new_links(request.context.now, id).await?);
         }
         let dismissed = registered.rules.dismiss(&Dismissal {
             id: &existing.id,
             existing: existing.existing(),
             referrers: &around.referrers,
         })?;
+        let mut gone = vec![existing];
+        gone.extend(self.remove_below(pass, id, &mut entries).await?);
         for id in dismissed.also {
             let action = format!("{}/delete", id.type_name());
             let there = self.gatekeeper.authorise_linked(pass, &action, &id).await?;
             if let Some(entry) = self.ledger.resource(&there, &id).await? {
                 entries.expect.push(entry.unchanged());
-                self.remove_below(&there, &id, &mut entries).await?;
+                let below = self.remove_below(&there, &id, &mut entries).await?;
                 self.remove(&entry, &mut entries)?;
+                gone.push(entry);
+                gone.extend(below);
             }
         }
-        self.remove_below(pass, id, &mut entries).await?;
-        self.remove(&existing, &mut entries)?;
+        if let Some(existing) = gone.first() {
+            self.remove(existing, &mut entries)?;
+        }
+        if let Some(days) = dismissed.kept_days.filter(|_| !is_for_good) {
+            self.keep(request, pass, &gone, days, &mut entries).await?;
+        }
         self.ledger.commit(request.context, pass, entries).await?;
+        self.networks.settle(id).await;
         Ok(Reply::empty(StatusCode::OK))
     }
 
@@ -118,6 +162,9 @@ impl Front {
     ) -> Result<Value, Failure> {
         let around = self.around(request.context, pass, registered, entry).await?;
         let zone = format!("{}{}", self.origins.zone(), request.context.origin.port_suffix());
+        // A project has its hub's network.
+        let hub = || around.linked.values().find_map(|linked| self.networks.observed(&linked.id));
+        let observed = self.networks.observed(&entry.id).or_else(hub);
         let view = View {
             id: &entry.id,
             incarnation: entry.row.incarnation,
@@ -125,6 +172,7 @@ impl Front {
             parts: &around.parts,
             referrers: &around.referrers,
             linked: &around.linked,
+            observed: observed.as_deref(),
             api_version: request.api_version,
             origin: request.context.origin.as_str(),
             zone: &zone,
@@ -143,6 +191,7 @@ impl Front {
             entries.changes.extend(registered.rules.host_names().map(|_| host_name::release(entry.row.incarnation)));
             entries.changes.extend(link_changes(&registered, &entry.id, Some(&entry.document), None)?);
         }
+        entries.changes.extend(soft_delete::purge(entry));
         effects.extend(identities::release(entry.document.identity.as_ref()));
         self.apply_effects(entry.row.incarnation, &entry.id, effects, &mut entries.changes)?;
         if crate::pass::decides_access(&entry.row.type_name) {
@@ -152,37 +201,81 @@ impl Front {
         Ok(())
     }
 
-    /// The removal of everything below a resource, on condition that nothing comes in meanwhile.
-    async fn remove_below(&self, pass: &Pass, id: &ResourceId, entries: &mut Entries) -> Result<(), Failure> {
+    /// The removal of everything below a resource, on condition that nothing comes in meanwhile; what that was.
+    pub(crate) async fn remove_below(
+        &self,
+        pass: &Pass,
+        id: &ResourceId,
+        entries: &mut Entries,
+    ) -> Result<Vec<Entry>, Failure> {
         let mut query = ResourceQuery { prefix: Some(id.prefix()), limit: 500, ..ResourceQuery::default() };
-        let mut count = 0;
+        let mut gone = Vec::new();
         loop {
             let below = self.ledger.resources(pass, &query).await?;
-            for entry in &below {
-                count += 1;
+            let rest_after = below.last().filter(|_| below.len() == 500).map(|last| last.row.key.clone());
+            for entry in below {
                 entries.expect.push(entry.stands());
-                self.remove(entry, entries)?;
+                self.remove(&entry, entries)?;
+                gone.push(entry);
             }
-            match below.last() {
-                Some(last) if below.len() == 500 => query.after = Some(last.row.key.clone()),
-                _ => break,
+            match rest_after {
+                Some(after) => query.after = Some(after),
+                None => break,
             }
         }
+        let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
         entries.expect.push(Expectation::CountBelow { prefix: id.prefix(), count });
-        Ok(())
+        Ok(gone)
     }
 
-    /// The common end of PUT and PATCH: links, identity, admission, one commit.
-    async fn write_resource(
+    /// The common end of PUT and PATCH: what the new resource gets beside it, then the decision, then one commit.
+    pub(crate) async fn write_resource(
         &self,
         request: &Request<'_>,
         pass: &Pass,
-        registered: &Registered,
         existing: Option<Entry>,
-        envelope: &Envelope,
-        mut document: Document,
+        mut wish: Wish,
     ) -> Result<Reply, Failure> {
+        let registered = request.registered()?;
+        let is_new = existing.is_none();
+        let made = match is_new && !request.is_rehearsal {
+            true => self.companions(request, pass, &mut wish.document).await?,
+            false => Made::default(),
+        };
+        let decided = self.decide(request, pass, existing, wish, &made.linked).await?;
+        if request.is_rehearsal {
+            let Some(entry) = decided.existing else { return Err(ArmError::resource_not_found(&decided.id).into()) };
+            let foreseen = Entry { id: decided.id, document: decided.document, row: entry.row };
+            return self.written(request, pass, registered, false, foreseen, &decided.warnings).await;
+        }
+        let (id, warnings) = (decided.id.clone(), decided.warnings.clone());
+        let entry = match self.settle(request, pass, registered, decided).await? {
+            Settled::Same(entry) => *entry,
+            Settled::Changed(changed) => {
+                let mut entries = made.entries;
+                entries.expect.extend(changed.expect);
+                entries.changes.extend(changed.changes);
+                let committed = self.ledger.commit(request.context, pass, entries).await?;
+                let row = committed.resources.into_iter().find(|row| row.key == id.key());
+                Entry::read(row.ok_or_else(|| Failure::internal("a commit without its resource"))?)?
+            }
+        };
+        self.written(request, pass, registered, is_new, entry, &warnings).await
+    }
+
+    /// Links, identity, admission: what a write would store, and on what conditions. `beside` are resources that are made
+    /// in the same transaction.
+    pub(crate) async fn decide(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        existing: Option<Entry>,
+        wish: Wish,
+        beside: &BTreeMap<String, Linked>,
+    ) -> Result<Decided, Failure> {
+        let registered = request.registered()?;
         let descriptor = registered.rules.descriptor();
+        let Wish { envelope, mut document, mut warnings } = wish;
         let (id, parent) = self.place(request, pass, registered, existing.as_ref()).await?;
         let mut entries = Entries::default();
         entries.expect.push(match &existing {
@@ -196,6 +289,7 @@ impl Front {
         }));
         let mut links = registered.rules.links(&document)?;
         links.extend(identities::links(envelope.identity.as_ref()));
+        links.retain(|link| !beside.contains_key(link.id.key()));
         let linked_before = match &existing {
             Some(entry) => {
                 let mut before = registered.rules.links(&entry.document)?;
@@ -204,7 +298,16 @@ impl Front {
             }
             None => Vec::new(),
         };
-        let linked = self.linked(pass, &links, &linked_before, &mut entries.expect).await?;
+        let mut linked = self.linked(pass, &links, &linked_before, &mut entries.expect).await?;
+        linked.extend(beside.clone());
+        // A body may be silent about what it keeps; the rules see that, too.
+        for kept in linked_before {
+            if !linked.contains_key(kept.id.key())
+                && let Some(entry) = self.ledger.surrounding(pass, &kept.id).await?
+            {
+                linked.insert(kept.id.key().to_owned(), entry.linked());
+            }
+        }
         let around = match &existing {
             Some(entry) => self.around(request.context, pass, registered, entry).await?,
             None => Around::default(),
@@ -241,45 +344,54 @@ impl Front {
             fresh_id: &Uuid::new_v4,
             fresh_secret: &fresh_secret,
         })?;
-        let Admitted { document, parts, effects: more, warnings } = admitted;
+        let Admitted { document, parts, effects: more, warnings: said } = admitted;
         let before = existing.as_ref().map(|entry| &entry.document);
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
         let stands = existing.as_ref().map(|_| &around.part_rows);
         entries.expect.extend(existing.iter().flat_map(|_| around.same_parts(registered, &id)));
         self.part_changes(pass, (registered, &id), stands, parts, &mut entries)?;
         effects.extend(more);
-        if request.is_rehearsal {
-            let entry = existing.ok_or_else(|| ArmError::resource_not_found(&id))?;
-            let foreseen = Entry { id, document, row: entry.row };
-            return self.written(request, pass, registered, false, foreseen, &warnings).await;
-        }
-        let entry = match existing {
-            // Re-PUT of what stands changes nothing: no revision, no audit record.
-            Some(entry) if entry.document == document && effects.is_empty() && entries.changes.is_empty() => entry,
-            existing => {
-                let incarnation = existing.as_ref().map_or_else(Uuid::new_v4, |entry| entry.row.incarnation);
-                self.apply_effects(incarnation, &id, effects, &mut entries.changes)?;
-                if let (None, Some(names)) = (&existing, registered.rules.host_names()) {
-                    self.claim_host_name(request, names, &id, incarnation, &mut entries).await?;
-                }
-                let listed = descriptor.tracked && !id.is_resource_group()
-                    || descriptor.types.is_empty() && id.types().len() == 1;
-                let name = self.type_name_of(&id, registered);
-                if existing.is_none() {
-                    self.creator_owns(request, pass, &id, document.kind.as_deref(), &mut entries).await?;
-                }
-                entries.changes.push(Entry::put(&id, &name, incarnation, listed, document, pass)?);
-                if existing.is_none() {
-                    self.register_provider(pass, &id, &mut entries).await?;
-                }
-                let committed = self.ledger.commit(request.context, pass, entries).await?;
-                let row = committed.resources.into_iter().find(|row| row.key == id.key());
-                let row = row.ok_or_else(|| Failure::internal("a commit without its resource"))?;
-                let is_new = existing.is_none();
-                return self.written(request, pass, registered, is_new, Entry::read(row)?, &warnings).await;
+        warnings.extend(said);
+        Ok(Decided { id, existing, document, entries, effects, warnings })
+    }
+
+    /// The writes of a decision. A re-PUT of what stands is none: no revision, no audit record.
+    pub(crate) async fn settle(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        decided: Decided,
+    ) -> Result<Settled, Failure> {
+        let Decided { id, existing, document, mut entries, effects, .. } = decided;
+        let is_new = existing.is_none();
+        let before = existing.as_ref().map(|entry| &entry.document);
+        let mut quota = Entries::default();
+        self.keep_quota(request, pass, registered, (&id, before, &document), &mut quota).await?;
+        let incarnation = match existing {
+            Some(entry) if entry.document == document && effects.is_empty() && entries.changes.is_empty() => {
+                return Ok(Settled::Same(Box::new(entry)));
             }
+            existing => existing.map_or_else(Uuid::new_v4, |entry| entry.row.incarnation),
         };
-        self.written(request, pass, registered, false, entry, &warnings).await
+        entries.expect.extend(quota.expect);
+        entries.changes.extend(quota.changes);
+        self.apply_effects(incarnation, &id, effects, &mut entries.changes)?;
+        let descriptor = registered.rules.descriptor();
+        let is_listed =
+            descriptor.tracked && !id.is_resource_group() || descriptor.types.is_empty() && id.types().len() == 1;
+        let name = self.type_name_of(&id, registered);
+        if is_new {
+            if let Some(names) = registered.rules.host_names() {
+                self.claim_host_name(request, names, &id, incarnation, &mut entries).await?;
+            }
+            self.creator_owns(request, pass, &id, document.kind.as_deref(), &mut entries).await?;
+        }
+        entries.changes.push(Entry::put(&id, &name, incarnation, is_listed, document, pass)?);
+        if is_new {
+            self.register_provider(pass, &id, &mut entries).await?;
+        }
+        Ok(Settled::Changed(entries))
     }
 
     async fn written(
@@ -291,6 +403,7 @@ impl Front {
         entry: Entry,
         warnings: &[String],
     ) -> Result<Reply, Failure> {
+        self.networks.settle(&entry.id).await;
         let body = self.wire_form(request, pass, registered, &entry).await?;
         let codes = registered.rules.descriptor().put;
         let status = match (&request.context.method, is_new) {
@@ -334,7 +447,7 @@ impl Front {
     }
 
     /// The resource group of an id must exist, and must not be on its way out.
-    async fn group_stands(&self, pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
+    pub(crate) async fn group_stands(&self, pass: &Pass, id: &ResourceId) -> Result<Option<Entry>, Failure> {
         let Some(group) = id.resource_group_id().filter(|group| group != id) else { return Ok(None) };
         let Some(entry) = self.ledger.surrounding(pass, &group).await? else { return Err(group_not_found(id).into()) };
         if resource_group::is_deleting(&entry.document.properties) {
@@ -420,7 +533,7 @@ fn system_data(entry: &Entry) -> Value {
     })
 }
 
-fn document_of_put(
+pub(crate) fn document_of_put(
     envelope: &mut Envelope,
     descriptor: &Descriptor,
     existing: Option<&Entry>,
@@ -450,7 +563,11 @@ fn document_of_put(
     })
 }
 
-fn document_of_patch(envelope: &mut Envelope, descriptor: &Descriptor, existing: &Entry) -> Result<Document, Failure> {
+pub(crate) fn document_of_patch(
+    envelope: &mut Envelope,
+    descriptor: &Descriptor,
+    existing: &Entry,
+) -> Result<Document, Failure> {
     let mut document = existing.document.clone();
     if let (Some(stands), Some(asked)) = (&document.location, &envelope.location)
         && stands != asked.as_str()
@@ -511,5 +628,7 @@ fn check_placement(descriptor: &Descriptor, id: &ResourceId) -> Result<(), ArmEr
 pub(crate) fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
+
+const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 const X_MS_BASTIDE_WARNING: header::HeaderName = header::HeaderName::from_static("x-ms-bastide-warning");

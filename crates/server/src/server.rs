@@ -22,6 +22,7 @@ use http::Uri;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
+use crate::capacity;
 use crate::deployment::Mirror;
 use crate::discovery;
 use crate::failure::Failure;
@@ -30,6 +31,7 @@ use crate::graph::{self, Authority, Graph};
 use crate::ledger::Ledger;
 use crate::login::{self, Login};
 use crate::metrics::{self, Metrics};
+use crate::network::{NetworkSettings, Networks, Planner};
 use crate::operations::{self, Runner};
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified};
@@ -51,12 +53,15 @@ pub struct Settings {
     pub generic_resources: bool,
     /// Folders that stand for the addresses of linked templates, by `https` prefix. Nothing is fetched from the network.
     pub template_mirror: BTreeMap<String, PathBuf>,
+    /// The networks of hubs.
+    pub network: NetworkSettings,
 }
 
 /// The server, ready to be served.
 pub struct Server {
     front: Arc<Front>,
     runner: Option<Runner>,
+    planner: Option<Planner>,
     subscription_id: Uuid,
 }
 
@@ -64,11 +69,15 @@ impl Server {
     /// A server over an open store.
     pub fn new(settings: Settings, store: Store, identity: Identity, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
         let (queue, accepted) = operations::queue();
+        let networks = Networks::new(settings.network.enforcement.clone());
+        let site = settings.network.site(settings.origins.zone());
+        let planner = Planner::new(networks.clone(), store.clone(), site);
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
         let front = Arc::new(Front {
             registry: Registry::new(settings.generic_resources),
-            ledger: Ledger::new(store.clone()),
+            ledger: Ledger::new(store.clone(), networks.clone()),
+            networks: networks.clone(),
             gatekeeper: Gatekeeper::new(store, identity.directory().clone()),
             identity,
             audiences,
@@ -81,15 +90,21 @@ impl Server {
             queue,
             tenant_id: settings.tenant_id,
             parity: settings.parity,
+            capacity: capacity::of_host(),
             mirror: Mirror::new(settings.template_mirror),
         });
         let runner = Runner::new(Arc::clone(&front), accepted);
-        Self { front, runner: Some(runner), subscription_id: settings.subscription_id }
+        Self { front, runner: Some(runner), planner: Some(planner), subscription_id: settings.subscription_id }
     }
 
     /// The runner of long-running operations; to be spawned once.
     pub fn runner(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
         self.runner.take().map(Runner::run)
+    }
+
+    /// The planner of networks; to be spawned once.
+    pub fn planner(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.planner.take().map(Planner::run)
     }
 
     /// Everything the port answers: the neighbours that need no token of ours first, then the front door.

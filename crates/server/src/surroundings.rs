@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Link, Linked, PartChange};
-use bastide_store::{Change, Expectation, ResourceQuery};
+use bastide_store::{Change, Expectation, RecordQuery, ResourceQuery};
+use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -63,11 +64,8 @@ impl Front {
             }
         }
         if wanted.referrers {
-            for record in self.ledger.records(context, LINK, entry.id.key()).await? {
-                let Some(referrer) = record.key.strip_prefix(&link_key(entry.id.key(), "")) else { continue };
-                if let Some(referrer) = self.ledger.surrounding(pass, &ResourceId::parse(referrer)?).await? {
-                    around.referrers.push(referrer.linked());
-                }
+            for referrer in self.referrers(context.now, &entry.id).await? {
+                around.referrers.push(referrer.linked());
             }
         }
         if wanted.linked {
@@ -80,10 +78,24 @@ impl Front {
         Ok(around)
     }
 
+    /// What links to a resource. The rules decide what of it is shown.
+    pub(crate) async fn referrers(&self, now: Timestamp, id: &ResourceId) -> Result<Vec<Entry>, Failure> {
+        let (kind, owner) = (LINK.to_owned(), Some(id.key().to_owned()));
+        let query = RecordQuery { kind, owner, now, after: None, limit: MAX_REFERRERS };
+        let mut referrers = Vec::new();
+        for record in self.ledger.store().records(&query).await? {
+            let Some(referrer) = record.key.strip_prefix(&link_key(id.key(), "")) else { continue };
+            if let Some(row) = self.ledger.store().resource(referrer).await? {
+                referrers.push(Entry::read(row)?);
+            }
+        }
+        Ok(referrers)
+    }
+
     /// What must hold for a deletion that has seen who links to a resource: nobody new has come.
-    pub(crate) async fn nobody_new_links(&self, context: &Context, id: &ResourceId) -> Result<Expectation, Failure> {
+    pub(crate) async fn nobody_new_links(&self, now: Timestamp, id: &ResourceId) -> Result<Expectation, Failure> {
         let (kind, key) = (LAST_LINK.to_owned(), id.key().to_owned());
-        Ok(match self.ledger.record(context, LAST_LINK, id.key()).await? {
+        Ok(match self.ledger.store().record(LAST_LINK, id.key(), now).await? {
             Some(record) => Expectation::RecordRevision { kind, key, revision: record.revision },
             None => Expectation::RecordAbsent { kind, key },
         })
@@ -234,6 +246,9 @@ fn link_key(target: &str, source: &str) -> String {
 
 /// Kind of the records that index links.
 const LINK: &str = "link";
+
+/// More than this do not link to one resource.
+const MAX_REFERRERS: u32 = 5000;
 
 /// Kind of the records that change whenever something new links to a resource, one record a target.
 const LAST_LINK: &str = "lastLink";

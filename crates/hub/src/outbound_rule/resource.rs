@@ -3,8 +3,8 @@
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Parity,
-    Placement, PutStatus, ResourceType, Surroundings, View,
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Observed,
+    Parity, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -60,7 +60,7 @@ impl ResourceType for OutboundRule {
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
-        answer_rule(&view.document.properties)
+        answer_rule(&view.document.properties, view.observed)
     }
 
     fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
@@ -102,11 +102,14 @@ pub(crate) fn admit_rule(
     Ok(Document { properties: rule.to_properties(), ..Document::default() })
 }
 
-/// The wire form of a rule. Only an agent's report makes one active.
-pub(crate) fn answer_rule(stored: &Map<String, Value>) -> Map<String, Value> {
+/// The wire form of a rule. Only what was seen of the kernel makes one active.
+pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observed>) -> Map<String, Value> {
     let mut properties = stored.clone();
-    properties.insert("status".into(), "Inactive".into());
-    properties.insert("errorInformation".into(), NOT_REPORTED.into());
+    let why_not = observed.map_or(Some(NOT_REPORTED), |observed| observed.why_not.as_deref());
+    properties.insert("status".into(), if why_not.is_none() { "Active" } else { "Inactive" }.into());
+    if let Some(reason) = why_not {
+        properties.insert("errorInformation".into(), reason.into());
+    }
     properties.insert("parentRuleNames".into(), json!([]));
     if let Some(Value::Object(destination)) = properties.get_mut("destination")
         && destination.contains_key("sparkEnabled")

@@ -10,12 +10,11 @@ use super::kind::Kind;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
 use crate::managed_network;
-use crate::outbound_rule::NOT_REPORTED;
 
 /// Answers an action.
 pub(super) fn act(call: &ActionCall<'_>) -> Result<Acted, ArmError> {
     let answer = match call.action {
-        PROVISION => Some(provision(call)?),
+        PROVISION => return provision(call),
         "diagnose" => Some(diagnose(call)),
         "listKeys" => Some(list_keys(call)),
         "listStorageAccountKeys" | "listNotebookKeys" => Some(json!({})),
@@ -30,21 +29,23 @@ pub(super) fn act(call: &ActionCall<'_>) -> Result<Acted, ArmError> {
     Ok(Acted { answer, ..Acted::default() })
 }
 
-/// The network comes into being with an agent's report, and only that makes it active.
-fn provision(call: &ActionCall<'_>) -> Result<Value, ArmError> {
+/// The network is asked to come into being; what the kernel then holds makes it active.
+fn provision(call: &ActionCall<'_>) -> Result<Acted, ArmError> {
     let document = call.existing.document;
     if Kind::of(document) == Kind::Project {
         let message = "A project has its hub's network. Provision the network of the hub.";
         return Err(refused("properties.managedNetwork", message));
     }
-    Ok(managed_network::provision(IsolationMode::of(&document.properties)))
+    let answer = managed_network::provisioned(IsolationMode::of(&document.properties), call.observed);
+    Ok(Acted { answer: Some(answer), document: managed_network::provision(document), ..Acted::default() })
 }
 
 fn diagnose(call: &ActionCall<'_>) -> Value {
     let mut results: Map<String, Value> = AREAS.iter().map(|area| (format!("{area}Results"), json!([]))).collect();
     let mode = IsolationMode::of(&call.existing.document.properties);
-    if mode != IsolationMode::Disabled {
-        let finding = json!({"code": "ManagedNetworkInactive", "level": "Warning", "message": NOT_REPORTED});
+    let why_not = managed_network::why_not(call.observed);
+    if let (Some(reason), true) = (why_not, mode != IsolationMode::Disabled) {
+        let finding = json!({"code": "ManagedNetworkInactive", "level": "Warning", "message": reason});
         results.insert("otherResults".into(), json!([finding]));
     }
     for Associated { property, .. } in ASSOCIATED {

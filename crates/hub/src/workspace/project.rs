@@ -1,7 +1,7 @@
 //! A project has what its hub has: storage, vault, registry, insights, network, encryption (mission.md F19, M3).
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{Document, Linked};
+use bastide_arm::resource_type::{Document, Linked, Observed};
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
@@ -69,14 +69,14 @@ pub(super) fn admit(properties: &mut Map<String, Value>, hub: &Linked) -> Result
 }
 
 /// What a project shows of its hub.
-pub(super) fn inherit(properties: &mut Map<String, Value>, hub: &Document) {
+pub(super) fn inherit(properties: &mut Map<String, Value>, hub: &Document, observed: Option<&Observed>) {
     for name in INHERITED {
         if let Some(value) = hub.properties.get(*name) {
             properties.insert((*name).to_owned(), value.clone());
         }
     }
     let network = hub.properties.get("managedNetwork").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut answer = managed_network::answer(&network, &[]);
+    let mut answer = managed_network::answer(&network, &[], observed);
     if let Some(fields) = answer.as_object_mut() {
         // The rules are the hub's and shown there; the mode is changed there, too.
         fields.remove("outboundRules");

@@ -253,7 +253,7 @@ fn what_a_client_reads_it_may_send_back() {
     let stands = stage.existing.clone().unwrap();
     let stored = stands.properties["managedNetwork"].as_object().unwrap();
     assert_eq!(stored["firewallSku"], "basic", "kept as typed");
-    let read = managed_network::answer(stored, &stage.parts);
+    let read = managed_network::answer(stored, &stage.parts, None);
     assert_eq!(read["status"], json!({"status": "Inactive", "sparkReady": false}));
     let mut properties = stands.properties.clone();
     properties.insert("managedNetwork".into(), read);
@@ -366,7 +366,7 @@ fn a_project_has_what_its_hub_has() {
     }
     assert_eq!(project(json!({"publicNetworkAccess": "Disabled"})).unwrap().warnings.len(), 1);
     let mut shown = admitted.document.properties;
-    project::inherit(&mut shown, &stage.linked.values().next().unwrap().document);
+    project::inherit(&mut shown, &stage.linked.values().next().unwrap().document, None);
     assert_eq!(
         (&shown["keyVault"], &shown["managedNetwork"]["isolationMode"]),
         (&json!(vault), &json!("AllowInternetOutbound"))

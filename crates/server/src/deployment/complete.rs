@@ -88,7 +88,9 @@ pub(super) async fn undeclared(
         for resource in page.get("value").and_then(Value::as_array).into_iter().flatten() {
             let text = |name: &str| resource.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let target = Target { id: text("id"), resource_type: text("type"), resource_name: text("name") };
-            if !is_declared(&target.id.to_ascii_lowercase()) {
+            // What was made for a declared resource stays with it.
+            let is_kept = [target.id.to_ascii_lowercase(), text("managedBy").to_ascii_lowercase()];
+            if !is_kept.iter().any(|key| !key.is_empty() && is_declared(key)) {
                 targets.push(target);
             }
         }

@@ -67,7 +67,7 @@ impl ResourceType for CognitiveServicesAccount {
             answer.insert(field.to_owned(), secret.reveal().into());
             effects.push(Effect::PutSecret { field: field.to_owned(), secret });
         }
-        Ok(Acted { answer: Some(Value::Object(answer)), effects })
+        Ok(Acted { answer: Some(Value::Object(answer)), effects, ..Acted::default() })
     }
 }
 

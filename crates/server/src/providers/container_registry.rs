@@ -73,7 +73,7 @@ impl ResourceType for ContainerRegistry {
             passwords.push(json!({"name": name, "value": reveal(call.secrets.get(name))?}));
         }
         let answer = json!({"username": call.id.name(), "passwords": passwords});
-        Ok(Acted { answer: Some(answer), effects: Vec::new() })
+        Ok(Acted { answer: Some(answer), ..Acted::default() })
     }
 }
 

@@ -49,7 +49,7 @@ impl ResourceType for LogAnalyticsWorkspace {
             "primarySharedKey": reveal(call.secrets.get(primary))?,
             "secondarySharedKey": reveal(call.secrets.get(secondary))?,
         });
-        Ok(Acted { answer: Some(answer), effects: Vec::new() })
+        Ok(Acted { answer: Some(answer), ..Acted::default() })
     }
 }
 

@@ -56,7 +56,7 @@ impl ResourceType for SearchService {
             primary: reveal(call.secrets.get(primary))?,
             secondary: reveal(call.secrets.get(secondary))?,
         });
-        Ok(Acted { answer: Some(answer), effects: Vec::new() })
+        Ok(Acted { answer: Some(answer), ..Acted::default() })
     }
 }
 

@@ -105,7 +105,7 @@ impl ResourceType for StorageAccount {
                 "keyName": field, "value": reveal(secret)?, "permissions": "FULL", "creationTime": created,
             }));
         }
-        Ok(Acted { answer: Some(json!({"keys": keys})), effects })
+        Ok(Acted { answer: Some(json!({"keys": keys})), effects, ..Acted::default() })
     }
 }
 

@@ -62,7 +62,11 @@ impl ResourceType for UserAssignedIdentity {
                 let principal = principal(call.existing.document).ok_or_else(|| {
                     ArmError::conflict("The identity has no principal. Delete it and create it again.")
                 })?;
-                Ok(Acted { answer: Some(answer), effects: vec![Effect::IssueEndpointSecret { principal, secret }] })
+                Ok(Acted {
+                    answer: Some(answer),
+                    effects: vec![Effect::IssueEndpointSecret { principal, secret }],
+                    ..Acted::default()
+                })
             }
             other => Err(ArmError::not_found(format!("A user-assigned identity has no action '{other}'."))),
         }

@@ -13,7 +13,7 @@ use bastide_identity::{
     BootstrapNames, Identity, NewServicePrincipal, PasswordCost, Principal, Settings as IdentitySettings,
 };
 use bastide_server::origin::{Origin, Origins};
-use bastide_server::{Founding, Server, Settings, found};
+use bastide_server::{Founding, NetworkSettings, Server, Settings, found};
 use bastide_store::{Change, Location, ResourcePut, Store, Write};
 use bastide_vault::Sealer;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -42,6 +42,7 @@ pub struct House {
     settings: Settings,
     sealer: Sealer,
     runner: JoinHandle<()>,
+    planner: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -51,10 +52,11 @@ pub struct Answer {
     pub body: Value,
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 pub struct Options {
     pub generic_resources: bool,
     pub parity: Parity,
+    pub network: NetworkSettings,
 }
 
 impl House {
@@ -96,10 +98,12 @@ impl House {
             subscription_id: subscription,
             parity: options.parity,
             generic_resources: options.generic_resources,
+            network: options.network,
             template_mirror: BTreeMap::from([("https://mirror.example".to_owned(), directory.path().join("mirror"))]),
         };
         let mut server = Server::new(settings.clone(), store.clone(), identity.clone(), sealer.clone(), shared);
         let runner = tokio::spawn(server.runner().unwrap());
+        let planner = tokio::spawn(server.planner().unwrap());
         let mut house = Self {
             router: server.router(),
             store,
@@ -113,6 +117,7 @@ impl House {
             settings,
             sealer,
             runner,
+            planner,
             admin_password: secrets.admin_password.expose().to_owned(),
             directory,
         };
@@ -122,6 +127,7 @@ impl House {
 
     /// The server stops between any two lines, as if it had been killed.
     pub async fn kill(&mut self) {
+        self.planner.abort();
         self.runner.abort();
         let _ = (&mut self.runner).await;
     }
@@ -132,6 +138,7 @@ impl House {
         let (store, identity) = (self.store.clone(), self.identity.clone());
         let mut server = Server::new(self.settings.clone(), store, identity, self.sealer.clone(), clock);
         self.runner = tokio::spawn(server.runner().unwrap());
+        self.planner = tokio::spawn(server.planner().unwrap());
         self.router = server.router();
     }
 

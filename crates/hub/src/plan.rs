@@ -1,0 +1,347 @@
+//! A hub's resources become the plan that firewall, resolver and kernel work by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use bastide_arm::resource_type::{Linked, Parity};
+use bastide_inspect::{Name, NamePattern};
+use bastide_plan::hub_plan::{
+    Action, Endpoint, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, RuleName,
+    Service, Stamp, Target,
+};
+use ipnet::Ipv4Net;
+
+use crate::isolation_mode::IsolationMode;
+use crate::outbound_rule::{Destination, PrivateEndpointDestination, Rule, ServiceTagDestination};
+
+/// Where a hub's network stands, beside its own resources.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The addresses inside every hub.
+    pub subnet: Ipv4Net,
+    /// The name and port under which the inside finds Bastide's API, if it is to.
+    pub api: Option<(Name, u16)>,
+    /// The DNS suffix of the services, without a port.
+    pub zone: String,
+}
+
+/// A plan, and what of the rules it does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// The plan.
+    pub plan: HubPlan,
+    /// Rules that stand for nothing yet, with the reason; all others are in the plan.
+    pub without_effect: BTreeMap<RuleName, String>,
+}
+
+/// Compiles the plan of a hub from the hub, its rules and the legs of its computes. The same in gives the same out.
+pub fn compile(hub: &Linked, rules: &[Linked], legs: Vec<Leg>, site: &Site, stamp: Stamp) -> Compiled {
+    let mut compiler = Compiler { hub, site, taken: legs.iter().map(|leg| leg.address).collect(), legs };
+    let mode = match IsolationMode::of(&hub.document.properties) {
+        IsolationMode::Disabled => Mode::Disabled,
+        IsolationMode::AllowInternetOutbound => Mode::InternetOutbound,
+        IsolationMode::AllowOnlyApprovedOutbound => Mode::ApprovedOutbound,
+    };
+    let mut plan = HubPlan {
+        version: PLAN_VERSION,
+        hub: HubId(hub.incarnation),
+        name: hub.id.name().to_owned(),
+        stamp,
+        mode,
+        subnet: site.subnet,
+        legs: Vec::new(),
+        names: Vec::new(),
+        prefixes: Vec::new(),
+        endpoints: Vec::new(),
+        services: site
+            .api
+            .iter()
+            .map(|(name, port)| Service { name: name.clone(), port: *port, target: Target::Server })
+            .collect(),
+    };
+    let mut without_effect = BTreeMap::new();
+    let mut sorted: Vec<&Linked> = rules.iter().collect();
+    sorted.sort_by(|one, other| one.id.name().cmp(other.id.name()));
+    for row in sorted {
+        let name = RuleName(row.id.name().to_owned());
+        let added = match Rule::read(&row.document.properties, "properties", Parity::Native) {
+            Ok(rule) => compiler.add(&mut plan, &name, row, rule.destination),
+            Err(error) => Err(error.message.clone()),
+        };
+        if let Err(reason) = added {
+            without_effect.insert(name, reason);
+        }
+    }
+    plan.legs = compiler.legs;
+    plan.legs.sort_by_key(|leg| leg.compute);
+    Compiled { plan, without_effect }
+}
+
+struct Compiler<'a> {
+    hub: &'a Linked,
+    site: &'a Site,
+    legs: Vec<Leg>,
+    taken: BTreeSet<Ipv4Addr>,
+}
+
+impl Compiler<'_> {
+    fn add(
+        &mut self,
+        plan: &mut HubPlan,
+        name: &RuleName,
+        row: &Linked,
+        destination: Destination,
+    ) -> Result<(), String> {
+        match destination {
+            Destination::Fqdn(fqdn) => {
+                plan.names.push(NameRule { rule: name.clone(), pattern: fqdn.pattern().clone(), ports: WEB.to_vec() })
+            }
+            Destination::ServiceTag(destination) => plan.prefixes.push(prefix_rule(name, &destination)?),
+            Destination::PrivateEndpoint(destination) => {
+                let endpoint = self.endpoint(name, row, &destination);
+                let has_target = endpoint.target.is_some();
+                // Also one that leads nowhere is in the plan: its names must not mean the public address.
+                plan.endpoints.push(endpoint);
+                if !has_target {
+                    return Err(format!(
+                        "No service behind it: Bastide has no data plane for '{}' of {} yet. Its private name leads to an \
+                         address that refuses connections.",
+                        destination.subresource,
+                        destination.target.type_name()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn endpoint(&mut self, name: &RuleName, row: &Linked, destination: &PrivateEndpointDestination) -> Endpoint {
+        let given = destination.names.iter().map(|fqdn| fqdn.pattern());
+        let mut names: Vec<Name> =
+            given.filter(|pattern| !pattern.is_wildcard()).map(NamePattern::name).cloned().collect();
+        names.extend(self.private_name(destination));
+        let is_own_api = destination.target == self.hub.id;
+        let api = self.site.api.as_ref().filter(|_| is_own_api);
+        names.extend(api.map(|(name, _)| name.clone()));
+        names.sort();
+        names.dedup();
+        Endpoint {
+            rule: name.clone(),
+            names,
+            address: self.free_address(row.incarnation.as_u128()),
+            ports: vec![api.map_or(443, |(_, port)| *port)],
+            target: api.map(|_| Target::Server),
+        }
+    }
+
+    /// The name under which clients know the service, `{account}.blob.{zone}`.
+    fn private_name(&self, destination: &PrivateEndpointDestination) -> Option<Name> {
+        let type_name = destination.target.type_name();
+        let (_, word) = SERVICE_WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&type_name))?;
+        let word = word.unwrap_or(&destination.subresource);
+        Name::parse(&format!("{}.{word}.{}", destination.target.name(), self.site.zone)).ok()
+    }
+
+    /// An address in the upper half of the subnet that stays the same while others come and go, but for the rare case
+    /// that two want the same one.
+    fn free_address(&mut self, seed: u128) -> Ipv4Addr {
+        let bits = 32 - u32::from(self.site.subnet.prefix_len());
+        let half = 1u32 << bits.saturating_sub(1);
+        let first = u32::from(self.site.subnet.network()) | half;
+        let spread = half.saturating_sub(2).max(1);
+        let start = u32::try_from(seed % u128::from(spread)).unwrap_or_default();
+        let candidates = (0..spread).map(|step| Ipv4Addr::from(first + (start + step) % spread));
+        let address = candidates.into_iter().find(|address| !self.taken.contains(address)).unwrap_or(first.into());
+        self.taken.insert(address);
+        address
+    }
+}
+
+/// The address of a compute's leg, in the lower half of the subnet; `taken` are those of the hub's other legs. It is
+/// chosen once, when the compute is made.
+pub fn leg_address(subnet: Ipv4Net, seed: u128, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let half = 1u32 << (31 - u32::from(subnet.prefix_len()).min(31));
+    // The network's own address and the gateway are not for legs.
+    let spread = half.checked_sub(RESERVED).filter(|spread| *spread > 0)?;
+    let first = u32::from(subnet.network()) + RESERVED;
+    let start = u32::try_from(seed % u128::from(spread)).unwrap_or_default();
+    (0..spread).map(|step| Ipv4Addr::from(first + (start + step) % spread)).find(|address| !taken.contains(address))
+}
+
+fn prefix_rule(name: &RuleName, destination: &ServiceTagDestination) -> Result<PrefixRule, String> {
+    let mut prefixes: Vec<Ipv4Net> = destination.prefixes.iter().filter_map(|text| prefix(text)).collect();
+    if prefixes.is_empty() {
+        let tag = destination.tag.as_deref().unwrap_or_default();
+        return Err(format!(
+            "The addresses of service tag '{tag}' are not known here. Give the rule addressPrefixes, or import a pack of \
+             service tags."
+        ));
+    }
+    prefixes = Ipv4Net::aggregate(&prefixes);
+    prefixes.sort();
+    Ok(PrefixRule {
+        rule: name.clone(),
+        action: if destination.action == "Deny" { Action::Deny } else { Action::Allow },
+        protocol: match destination.protocol {
+            "TCP" => Protocol::Tcp,
+            "UDP" => Protocol::Udp,
+            "ICMP" => Protocol::Icmp,
+            _ => Protocol::Any,
+        },
+        prefixes,
+        ports: ports(destination.ports.ranges()),
+    })
+}
+
+/// A prefix in CIDR form or a bare address. IPv6 has no way out of a hub, so there is nothing to let through.
+fn prefix(text: &str) -> Option<Ipv4Net> {
+    let net = text.parse().ok().or_else(|| Some(Ipv4Net::from(text.parse::<Ipv4Addr>().ok()?)))?;
+    Some(Ipv4Net::trunc(&net))
+}
+
+/// Ranges merged and sorted; all ports are no ranges.
+fn ports(ranges: &[(u16, u16)]) -> Vec<PortRange> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable();
+    let mut merged: Vec<PortRange> = Vec::new();
+    for (first, last) in sorted {
+        match merged.last_mut() {
+            Some(before) if u32::from(first) <= u32::from(before.last) + 1 => before.last = before.last.max(last),
+            _ => merged.push(PortRange { first, last }),
+        }
+    }
+    if merged.first().is_some_and(|range| range.first <= 1 && range.last == u16::MAX) { Vec::new() } else { merged }
+}
+
+/// What an FQDN rule opens (mission.md G9).
+const WEB: [u16; 2] = [80, 443];
+
+/// The word between name and zone in the names of services; none is the sub resource itself.
+const SERVICE_WORDS: &[(&str, Option<&str>)] = &[
+    ("Microsoft.Storage/storageAccounts", None),
+    ("Microsoft.KeyVault/vaults", Some("vault")),
+    ("Microsoft.ContainerRegistry/registries", Some("azurecr")),
+    ("Microsoft.CognitiveServices/accounts", Some("cognitiveservices")),
+    ("Microsoft.Search/searchServices", Some("search")),
+];
+
+/// Addresses at the start of a subnet that are not for legs: the network's own, the gateway, and some for later.
+const RESERVED: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use bastide_arm::id::ResourceId;
+    use bastide_arm::resource_type::Document;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HUB: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/hub";
+
+    fn site() -> Site {
+        Site {
+            subnet: "100.127.0.0/16".parse().unwrap(),
+            api: Some((Name::parse("api.bastide.internal").unwrap(), 8443)),
+            zone: "bastide.internal".into(),
+        }
+    }
+
+    fn row(id: &str, seed: u128, properties: Value) -> Linked {
+        let properties = properties.as_object().unwrap().clone();
+        Linked {
+            id: ResourceId::parse(id).unwrap(),
+            incarnation: Uuid::from_u128(seed),
+            document: Document { properties, ..Document::default() },
+        }
+    }
+
+    fn rule(name: &str, properties: Value) -> Linked {
+        row(&format!("{HUB}/outboundRules/{name}"), name.bytes().map(u128::from).sum(), properties)
+    }
+
+    fn compiled(mode: &str, rules: &[Linked]) -> Compiled {
+        let hub = row(HUB, 1, json!({"managedNetwork": {"isolationMode": mode}}));
+        compile(&hub, rules, Vec::new(), &site(), Stamp { fence: 1, revision: 7 })
+    }
+
+    fn rules() -> Vec<Linked> {
+        let tag = |tag: &str, prefixes: Value| {
+            json!({"type": "ServiceTag", "destination":
+                {"serviceTag": tag, "protocol": "TCP", "portRanges": "8080-8089, 80, 81", "addressPrefixes": prefixes}})
+        };
+        let endpoint = |target: &str, subresource: &str| {
+            json!({"type": "PrivateEndpoint", "destination":
+                {"serviceResourceId": target, "subresourceTarget": subresource, "sparkEnabled": false}})
+        };
+        let vault = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.KeyVault/vaults/secrets";
+        vec![
+            rule("pypi", json!({"type": "FQDN", "destination": "*.PyPI.org"})),
+            rule("apex", json!({"type": "FQDN", "destination": "pypi.org"})),
+            rule(
+                "known",
+                tag("AzureMonitor", json!(["192.0.2.128/25", "192.0.2.0/25", "2001:db8::/32", "198.18.0.7"])),
+            ),
+            rule("unknown", tag("AzureMonitor", json!([]))),
+            rule("vault", endpoint(vault, "vault")),
+            rule("hub", endpoint(HUB, "amlworkspace")),
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_rule_has_its_place() {
+        let Compiled { plan, without_effect } = compiled("AllowOnlyApprovedOutbound", &rules());
+        assert_eq!(plan.mode, Mode::ApprovedOutbound);
+        let names: Vec<String> = plan.names.iter().map(|rule| format!("{} {}", rule.rule, rule.pattern)).collect();
+        assert_eq!(names, ["apex pypi.org", "pypi *.pypi.org"]);
+        let prefixes: Vec<String> =
+            plan.prefixes.iter().map(|rule| format!("{:?} {:?}", rule.prefixes, rule.ports)).collect();
+        let expected = "[192.0.2.0/24, 198.18.0.7/32] \
+                        [PortRange { first: 80, last: 81 }, PortRange { first: 8080, last: 8089 }]";
+        assert_eq!(prefixes, [expected]);
+        let endpoints: Vec<String> = plan
+            .endpoints
+            .iter()
+            .map(|endpoint| format!("{} {:?} {:?}", endpoint.rule, endpoint.names, endpoint.target))
+            .map(|text| text.replace("Name(", "").replace(')', ""))
+            .collect();
+        assert!(endpoints[0].contains("api.bastide.internal") && endpoints[0].contains("Server"), "{endpoints:?}");
+        assert!(
+            endpoints[1].contains("secrets.vault.bastide.internal") && endpoints[1].contains("None"),
+            "{endpoints:?}"
+        );
+        let silent: Vec<&str> = without_effect.keys().map(|rule| rule.0.as_str()).collect();
+        assert_eq!(silent, ["unknown", "vault"], "what has no effect says so");
+    }
+
+    #[test]
+    fn the_order_of_the_rules_does_not_matter() {
+        let forwards = compiled("AllowOnlyApprovedOutbound", &rules());
+        let backwards: Vec<Linked> = rules().into_iter().rev().collect();
+        let backwards = compiled("AllowOnlyApprovedOutbound", &backwards);
+        assert_eq!(serde_json::to_string(&forwards.plan).unwrap(), serde_json::to_string(&backwards.plan).unwrap());
+    }
+
+    #[test]
+    fn endpoints_and_legs_never_share_an_address() {
+        let plan = compiled("AllowInternetOutbound", &rules()).plan;
+        let subnet = site().subnet;
+        let mut taken = BTreeSet::new();
+        for seed in 0..2000 {
+            let address = leg_address(subnet, seed % 7, &taken).unwrap();
+            assert!(subnet.contains(&address) && address != plan.gateway());
+            assert!(plan.endpoints.iter().all(|endpoint| endpoint.address != address));
+            assert!(taken.insert(address));
+        }
+    }
+
+    #[test]
+    fn a_full_subnet_has_no_more_legs() {
+        let small: Ipv4Net = "100.127.0.0/26".parse().unwrap();
+        let mut taken = BTreeSet::new();
+        while let Some(address) = leg_address(small, 3, &taken) {
+            taken.insert(address);
+        }
+        assert_eq!(taken.len(), 16);
+    }
+}

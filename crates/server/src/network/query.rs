@@ -1,0 +1,41 @@
+//! Questions about a hub's network that only its node can answer.
+
+use bastide_arm::id::ResourceId;
+use bastide_plan::explanation::{Explanation, Question};
+use bastide_plan::flow::{FlowQuery, Flows};
+use bastide_plan::hub_plan::HubId;
+use bastide_plan::message::{Answer, Request};
+
+use super::node::{Away, unexpected};
+use super::{Networks, hub_key};
+
+impl Networks {
+    /// What would happen to a connection from inside a hub.
+    pub(crate) async fn explain(&self, hub: &ResourceId, question: Question) -> Result<Explanation, Away> {
+        let hub = self.hub_id(hub)?;
+        match self.shared.node.ask(Request::Explain { hub, question }).await? {
+            Answer::Explained { explanation } => Ok(*explanation),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What happened at the wall of a hub.
+    pub(crate) async fn flows(&self, hub: &ResourceId, query: FlowQuery) -> Result<Flows, Away> {
+        let hub = self.hub_id(hub)?;
+        match self.shared.node.ask(Request::Flows { hub, query }).await? {
+            Answer::Flows { flows } => Ok(flows),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn hub_id(&self, id: &ResourceId) -> Result<HubId, Away> {
+        let known = hub_key(id).and_then(|key| self.hubs().by_key.get(&key)?.id);
+        known.ok_or_else(|| {
+            Away::Refused(format!(
+                "The network of '{}' is not provisioned yet. Provision it (az ml workspace provision-network), or create a \
+                 compute.",
+                id.name()
+            ))
+        })
+    }
+}
