@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p bastide-benches` builds the release binary and starts it on data directories of its own below the
 //! build directory; `BASTIDE_BIN` names another binary. Prints a table and succeeds whatever the numbers are: on a busy
-//! machine they say little. Takes about two minutes.
+//! machine they say little. Takes about two minutes; `-- writes` or `-- reads` does that part alone.
 //!
 //! Clients are tasks of this process, each with one kept connection; they compete with the server for the processors, so
 //! throughput is a lower bound.
@@ -27,7 +27,7 @@ use client::Client;
 use numbers::{median, percentile, rate};
 use report::{Aim, Report};
 use seed::seed;
-use server::{Binary, DataDirectory};
+use server::{Binary, DataDirectory, processor_time};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -39,50 +39,92 @@ async fn main() -> Outcome<()> {
     // Below the build's own directory: /tmp is often memory, which flushes for nothing.
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut report = Report::begin("front_door");
-    writes(&binary, disk.path(), &mut report).await?;
-    let small = DataDirectory::new(&binary, disk.path().join("small"))?;
-    let large = DataDirectory::new(&binary, disk.path().join("large"))?;
-    reads(&small, &large, &mut report).await?;
-    starts(&large, &mut report).await?;
+    let is_asked = |part: &str| std::env::args().all(|word| !PARTS.contains(&word.as_str()) || word == part);
+    if is_asked("writes") {
+        writes(&binary, disk.path(), &mut report).await?;
+    }
+    if is_asked("reads") {
+        reads_and_starts(&binary, disk.path(), &mut report).await?;
+    }
     report.print();
     Ok(())
 }
 
-/// Acknowledged PUTs of new resources a second, and the memory before and after. Rounds alternate with bare commits, so
-/// that a busy machine is busy for both.
+async fn reads_and_starts(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()> {
+    let small = DataDirectory::new(binary, disk.join("small"))?;
+    let large = DataDirectory::new(binary, disk.join("large"))?;
+    reads(&small, &large, report).await?;
+    starts(&large, report).await
+}
+
+/// Acknowledged PUTs of new resources a second, and the memory before and after. Every turn stands between two of bare
+/// commits and is compared with these, so that a busy machine is busy for both.
 async fn writes(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()> {
-    let mut bare = BareDatabase::create(&disk.join("bare.db")).await?;
+    let mut bare = BareDatabase::create(&disk.join("bare.db"))?;
     let server = DataDirectory::new(binary, disk.join("writes"))?.start().await?;
     tokio::time::sleep(SETTLING).await;
     let first_memory = server.resident_mebibytes()?;
     let client = Client::sign_in(&server).await?;
     client.put(&group("bench"), GROUPS, &json!({"location": "local"})).await?;
 
-    let mut bare_rates = Vec::new();
-    let mut rates: Vec<(Kind, usize, Vec<f64>)> =
-        Kind::ALL.iter().flat_map(|kind| CLIENTS.map(|clients| (*kind, clients, Vec::new()))).collect();
+    let mut series: Vec<Series> =
+        Kind::ALL.iter().flat_map(|kind| CLIENTS.map(|clients| Series::new(*kind, clients))).collect();
+    let mut before = bare.commits(BARE_TURN)?;
+    let mut bare_rates = vec![before];
     for round in 0..ROUNDS {
         report.progress(&format!("writes, round {} of {ROUNDS}", round + 1));
-        bare_rates.push(bare.commits(TURN).await?);
-        for (kind, clients, rates) in &mut rates {
-            rates.push(acknowledged_puts(&client, *kind, *clients, round).await?);
+        for series in &mut series {
+            let (served, drove) = (processor_time(server.id())?, processor_time("self")?);
+            let (count, elapsed) = acknowledged_puts(&client, series.kind, series.clients, round).await?;
+            let puts = f64::from(count);
+            series.served.push((processor_time(server.id())? - served).as_secs_f64() * 1e6 / puts);
+            series.drove.push((processor_time("self")? - drove).as_secs_f64() * 1e6 / puts);
+            let after = bare.commits(BARE_TURN)?;
+            series.rates.push(rate(count, elapsed));
+            series.ratios.push(rate(count, elapsed) * 2.0 / (before + after));
+            bare_rates.push(after);
+            before = after;
         }
     }
-    let bare = median(&mut bare_rates);
-    report.add("bare SQLite, one row a commit [1/s]", format!("{bare:.0}"), None);
-    for (kind, clients, mut rates) in rates {
-        let rate = median(&mut rates);
-        let what = format!("durable PUT of {}, {clients} clients [1/s]", kind.name());
-        report.add(&what, format!("{rate:.0}"), None);
-        let aim = (CLIENTS.last() == Some(&clients)).then(|| Aim::new("> 1.0", rate / bare > 1.0));
-        report.add("    as a ratio of bare SQLite", format!("{:.2}", rate / bare), aim);
-    }
+    report.add("bare SQLite, one row a commit [1/s]", format!("{:.0}", median(&mut bare_rates)), None);
+    series.iter_mut().for_each(|series| series.add_to(report));
     let aim = |mebibytes: f64| Some(Aim::new("< 40", mebibytes < 40.0));
     report.add("resident memory, first start, idle [MiB]", format!("{first_memory:.1}"), aim(first_memory));
     tokio::time::sleep(SETTLING).await;
     let memory = server.resident_mebibytes()?;
     report.add("resident memory, idle after that load [MiB]", format!("{memory:.1}"), aim(memory));
     server.stop().await
+}
+
+/// What was measured of one kind of PUT by so many clients, a number for each round.
+struct Series {
+    kind: Kind,
+    clients: usize,
+    rates: Vec<f64>,
+    /// Of the rate to the bare commits around it.
+    ratios: Vec<f64>,
+    /// Processor time of the server for each PUT, in microseconds.
+    served: Vec<f64>,
+    /// The same of the clients.
+    drove: Vec<f64>,
+}
+
+impl Series {
+    fn new(kind: Kind, clients: usize) -> Self {
+        Self { kind, clients, rates: Vec::new(), ratios: Vec::new(), served: Vec::new(), drove: Vec::new() }
+    }
+
+    fn add_to(&mut self, report: &mut Report) {
+        let what = format!("durable PUT of {}, {} clients [1/s]", self.kind.name(), self.clients);
+        report.add(&what, format!("{:.0}", median(&mut self.rates)), None);
+        let ratio = median(&mut self.ratios);
+        let aim = (CLIENTS.last() == Some(&self.clients)).then(|| Aim::new("> 1.0", ratio > 1.0));
+        report.add("    as a ratio of bare SQLite", format!("{ratio:.2}"), aim);
+        let (least, most) = (percentile(&mut self.ratios, 0), percentile(&mut self.ratios, 100));
+        report.add("    ... least and most of a round", format!("{least:.2} {most:.2}"), None);
+        report.add("    processor time, server [µs]", format!("{:.0}", median(&mut self.served)), None);
+        report.add("    processor time, clients [µs]", format!("{:.0}", median(&mut self.drove)), None);
+    }
 }
 
 /// What is put.
@@ -113,8 +155,8 @@ impl Kind {
     }
 }
 
-/// PUTs of new resources a second, each client sending the next when it has the answer to the last.
-async fn acknowledged_puts(client: &Client, kind: Kind, clients: usize, round: usize) -> Outcome<f64> {
+/// How many PUTs of new resources were answered in how much time, each client sending the next when it has the answer to the last.
+async fn acknowledged_puts(client: &Client, kind: Kind, clients: usize, round: usize) -> Outcome<(u32, Duration)> {
     let mut connections = Vec::new();
     for number in 0..clients {
         let connection = client.connect()?;
@@ -141,7 +183,7 @@ async fn acknowledged_puts(client: &Client, kind: Kind, clients: usize, round: u
     for task in tasks {
         acknowledged += task.await??;
     }
-    Ok(rate(acknowledged, started.elapsed()))
+    Ok((acknowledged, started.elapsed()))
 }
 
 /// Reading one resource of ten thousand, and pages of a hundred from a thousand and from a hundred thousand.
@@ -271,6 +313,7 @@ fn identity(name: &str) -> String {
     format!("/resourceGroups/bench/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
 }
 
+const PARTS: [&str; 2] = ["writes", "reads"];
 const CLIENTS: [usize; 3] = [1, 4, 16];
 const ROUNDS: usize = 5;
 const GETS: usize = 5_000;
@@ -279,6 +322,8 @@ const STARTS: usize = 20;
 
 /// How long one measurement of a rate takes.
 const TURN: Duration = Duration::from_secs(1);
+/// ... and of the bare commits between two of them.
+const BARE_TURN: Duration = Duration::from_millis(400);
 /// What has just worked is let come to rest before its memory is looked at.
 const SETTLING: Duration = Duration::from_secs(2);
 

@@ -1,5 +1,6 @@
 //! The server under measurement: a process of its own.
 
+use std::fmt::Display;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -117,6 +118,11 @@ impl Server {
         Ok(f64::from(kibibytes) / 1024.0)
     }
 
+    /// Its number among the processes.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Asks it to stop and waits until it has.
     pub(crate) async fn stop(mut self) -> Outcome<()> {
         let id = i32::try_from(self.process.id())?;
@@ -176,6 +182,16 @@ impl Probe {
             Err(_) => false,
         }
     }
+}
+
+/// The processor time a process has used.
+pub(crate) fn processor_time(process: impl Display) -> Outcome<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name in parentheses may hold blanks; behind it user and system time are the 12th and 13th field
+    // (proc_pid_stat(5): 14 and 15 of all).
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
