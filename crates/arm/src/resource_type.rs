@@ -541,6 +541,8 @@ pub struct ActionCall<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
     /// The resources this one links to ([`Surroundings::linked`]), by lower-cased id.
     pub linked: &'a BTreeMap<String, Linked>,
+    /// Their secrets by field, by lower-cased id; only for actions that are [`Action::secret`].
+    pub linked_secrets: &'a BTreeMap<String, BTreeMap<String, Secret>>,
     /// What was last seen of it outside the database, if anything enforces it.
     pub observed: Option<&'a Observed>,
     /// The version the client speaks.

@@ -66,7 +66,11 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     put: PutStatus::OK,
     surroundings: Surroundings { parts: &[OUTBOUND_RULES], referrers: false, linked: false, secrets: false },
-    actions: &[Action { name: "provision", secret: false }, Action { name: "provisionManagedNetwork", secret: false }],
+    actions: &[
+        Action { name: "provision", secret: false },
+        Action { name: "provisionManagedNetwork", secret: false },
+        Action { name: "batchOutboundRules", secret: false },
+    ],
     api_versions: API_VERSIONS,
     data_plane: DataPlane::None,
 };

@@ -10,6 +10,7 @@ mod field;
 pub mod isolation_mode;
 mod managed_network;
 pub mod network_dependency;
+pub mod online_endpoint;
 pub mod outbound_rule;
 pub mod plan;
 pub mod quota;

@@ -14,4 +14,5 @@ pub use resource::OutboundRule;
 pub(crate) use resource::{KIND, NOT_REPORTED, admit_rule, answer_rule, is_required, target_of};
 pub(crate) use rule::Terms;
 pub use rule::{Category, Destination, Rule};
+pub(crate) use service_tag::is_prefix;
 pub use service_tag::{PortRanges, ServiceTagDestination};

@@ -5,6 +5,7 @@ mod action;
 mod associated;
 mod companion;
 mod encryption;
+mod inbound;
 mod kind;
 mod project;
 mod properties;
@@ -55,6 +56,7 @@ impl ResourceType for Workspace {
         let kind = Kind::read(document.kind.as_deref())?;
         document.kind = Some(kind.as_str().to_owned());
         properties::normalise(&mut document.properties)?;
+        inbound::admit(&mut document.properties)?;
         let consent = document.properties.remove("updateDependentResources") == Some(Value::Bool(true));
         let existing = admission.existing.map(|existing| existing.document);
         if let Some(existing) = existing {

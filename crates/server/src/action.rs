@@ -1,5 +1,7 @@
 //! POST actions on resources.
 
+use std::collections::BTreeMap;
+
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{ActionCall, Secret};
 use bastide_store::Resource;
@@ -7,6 +9,7 @@ use http::{StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::batch::BATCH_OUTBOUND_RULES;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry};
@@ -22,9 +25,17 @@ impl Front {
         let entry = self.own_or_lent(request, pass).await?;
         let entry = entry.ok_or_else(|| ArmError::resource_not_found(id))?;
         let name = request.matched.action_name.as_deref().unwrap_or_default();
+        if name == BATCH_OUTBOUND_RULES {
+            return self.batch_outbound_rules(request, pass, entry).await;
+        }
         let empty = json!({});
         let around = self.around(request.context, pass, registered, &entry).await?;
         let secrets = self.secrets(entry.row.incarnation).await?;
+        let is_secret = registered.rules.descriptor().action(name).is_none_or(|action| action.secret);
+        let mut linked_secrets = BTreeMap::new();
+        for (key, linked) in around.linked.iter().filter(|_| is_secret) {
+            linked_secrets.insert(key.clone(), self.secrets(linked.incarnation).await?);
+        }
         let act = |entry: &Entry| {
             registered.rules.act(&ActionCall {
                 id: &entry.id,
@@ -33,6 +44,7 @@ impl Front {
                 body: request.body.unwrap_or(&empty),
                 secrets: &secrets,
                 linked: &around.linked,
+                linked_secrets: &linked_secrets,
                 observed: self.networks.observed(&entry.id).as_deref(),
                 api_version: request.api_version,
                 origin: request.context.origin.as_str(),
@@ -57,7 +69,6 @@ impl Front {
             }
         }
         let reply = acted.answer.map_or_else(|| Reply::empty(StatusCode::OK), Reply::ok);
-        let is_secret = registered.rules.descriptor().action(name).is_none_or(|action| action.secret);
         Ok(if is_secret { reply.header(header::CACHE_CONTROL, "no-store") } else { reply })
     }
 }

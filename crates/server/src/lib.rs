@@ -6,6 +6,7 @@
 mod action;
 mod activity_log;
 mod authorization;
+mod batch;
 mod body;
 mod capacity;
 mod clock;

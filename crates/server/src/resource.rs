@@ -521,7 +521,7 @@ pub(crate) fn wire_form(registered: &Registered, entry: &Entry, properties: Map<
     Value::Object(body)
 }
 
-fn system_data(entry: &Entry) -> Value {
+pub(crate) fn system_data(entry: &Entry) -> Value {
     let (created, changed) = (&entry.row.created, &entry.row.changed);
     json!({
         "createdBy": created.by,
@@ -631,4 +631,4 @@ pub(crate) fn quoted(etag: &str) -> String {
 
 const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
-const X_MS_BASTIDE_WARNING: header::HeaderName = header::HeaderName::from_static("x-ms-bastide-warning");
+pub(crate) const X_MS_BASTIDE_WARNING: header::HeaderName = header::HeaderName::from_static("x-ms-bastide-warning");

@@ -281,6 +281,86 @@ async fn a_project_shows_what_its_hub_has_and_the_hub_its_projects() {
 }
 
 #[tokio::test]
+async fn many_rules_are_one_revision_and_all_or_none() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let batch = async |rules: Value| {
+        let body = json!({"properties": {"managedNetwork": {"isolationMode": "Disabled", "outboundRules": rules}}});
+        house.call(Method::POST, &format!("{hub}/batchOutboundRules"), Some(body)).await
+    };
+    let rules: serde_json::Map<String, Value> = (0..50)
+        .map(|index| (format!("rule-{index}"), json!({"type": "FQDN", "destination": format!("h{index}.org")})))
+        .collect();
+    let before = *house.store.revisions().borrow();
+    let made = batch(Value::Object(rules)).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    assert_eq!(names(&made).len(), 50);
+    assert_eq!(*house.store.revisions().borrow(), before + 1);
+    let mode = house.get(&hub).await.body["properties"]["managedNetwork"]["isolationMode"].clone();
+    assert_eq!(mode, "AllowOnlyApprovedOutbound", "a batch of rules is about rules alone");
+    let wrong = batch(json!({"good": {"type": "FQDN", "destination": "good.org"}, "bad": {"type": "FQDN"}})).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{wrong:?}");
+    assert_eq!(house.get(&format!("{hub}/outboundRules/good")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(names(&batch(json!({"rule-7": null})).await).len(), 49);
+    let silent = house.call(Method::POST, &format!("{hub}/batchOutboundRules"), Some(json!({"properties": {}}))).await;
+    assert_eq!(silent.status, StatusCode::BAD_REQUEST, "{silent:?}");
+}
+
+#[tokio::test]
+async fn the_keys_of_a_workspace_are_those_of_what_it_stands_on() {
+    let house = house().await;
+    let storage = make_storage(&house, "store").await;
+    let registry = make_registry(&house, "registryone").await;
+    let admin = json!({"properties": {"adminUserEnabled": true}});
+    assert_eq!(house.call(Method::PATCH, &registry, Some(admin)).await.status, StatusCode::OK);
+    let hub = house.hub("rg", "hub");
+    let properties = json!({"storageAccount": storage, "containerRegistry": registry});
+    house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": properties})).await;
+    let keys = async || house.call(Method::POST, &format!("{hub}/listKeys"), None).await;
+    let accounts = house.call(Method::POST, &format!("{storage}/listKeys"), None).await;
+    let shown = keys().await;
+    assert_eq!(shown.body["userStorageKey"], accounts.body["keys"][0]["value"], "{shown:?}");
+    assert_eq!((&shown.body["userStorageArmId"], shown.header("cache-control")), (&json!(storage), "no-store"));
+    assert_eq!(shown.body["containerRegistryCredentials"]["username"], "registryone");
+    assert_eq!(shown.body["containerRegistryCredentials"]["passwords"].as_array().unwrap().len(), 2);
+    let by_identity = json!({"properties": {"systemDatastoresAuthMode": "identity"}});
+    assert_eq!(house.call(Method::PATCH, &hub, Some(by_identity)).await.status, StatusCode::OK);
+    assert_eq!(keys().await.body.get("userStorageKey"), None, "data is reached by identity alone");
+}
+
+#[tokio::test]
+async fn endpoints_are_kept_go_with_their_project_and_claim_to_serve_nothing() {
+    let house = house().await;
+    make_approved_hub(&house).await;
+    let project = make_project(&house, "project").await;
+    let endpoint = format!("{project}/onlineEndpoints/one");
+    let body = json!({"location": "westeurope", "properties": {"authMode": "key", "keys": {"primaryKey": "mine"}}});
+    let made = house.put(&endpoint, body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(
+        (&made.body["properties"]["authMode"], &made.body["bastide"]["dataPlane"]),
+        (&json!("Key"), &json!("none"))
+    );
+    assert!(made.body["properties"].get("scoringUri").is_none() && !made.body.to_string().contains("mine"), "{made:?}");
+    let deployment = format!("{endpoint}/deployments/blue");
+    let body = json!({"location": "westeurope", "properties": {"endpointComputeType": "Managed"}});
+    assert_eq!(house.put(&deployment, body).await.status, StatusCode::CREATED);
+    let keys = async || house.call(Method::POST, &format!("{endpoint}/listKeys"), None).await.body;
+    let before = keys().await;
+    assert_eq!(before["primaryKey"], "mine");
+    let renew = Some(json!({"keyType": "Secondary"}));
+    let renewed = house.call(Method::POST, &format!("{endpoint}/regenerateKeys"), renew).await;
+    assert_eq!(renewed.status, StatusCode::OK, "{renewed:?}");
+    let after = keys().await;
+    assert_eq!(after["primaryKey"], "mine");
+    assert_ne!(after["secondaryKey"], before["secondaryKey"]);
+    assert_eq!(house.call(Method::DELETE, &project, None).await.status, StatusCode::OK);
+    for id in [&endpoint, &deployment] {
+        assert_eq!(house.get(id).await.status, StatusCode::NOT_FOUND, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn projects_and_everything_below_go_with_their_hub() {
     let house = house().await;
     let hub = make_approved_hub(&house).await;

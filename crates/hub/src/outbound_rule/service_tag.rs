@@ -119,7 +119,8 @@ fn is_tag(tag: &str) -> bool {
         && tag.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-fn is_prefix(text: &str) -> bool {
+/// Whether a text is an address or a range in CIDR form.
+pub(crate) fn is_prefix(text: &str) -> bool {
     let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let Ok(address) = address.parse::<IpAddr>() else { return false };
     let most = if address.is_ipv4() { 32 } else { 128 };

@@ -89,7 +89,8 @@ fn rule(type_name: &str, destination: Value) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn is_private(properties: &Map<String, Value>) -> bool {
+/// Whether a resource is closed to the public.
+pub(super) fn is_private(properties: &Map<String, Value>) -> bool {
     let access = properties.get("publicNetworkAccess").and_then(Value::as_str);
     access.is_some_and(|access| access.eq_ignore_ascii_case("Disabled"))
 }
@@ -100,7 +101,8 @@ pub(crate) const PREFIX: &str = "__SYS_";
 const ENDPOINTS: &[(&str, &[&str])] =
     &[("keyVault", &["vault"]), ("storageAccount", &["blob", "file"]), ("containerRegistry", &["registry"])];
 
-/// Tag, protocol, ports (mission.md H5-H13).
+/// Tag, protocol, ports (mission.md H5-H13). What H4 asks for, that the control plane reaches computes from outside, takes
+/// no opening here: an agent on the node makes and drives them, and nothing comes in.
 const TAGS: &[(&str, &str, &str)] = &[
     ("AzureMachineLearning", "TCP", "443, 8787, 18881"),
     ("AzureMachineLearning", "UDP", "5831"),
