@@ -5,5 +5,8 @@
 //! moment, which is replaced as a whole when the plan changes.
 
 pub mod clock;
+pub mod explain;
 pub mod flow_log;
+pub mod pins;
+pub mod resolver;
 pub mod view;

@@ -7,11 +7,12 @@
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bastide_inspect::Name;
 use bastide_plan::RuleName;
 use bastide_plan::hub_plan::NameRule;
+use thiserror::Error;
 
 /// A bucket that fills steadily and lets one through for each token.
 #[derive(Debug, Clone, Copy)]
@@ -59,11 +60,16 @@ pub struct Turn {
 }
 
 /// Why something may not be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Overrun {
-    /// Too many new names below a wildcard, or one too long.
+    /// More new names below a wildcard than [`NEW_NAMES`].
+    #[error("too many new names below one wildcard; wait, or add FQDN rules for the names themselves")]
     Wildcard,
-    /// Too many questions that the host's resolver must answer.
+    /// A name that is longer below its wildcard than [`LONGEST_BELOW`] or [`DEEPEST_BELOW`].
+    #[error("longer than the names of hosts below a wildcard are; add an FQDN rule for the name itself")]
+    TooLong,
+    /// More questions than [`ASKED`] or [`IN_FLIGHT`].
+    #[error("the compute asks for too many names at once; ask again in a second")]
     Asked,
 }
 
@@ -85,7 +91,7 @@ impl Budgets {
         let budget = legs.entry(leg).or_default();
         if let Some(rule) = rule.filter(|rule| rule.pattern.is_wildcard()) {
             if is_long_below(name, rule.pattern.name()) {
-                return Err(Overrun::Wildcard);
+                return Err(Overrun::TooLong);
             }
             let wildcard = budget.wildcards.entry(rule.rule.clone()).or_default();
             if !wildcard.known.contains(name) && !Bucket::take(&mut wildcard.new_names, NEW_NAMES, now) {
@@ -176,14 +182,14 @@ pub const IN_FLIGHT: usize = 16;
 /// Names remembered below one wildcard for one compute.
 const KNOWN: usize = 1024;
 
-/// After so long a bucket is full again.
-#[cfg(test)]
-const LONG: Duration = Duration::from_secs(3600);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    /// After so long every bucket is full again.
+    const LONG: Duration = Duration::from_hours(1);
     const LEG: Ipv4Addr = Ipv4Addr::new(100, 127, 0, 2);
     const OTHER: Ipv4Addr = Ipv4Addr::new(100, 127, 0, 3);
 
@@ -199,7 +205,7 @@ mod tests {
     fn asked(budgets: &Arc<Budgets>, leg: Ipv4Addr, rule: &NameRule, names: u32, now: Instant) -> u32 {
         let mut count = 0;
         for number in 0..names {
-            let name = name(&format!("n{number}-{}.example.org", names));
+            let name = name(&format!("n{number}-{names}.example.org"));
             count += u32::from(budgets.ask(leg, &name, Some(rule), now).is_ok());
         }
         count
@@ -210,7 +216,7 @@ mod tests {
         let (budgets, now, wild) = (Arc::new(Budgets::default()), Instant::now(), rule("*.example.org"));
         assert_eq!(asked(&budgets, LEG, &wild, 300, now), 120);
         assert_eq!(asked(&budgets, OTHER, &wild, 10, now), 10, "another compute has a budget of its own");
-        assert_eq!(asked(&budgets, LEG, &wild, 301, now + Duration::from_secs(60)), 12);
+        assert_eq!(asked(&budgets, LEG, &wild, 301, now + Duration::from_mins(1)), 12);
         assert_eq!(asked(&budgets, LEG, &wild, 302, now + LONG), 120);
     }
 
@@ -236,9 +242,11 @@ mod tests {
             ("e.d.c.b.a.example.org".into(), false),
         ] {
             let overrun = budgets.ask(LEG, &name(&text), Some(&wild), now).err();
-            assert_eq!(overrun, is_long.then_some(Overrun::Wildcard), "{text}");
+            assert_eq!(overrun, is_long.then_some(Overrun::TooLong), "{text}");
         }
-        assert!(budgets.ask(LEG, &name("f.e.d.c.b.a.example.org"), Some(&rule("f.e.d.c.b.a.example.org")), now).is_ok());
+        assert!(
+            budgets.ask(LEG, &name("f.e.d.c.b.a.example.org"), Some(&rule("f.e.d.c.b.a.example.org")), now).is_ok()
+        );
     }
 
     #[test]
