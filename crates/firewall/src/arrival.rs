@@ -1,0 +1,74 @@
+//! A connection from a compute, before it is known what it wants.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bastide_inspect::Name;
+use bastide_plan::RuleName;
+use bastide_plan::flow::FlowKind;
+use tokio::io::AsyncWriteExt;
+
+use crate::admission::Ticket;
+use crate::connect;
+use crate::live::{LiveFlow, Origin};
+use crate::socket::Socket;
+use crate::switch::Switch;
+use crate::thread::Thread;
+use crate::view::View;
+
+/// A connection from a compute, before it is known what it wants.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Who serves it.
+    pub thread: &'a Thread,
+    /// Whence and whereto.
+    pub origin: Origin,
+    /// The connection.
+    pub client: Socket,
+    /// Its place.
+    pub ticket: Ticket,
+    /// Ends it.
+    pub switch: Rc<Switch>,
+    /// What was decided by when it was opened.
+    pub opened_by: Arc<View>,
+}
+
+impl Arrival<'_> {
+    /// What it is decided by at this moment: the plan may have changed since it was opened. Whoever lets it through by this
+    /// view says so ([`Arrival::begin`]) before it waits for anything, so that a later change finds it.
+    pub fn view(&self) -> Arc<View> {
+        self.thread.context.view.load().unwrap_or_else(|| Arc::clone(&self.opened_by))
+    }
+
+    /// Notes that it was let through.
+    pub fn begin(&self, kind: FlowKind, name: Option<Name>, rule: Option<RuleName>) -> LiveFlow {
+        self.thread.live.begin(self.origin.clone(), kind, name, rule, Rc::clone(&self.switch))
+    }
+
+    /// Notes that it was refused.
+    pub fn refuse(&self, kind: FlowKind, name: Option<&Name>, rule: Option<RuleName>, reason: String) {
+        self.thread.live.refuse(&self.origin, kind, name, rule, reason);
+    }
+
+    /// Carries it to the address that it was opened to; `flight` has been read already.
+    pub async fn carry_nameless(mut self, kind: FlowKind, rule: Option<RuleName>, flight: Vec<u8>) {
+        if let Err(full) = self.ticket.establish() {
+            return self.refuse(kind, None, rule, format!("Refused: {full}."));
+        }
+        let flow = self.begin(kind, None, rule);
+        let mut server = match connect::to_address(&self.thread.context, self.origin.address, self.origin.port).await {
+            Ok(stream) => Socket::new(stream),
+            Err(error) => return flow.failed(error.to_string()),
+        };
+        flow.sent(flight.len());
+        if let Err(error) = server.write_all(&flight).await {
+            return flow.failed(format!("The destination hung up: {error}"));
+        }
+        drop(flight);
+        let carried = self.thread.carrier.carry(&mut self.client, &mut server, &flow, None, Vec::new()).await;
+        if carried.is_ok() {
+            self.client.ended();
+            server.ended();
+        }
+    }
+}

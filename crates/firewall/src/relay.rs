@@ -1,0 +1,55 @@
+//! Connections to the hub's own addresses: private endpoints and services of Bastide's.
+
+use std::net::Ipv4Addr;
+
+use bastide_plan::flow::FlowKind;
+use bastide_plan::hub_plan::Target;
+use tokio::net::UnixStream;
+
+use crate::arrival::Arrival;
+use crate::connect;
+use crate::socket::Socket;
+
+/// Serves a connection to its end.
+pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
+    let view = arrival.view();
+    let relay = view.policy.relay(address, port);
+    let rule = relay.and_then(|relay| relay.rule).cloned();
+    let Some(target) = relay.and_then(|relay| relay.target) else {
+        let reason = format!("Nothing stands behind {address} port {port}.");
+        return arrival.refuse(FlowKind::Relay, None, rule, reason);
+    };
+    if let Err(full) = arrival.ticket.establish() {
+        return arrival.refuse(FlowKind::Relay, None, rule, format!("Refused: {full}."));
+    }
+    let flow = arrival.begin(FlowKind::Relay, None, rule);
+    match target {
+        Target::Server => {
+            let mut server = match UnixStream::connect(&arrival.thread.context.server_socket).await {
+                Ok(stream) => stream,
+                Err(error) => return flow.failed(format!("Bastide's server does not answer: {error}")),
+            };
+            if let Ok((sent, received)) = tokio::io::copy_bidirectional(&mut *arrival.client, &mut server).await {
+                flow.sent(usize::try_from(sent).unwrap_or(usize::MAX));
+                flow.received(usize::try_from(received).unwrap_or(usize::MAX));
+                arrival.client.ended();
+            }
+        }
+        Target::External { host, port, .. } => {
+            let Ok(address) = host.parse::<Ipv4Addr>() else {
+                return flow
+                    .failed(format!("{host} is not an address; names of external services are not followed yet."));
+            };
+            let mut server = match connect::to_address(&arrival.thread.context, address, *port).await {
+                Ok(stream) => Socket::new(stream),
+                Err(error) => return flow.failed(error.to_string()),
+            };
+            flow.connected(address);
+            let carrier = &arrival.thread.carrier;
+            if carrier.carry(&mut arrival.client, &mut server, &flow, None, Vec::new()).await.is_ok() {
+                arrival.client.ended();
+                server.ended();
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Bytes from one socket to another without a copy (splice(2)).
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// The pipes of one thread: made when needed, shared by all its flows, since a flow needs one only between two waits.
+#[derive(Debug, Default)]
+pub struct Pipes {
+    idle: RefCell<Vec<Pipe>>,
+}
+
+/// A pipe without anything in it, until bytes are on their way.
+#[derive(Debug)]
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Pipes {
+    /// Carries at most `limit` bytes that are there, or come next, from one socket to the other; how many, 0 at the end.
+    pub async fn carry(&self, from: &TcpStream, to: &TcpStream, limit: u64) -> io::Result<usize> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(STEP);
+        loop {
+            let pipe = self.take()?;
+            // The pipe is empty: when nothing goes in, nothing was there.
+            match from.try_io(Interest::READABLE, || push(from, &pipe.write, limit)) {
+                Ok(count) => {
+                    let mut left = count;
+                    while left > 0 {
+                        left -= to.async_io(Interest::WRITABLE, || pull(&pipe.read, to, left)).await?;
+                    }
+                    self.put(pipe);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.put(pipe),
+                Err(error) => return Err(error),
+            }
+            from.readable().await?;
+        }
+    }
+
+    fn take(&self) -> io::Result<Pipe> {
+        if let Some(pipe) = self.idle.borrow_mut().pop() {
+            return Ok(pipe);
+        }
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Without the room it is slower, not wrong: the kernel grants a user so much memory for pipes and no more.
+        let _ = fcntl_setpipe_size(&write, PIPE);
+        Ok(Pipe { read, write })
+    }
+
+    fn put(&self, pipe: Pipe) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MOST_IDLE {
+            idle.push(pipe);
+        }
+    }
+}
+
+fn push(from: &TcpStream, pipe: &OwnedFd, limit: usize) -> io::Result<usize> {
+    Ok(splice(from.as_fd(), None, pipe, None, limit, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+}
+
+/// More follows when more is in the pipe than is taken: the kernel may wait for it to fill a segment.
+fn pull(pipe: &OwnedFd, to: &TcpStream, left: usize) -> io::Result<usize> {
+    Ok(splice(pipe, None, to.as_fd(), None, left, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+}
+
+/// Bytes of a pipe: 64 pages, each of which may be a fragment of 32 kB.
+const PIPE: usize = 256 << 10;
+/// Bytes carried at once at most.
+const STEP: usize = 1 << 20;
+const MOST_IDLE: usize = 16;

@@ -1,0 +1,213 @@
+//! The process: what the agent says becomes what the threads do.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::{io, net};
+
+use bastide_plan::AddressFilter;
+use bastide_plan::flow::{FlowQuery, Flows};
+use bastide_plan::hub_plan::{HubPlan, Leg, PLAN_VERSION};
+use bastide_plan::worker::{FromWorker, Purpose, ToWorker};
+use tokio::net::{TcpListener, UdpSocket, UnixStream};
+use tokio::sync::mpsc;
+
+use crate::admission::Limits;
+use crate::clock::SystemClock;
+use crate::confine::{ConfineError, confine};
+use crate::context::Context;
+use crate::control::{ControlError, Listener, Said, tell, tell_now};
+use crate::explain::explain;
+use crate::flow_log::FlowLog;
+use crate::resolver::Resolver;
+use crate::thread::ThreadHandle;
+use crate::view::{CurrentView, View};
+
+/// Why a firewall ends.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The agent.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// It cannot be confined, and reads nothing then.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// Something else.
+    #[error("the firewall cannot run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves one hub until the agent goes away. `control` is the socket to the agent; the process must have no other thread.
+pub fn run(control: OwnedFd) -> Result<(), RunError> {
+    // Half a firewall is none: the agent starts another at once, and until then nothing passes.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("the firewall has a defect and ends: {panic}");
+        std::process::abort();
+    }));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let control = StdUnixStream::from(control);
+    let mut listener = Listener::default();
+    let (filter, server_socket) = match listener.wait(&control)? {
+        None => return Ok(()),
+        Some(Said { message: ToWorker::Start { version: PLAN_VERSION, filter, server_socket }, .. }) => {
+            (filter, server_socket)
+        }
+        Some(Said { message: ToWorker::Start { version, .. }, .. }) => {
+            return Err(ControlError::Version(version).into());
+        }
+        Some(_) => return Err(ControlError::NotStarted.into()),
+    };
+    confine()?;
+    tell_now(&control, &FromWorker::Confined)?;
+    serve(control, listener, filter, server_socket.into(), threads)
+}
+
+/// Serves one hub with so many threads, unconfined: what [`run`] does after it has confined itself.
+pub fn serve(
+    control: StdUnixStream,
+    listener: Listener,
+    filter: AddressFilter,
+    server_socket: std::path::PathBuf,
+    threads: usize,
+) -> Result<(), RunError> {
+    control.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async {
+        let (need, needed) = mpsc::unbounded_channel();
+        let (view, log) = (Arc::<CurrentView>::default(), Arc::<FlowLog>::default());
+        let clock = Arc::new(SystemClock);
+        let resolver = Resolver::new(Arc::clone(&view), Arc::clone(&log), Arc::<SystemClock>::clone(&clock), need);
+        let context = Context { view, resolver, log, clock, server_socket };
+        let limits = Limits::default().share(threads);
+        let threads: Result<Vec<_>, _> =
+            (0..threads).map(|number| ThreadHandle::start(number, context.clone(), limits)).collect();
+        let worker = Worker { context, threads: threads?, listeners: 0, filter, plan: None };
+        worker.listen(UnixStream::from_std(control)?, listener, needed).await
+    })
+}
+
+struct Worker {
+    context: Context,
+    threads: Vec<ThreadHandle>,
+    /// How many listeners have come, so that each thread gets its share of each kind.
+    listeners: usize,
+    filter: AddressFilter,
+    plan: Option<(HubPlan, Vec<Leg>)>,
+}
+
+impl Worker {
+    async fn listen(
+        mut self,
+        control: UnixStream,
+        mut listener: Listener,
+        mut needed: mpsc::UnboundedReceiver<bastide_plan::worker::Transport>,
+    ) -> Result<(), RunError> {
+        loop {
+            let answer = tokio::select! {
+                said = listener.next(&control) => match said? {
+                    Some(said) => self.hear(said).await?,
+                    None => return Ok(()),
+                },
+                Some(transport) = needed.recv() => Some(FromWorker::NeedUpstream { transport }),
+            };
+            if let Some(answer) = answer {
+                tell(&control, &answer).await?;
+            }
+        }
+    }
+
+    async fn hear(&mut self, said: Said) -> Result<Option<FromWorker>, RunError> {
+        match (said.message, said.descriptor) {
+            (ToWorker::Start { .. }, _) => return Err(ControlError::NotStarted.into()),
+            (ToWorker::Listener { purpose }, Some(descriptor)) => self.open(purpose, descriptor)?,
+            (ToWorker::Upstream { transport }, Some(descriptor)) => {
+                self.context.resolver.add_upstream(transport, descriptor)?;
+            }
+            (ToWorker::Plan { plan, attached }, _) => {
+                let stamp = plan.stamp;
+                self.plan = Some((*plan, attached));
+                self.decide_anew().await;
+                return Ok(Some(FromWorker::Applied { stamp, inactive: Vec::new() }));
+            }
+            (ToWorker::Filter { filter }, _) => {
+                self.filter = filter;
+                self.decide_anew().await;
+            }
+            (ToWorker::Explain { number, question }, _) => {
+                let explanation =
+                    self.context.view.load().map(|view| explain(&view, &self.context.resolver, &question));
+                return Ok(
+                    explanation.map(|explanation| FromWorker::Explained { number, explanation: Box::new(explanation) })
+                );
+            }
+            (ToWorker::Flows { number, query }, _) => {
+                let flows = self.flows(&query).await;
+                return Ok(Some(FromWorker::Flows { number, flows }));
+            }
+            (ToWorker::Remember { records }, _) => {
+                for record in records {
+                    self.context.log.push(record);
+                }
+            }
+            (ToWorker::KernelLog, Some(descriptor)) => drop(descriptor),
+            (ToWorker::Listener { .. } | ToWorker::Upstream { .. } | ToWorker::KernelLog, None) => {
+                return Err(ControlError::NoDescriptor.into());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes what arrives at a listener: DNS here, connections by the threads in turn.
+    fn open(&mut self, purpose: Purpose, descriptor: OwnedFd) -> io::Result<()> {
+        match purpose {
+            Purpose::DnsUdp => {
+                let socket = net::UdpSocket::from(descriptor);
+                socket.set_nonblocking(true)?;
+                tokio::spawn(Arc::clone(&self.context.resolver).serve_datagrams(UdpSocket::from_std(socket)?));
+            }
+            Purpose::DnsTcp => {
+                let listener = net::TcpListener::from(descriptor);
+                listener.set_nonblocking(true)?;
+                tokio::spawn(Arc::clone(&self.context.resolver).serve_streams(TcpListener::from_std(listener)?));
+            }
+            Purpose::Tls | Purpose::Http | Purpose::Relay { .. } => {
+                let place = self.listeners % self.threads.len().max(1);
+                self.listeners += 1;
+                if let Some(thread) = self.threads.get(place) {
+                    thread.listen(purpose, descriptor.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides by the plan and filter of this moment, and ends what they do not let through any more.
+    async fn decide_anew(&mut self) {
+        let Some((plan, attached)) = &self.plan else { return };
+        let view = Arc::new(View::new(plan.clone(), attached.clone(), self.filter.clone()));
+        self.context.view.replace(Arc::clone(&view));
+        self.context.resolver.forget();
+        let ended: Vec<_> = self.threads.iter().map(|thread| thread.enforce(Arc::clone(&view))).collect();
+        for thread in ended {
+            // A thread that has gone carries nothing.
+            let _ = thread.await;
+        }
+    }
+
+    /// What is over, and what is being carried, oldest first.
+    async fn flows(&self, query: &FlowQuery) -> Flows {
+        let asked: Vec<_> = self.threads.iter().map(ThreadHandle::records).collect();
+        let mut flows = self.context.log.query(query);
+        for thread in asked {
+            let records = thread.await.unwrap_or_default();
+            flows.records.extend(records.into_iter().filter(|record| query.wants(record)));
+        }
+        flows.records.sort_by_key(|record| record.at);
+        let surplus = flows.records.len().saturating_sub(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        flows.records.drain(..surplus);
+        flows
+    }
+}
+
+/// More would not make a hub faster: the kernel does most of the work.
+const MOST_THREADS: usize = 4;
