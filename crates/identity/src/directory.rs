@@ -7,6 +7,7 @@
 mod author;
 mod credential;
 mod group;
+mod known;
 mod managed_identity;
 mod service_principal;
 mod user;
@@ -31,6 +32,7 @@ use crate::access_token::LIFETIME;
 use crate::error::IdentityError;
 use crate::password::Passwords;
 use crate::principal::{Principal, PrincipalKind};
+use known::{Known, KnownPrincipal};
 
 /// The principals of the tenant. Cheap to clone.
 #[derive(Clone)]
@@ -40,11 +42,12 @@ pub struct Directory {
     passwords: Arc<Passwords>,
     tenant_id: Uuid,
     author: Author,
+    known: Arc<Known>,
 }
 
 impl Directory {
     pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, passwords: Arc<Passwords>, tenant_id: Uuid) -> Self {
-        Self { store, clock, passwords, tenant_id, author: Author::Bastide }
+        Self { store, clock, passwords, tenant_id, author: Author::Bastide, known: Arc::default() }
     }
 
     /// The same directory, changed on somebody's behalf: the audit names them.
@@ -91,6 +94,18 @@ impl Directory {
             Some(object) if object.standing().admits(since) => Ok(Some(self.principal(&object).await?)),
             _ => Ok(None),
         }
+    }
+
+    /// The object that signs in, with all its groups, as of the access epoch that is returned with it or later.
+    pub(crate) async fn signs_in(&self, object_id: Uuid) -> Result<(i64, Option<Arc<KnownPrincipal>>), IdentityError> {
+        // Read first: what is known must never be older than what it is kept under.
+        let epoch = self.store.access_epoch().await?;
+        if let Some(known) = self.known.at(epoch, object_id) {
+            return Ok((epoch, Some(known)));
+        }
+        let Some(object) = self.object(object_id).await? else { return Ok((epoch, None)) };
+        let known = KnownPrincipal { standing: *object.standing(), principal: self.principal(&object).await? };
+        Ok((epoch, Some(self.known.keep(epoch, known))))
     }
 
     /// Lets or no longer lets the object sign in. Disabling also ends its sessions.

@@ -21,7 +21,7 @@ use crate::key_source::{HttpsKeySource, IssuerKeys, KeySource};
 use crate::login::LoginLimits;
 use crate::oauth_error::{OAuthError, Refusal};
 use crate::password::Passwords;
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::signing_keys::SigningKeys;
@@ -72,15 +72,19 @@ impl Identity {
 
     /// The principal that an access token for any of the configured audiences speaks for.
     ///
-    /// Nothing is cached: a principal that was disabled or deleted, or whose sessions were revoked, is refused from
-    /// the next request on, and its groups are those of this moment.
+    /// A principal that was disabled or deleted, or whose sessions were revoked, is refused from the next request on, and
+    /// its groups are those of this moment: what is remembered of it is good for one access epoch, which is read anew.
     pub async fn authenticate(&self, bearer: &str) -> Result<Principal, AuthenticationError> {
-        self.0.authenticate(bearer, &self.0.audiences).await
+        Ok(self.0.authenticate(bearer, &self.0.audiences).await?.principal)
     }
 
     /// As [`Identity::authenticate`], for a service that has audiences of its own: a token that was given for another
     /// one must not work there.
-    pub async fn authenticate_for(&self, bearer: &str, audiences: &[String]) -> Result<Principal, AuthenticationError> {
+    pub async fn authenticate_for(
+        &self,
+        bearer: &str,
+        audiences: &[String],
+    ) -> Result<Authenticated, AuthenticationError> {
         self.0.authenticate(bearer, &Audiences::new(audiences)).await
     }
 
@@ -119,6 +123,15 @@ impl Identity {
     }
 }
 
+/// Whom a token speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The principal and its groups.
+    pub principal: Principal,
+    /// The access epoch as of which they are known, or an earlier one.
+    pub epoch: i64,
+}
+
 /// What the clones share.
 pub(crate) struct Service {
     pub(crate) store: Store,
@@ -134,16 +147,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    async fn authenticate(&self, bearer: &str, audiences: &Audiences) -> Result<Principal, AuthenticationError> {
+    async fn authenticate(&self, bearer: &str, audiences: &Audiences) -> Result<Authenticated, AuthenticationError> {
         let Settings { tenant_id, issuer, .. } = &self.settings;
         let demands = Demands { issuer, tenant_id: *tenant_id, audiences, now: self.clock.now() };
         let claims = AccessClaims::verify(bearer, &self.keys, &demands).await?;
-        let object = self.directory.object(claims.oid).await?.ok_or(AuthenticationError::Revoked)?;
-        let signs_in = !matches!(object, DirectoryObject::Group(_));
-        if !signs_in || !object.standing().admits(claims.issued()) {
+        let (epoch, known) = self.directory.signs_in(claims.oid).await?;
+        let known = known.ok_or(AuthenticationError::Revoked)?;
+        if known.principal.kind == PrincipalKind::Group || !known.standing.admits(claims.issued()) {
             return Err(AuthenticationError::Revoked);
         }
-        Ok(self.directory.principal(&object).await?)
+        Ok(Authenticated { principal: known.principal.clone(), epoch })
     }
 
     /// Issues an access token for a principal that has proved itself to `client_id`.

@@ -37,7 +37,7 @@ pub use directory::{
 };
 pub use error::IdentityError;
 pub use grant::{AuthorizeError, AuthorizeRequest, DeviceCodeError, DeviceSignIn, ResponseMode, ReturnAddress};
-pub use identity::Identity;
+pub use identity::{Authenticated, Identity};
 pub use key_source::{HttpsKeySource, KeySource, KeySourceError};
 pub use login::LoginError;
 pub use oauth_error::OAuthError;

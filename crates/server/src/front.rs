@@ -23,6 +23,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
+use crate::bearer::bearer;
 use crate::body::{self, BodyError, Bounds};
 use crate::context::Context;
 use crate::deployment::{Mirror, Nested};
@@ -139,9 +140,8 @@ impl Front {
         headers: &HeaderMap,
         body: Body,
     ) -> (Option<Caller>, Result<Reply, Failure>) {
-        let bearer = match bearer(headers) {
-            Ok(bearer) => Credential::Token(bearer),
-            Err(refusal) => return (None, Err(refusal.into())),
+        let Some(bearer) = bearer(headers).map(Credential::Token) else {
+            return (None, Err(ArmError::authentication_failed().into()));
         };
         match self.identify(&bearer).await {
             Ok(caller) => {
@@ -336,23 +336,23 @@ impl Front {
 
     /// Who asks, as of now. The epoch is read first: what changes after it makes the pass outdated, not too new.
     async fn identify(&self, credential: &Credential<'_>) -> Result<Identified, Failure> {
-        let epoch = self.gatekeeper.epoch().await?;
-        let principal = match credential {
+        match credential {
             Credential::Token(bearer) => {
-                self.identity.authenticate_for(bearer, &self.audiences).await.map_err(|error| match error {
-                    AuthenticationError::Unavailable(cause) => Failure::Unavailable(cause.to_string()),
-                    refused => ArmError::new(refused.status(), refused.code(), refused.to_string()).into(),
-                })?
+                let known =
+                    self.identity.authenticate_for(bearer, &self.audiences).await.map_err(|error| match error {
+                        AuthenticationError::Unavailable(cause) => Failure::Unavailable(cause.to_string()),
+                        refused => ArmError::new(refused.status(), refused.code(), refused.to_string()).into(),
+                    })?;
+                Ok(Identified { principal: known.principal, epoch: known.epoch })
             }
             Credential::Lent { object_id, since } => {
+                let epoch = self.gatekeeper.epoch().await?;
                 let principal = self.identity.directory().standing_principal(*object_id, *since).await?;
-                principal.ok_or_else(|| {
-                    let refused = AuthenticationError::Revoked;
-                    ArmError::new(refused.status(), refused.code(), refused.to_string())
-                })?
+                let refused = AuthenticationError::Revoked;
+                let refused = || ArmError::new(refused.status(), refused.code(), refused.to_string());
+                Ok(Identified { principal: principal.ok_or_else(refused)?, epoch })
             }
-        };
-        Ok(Identified { principal, epoch })
+        }
     }
 
     /// Authorises, then asks the locks; a refusal is put on record.
@@ -486,19 +486,6 @@ impl Front {
         let context = bastide_vault::SealContext { owner: incarnation, field };
         // Revealed to be sealed; the plain text goes no further.
         self.sealer.seal(&context, secret.reveal().as_bytes()).map_err(|error| Failure::internal(error.to_string()))
-    }
-}
-
-/// The bearer token of a request. Two of them are refused: whoever checks one and uses the other lets a stranger in.
-fn bearer(headers: &HeaderMap) -> Result<&str, ArmError> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (given.next(), given.next()) else {
-        return Err(ArmError::authentication_failed());
-    };
-    let token = value.to_str().ok().and_then(|text| text.split_once(' '));
-    match token {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(ArmError::authentication_failed()),
     }
 }
 

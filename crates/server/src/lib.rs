@@ -7,6 +7,7 @@ mod action;
 mod activity_log;
 mod authorization;
 mod batch;
+mod bearer;
 mod body;
 mod capacity;
 mod clock;

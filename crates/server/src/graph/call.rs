@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bastide_arm::json::{self, Limits};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Graph;
 use super::error::GraphError;
+use crate::bearer::bearer;
 use crate::body::{self, Bounds};
 use crate::origin::{Origin, host};
 
@@ -173,19 +174,13 @@ pub(super) fn object_id(text: &str) -> Result<Uuid, GraphError> {
 }
 
 async fn authenticate(graph: &Graph, headers: &HeaderMap) -> Result<Principal, GraphError> {
-    let mut given = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (given.next(), given.next()) else {
-        return Err(GraphError::unauthenticated("Several access tokens were sent. Send one."));
-    };
-    let authorization = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let token = authorization
-        .split_once(' ')
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .ok_or_else(|| GraphError::unauthenticated("Access token is empty. Send one as 'Authorization: Bearer ...'."))?
-        .1;
+    let token = bearer(headers).ok_or_else(|| {
+        GraphError::unauthenticated("Access token is empty. Send one, and one only, as 'Authorization: Bearer ...'.")
+    })?;
     let refused = |error: bastide_identity::AuthenticationError| GraphError::unauthenticated(error.to_string());
     // A token that was given for the resource manager is not good here, and the other way round.
-    graph.identity.authenticate_for(token.trim(), &graph.audiences).await.map_err(refused)
+    let known = graph.identity.authenticate_for(token, &graph.audiences).await.map_err(refused)?;
+    Ok(known.principal)
 }
 
 /// Version and path: `/graph/v1.0/servicePrincipals(appId='x')` is `v1.0` and `serviceprincipals`, `appid='x'`.
