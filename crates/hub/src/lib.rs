@@ -9,6 +9,7 @@ pub mod deleted_workspace;
 mod field;
 pub mod isolation_mode;
 mod managed_network;
+pub mod model_endpoint;
 pub mod network_dependency;
 pub mod online_endpoint;
 pub mod outbound_rule;

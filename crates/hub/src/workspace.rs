@@ -12,6 +12,7 @@ mod properties;
 mod required_rule;
 
 pub use crate::managed_network::is_provisioned;
+pub(crate) use associated::link as link_to;
 pub use kind::Kind;
 pub(crate) use required_rule::PREFIX as SYSTEM_PREFIX;
 

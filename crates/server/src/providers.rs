@@ -31,6 +31,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_accounts()),
         Arc::new(bastide_hub::account_network::AccountNetwork),
         Arc::new(bastide_hub::connection::Connection),
+        Arc::new(bastide_hub::model_endpoint::ModelEndpoint),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::managed()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::deployment()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::serverless()),

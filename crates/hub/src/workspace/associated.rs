@@ -33,7 +33,7 @@ pub(super) fn links(properties: &Map<String, Value>) -> Result<Vec<Link>, ArmErr
 }
 
 /// A link to a resource that must be of a type.
-pub(super) fn link(given: &str, type_name: &str, action: &str, target: String) -> Result<Link, ArmError> {
+pub(crate) fn link(given: &str, type_name: &str, action: &str, target: String) -> Result<Link, ArmError> {
     let id = ResourceId::parse(given).ok().filter(|id| id.type_name().eq_ignore_ascii_case(type_name));
     let id = id.ok_or_else(|| {
         let message = format!("'{given}' is not the id of a resource of type {type_name}. Give its full resource id.");

@@ -13,6 +13,8 @@ use crate::field::{self, is_same, refused};
 enum Shape {
     Text,
     Flag,
+    /// A flag that asks for something to be done; not asking for it leaves nothing behind.
+    Deed,
     Object,
     Texts,
     List,
@@ -29,7 +31,10 @@ pub(super) fn normalise(properties: &mut Map<String, Value>) -> Result<(), ArmEr
         let value = match shape {
             Shape::Text => field::text(properties, name, AT)?.map(Value::from),
             Shape::Flag => field::flag(properties, name, AT)?.map(Value::from),
-            Shape::Object => field::object(properties, name, AT)?.cloned().map(Value::Object),
+            Shape::Deed => field::flag(properties, name, AT)?.filter(|asked| *asked).map(Value::from),
+            Shape::Object => {
+                field::object(properties, name, AT)?.cloned().map(Value::Object).filter(|object| !says_nothing(object))
+            }
             Shape::Texts => {
                 Some(field::texts(properties, name, AT)?).filter(|texts| !texts.is_empty()).map(Value::from)
             }
@@ -50,7 +55,7 @@ pub(super) fn normalise(properties: &mut Map<String, Value>) -> Result<(), ArmEr
 pub(super) fn defaults(properties: &mut Map<String, Value>, name: &str, kind: Kind) {
     properties.entry("friendlyName").or_insert_with(|| name.into());
     properties.entry("description").or_insert_with(|| "".into());
-    for flag in ["hbiWorkspace", "v1LegacyMode", "allowPublicAccessWhenBehindVnet"] {
+    for flag in ["hbiWorkspace", "v1LegacyMode", "allowPublicAccessWhenBehindVnet", "enableDataIsolation"] {
         properties.entry(flag).or_insert_with(|| false.into());
     }
     if kind != Kind::Project {
@@ -97,6 +102,15 @@ pub(super) fn in_shape_of(version: &ApiVersion, properties: &mut Map<String, Val
     }
 }
 
+/// What the SDK's template sends where nobody has said anything: `{"computeruntime": {"SparkRuntimeVersion": ""}}`.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.values().all(says_nothing),
+        _ => false,
+    }
+}
+
 fn list(properties: &Map<String, Value>, name: &str) -> Result<Option<Value>, ArmError> {
     match properties.get(name) {
         Some(Value::Array(items)) if items.is_empty() => Ok(None),
@@ -136,9 +150,9 @@ const SHAPES: &[(&str, Shape)] = &[
     ("v1LegacyMode", Shape::Flag),
     ("allowPublicAccessWhenBehindVnet", Shape::Flag),
     ("allowRoleAssignmentOnRG", Shape::Flag),
-    ("allowRecoverSoftDeletedWorkspace", Shape::Flag),
-    ("softDeleteEnabled", Shape::Flag),
-    ("provisionNetworkNow", Shape::Flag),
+    ("allowRecoverSoftDeletedWorkspace", Shape::Deed),
+    ("softDeleteEnabled", Shape::Deed),
+    ("provisionNetworkNow", Shape::Deed),
     ("enableDataIsolation", Shape::Flag),
     ("enableServiceSideCMKEncryption", Shape::Flag),
     ("enableSimplifiedCmk", Shape::Flag),
