@@ -129,18 +129,19 @@ impl Front {
         }
     }
 
+    /// The suffixes are without the port that `az` is told of: templates make names of DNS zones of them,
+    /// `privatelink${environment().suffixes.keyvaultDns}`, and read whole addresses from the resources.
     fn environment(&self, origin: &str) -> Value {
         let zone = self.origins.zone();
-        let port = Origin::parse(origin).map(|origin| origin.port_suffix().to_owned()).unwrap_or_default();
         environment(&Endpoints {
             portal: format!("{origin}/portal"),
             resource_manager: format!("{origin}/"),
             login: format!("{origin}/"),
             audience: origin.to_owned(),
             graph: format!("{origin}/graph/"),
-            storage: format!("{zone}{port}"),
-            vault: format!(".vault.{zone}{port}"),
-            registry: format!(".azurecr.{zone}{port}"),
+            storage: zone.to_owned(),
+            vault: format!(".vault.{zone}"),
+            registry: format!(".azurecr.{zone}"),
         })
     }
 
