@@ -16,6 +16,7 @@ pub mod decision;
 pub mod explain;
 pub mod flow_log;
 mod http;
+pub mod kernel_log;
 mod live;
 pub mod pins;
 mod relay;

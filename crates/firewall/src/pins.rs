@@ -13,8 +13,15 @@ use bastide_inspect::Name;
 /// connections that live are bound to their name and do not ask again.
 #[derive(Debug)]
 pub struct Pins {
-    table: RwLock<HashMap<Name, Vec<Pin>>>,
+    table: RwLock<Table>,
     capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    names: HashMap<Name, Vec<Pin>>,
+    /// The name that was last answered with an address. It may have been forgotten since.
+    leads: HashMap<Ipv4Addr, Name>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +42,14 @@ impl Pins {
     pub fn put(&self, name: &Name, addresses: &[Ipv4Addr], ttl: Duration, now: Instant) {
         let until = now + ttl + GRACE;
         let mut table = self.write();
-        if table.len() >= self.capacity && !table.contains_key(name) {
-            make_room(&mut table, now);
+        if table.names.len() >= self.capacity && !table.names.contains_key(name) {
+            make_room(&mut table.names, now);
         }
-        let pins = table.entry(name.clone()).or_default();
+        if table.leads.len() >= self.capacity {
+            table.leads.clear();
+        }
+        table.leads.extend(addresses.iter().take(MAX_ADDRESSES).map(|address| (*address, name.clone())));
+        let pins = table.names.entry(name.clone()).or_default();
         pins.retain_mut(|pin| {
             pin.latest = false;
             pin.until > now && !addresses.contains(&pin.address)
@@ -51,34 +62,35 @@ impl Pins {
     /// The addresses that a name may be connected to, those of the latest answer first.
     pub fn addresses(&self, name: &Name, now: Instant) -> Vec<Ipv4Addr> {
         let table = self.read();
-        let pins = table.get(name).into_iter().flatten();
+        let pins = table.names.get(name).into_iter().flatten();
         pins.filter(|pin| pin.until > now).map(|pin| pin.address).collect()
     }
 
     /// The addresses of the latest answer, as long as that may be remembered.
     pub fn latest(&self, name: &Name, now: Instant) -> Vec<Ipv4Addr> {
         let table = self.read();
-        let pins = table.get(name).into_iter().flatten();
+        let pins = table.names.get(name).into_iter().flatten();
         pins.filter(|pin| pin.latest && pin.until > now).map(|pin| pin.address).collect()
     }
 
-    /// A name that leads to an address, for records about packets, which name none.
+    /// The name that was last answered with an address, for records about packets, which name none.
     pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<Name> {
         let table = self.read();
-        let leads_there = |pins: &[Pin]| pins.iter().any(|pin| pin.address == address && pin.until > now);
-        table.iter().filter(|(_, pins)| leads_there(pins)).map(|(name, _)| name).min().cloned()
+        let name = table.leads.get(&address)?;
+        let leads_there = |pins: &Vec<Pin>| pins.iter().any(|pin| pin.address == address && pin.until > now);
+        table.names.get(name).is_some_and(leads_there).then(|| name.clone())
     }
 
     /// Forgets all names that are not to be kept.
     pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
-        self.write().retain(|name, _| keep(name));
+        self.write().names.retain(|name, _| keep(name));
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Name, Vec<Pin>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Name, Vec<Pin>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,10 +164,11 @@ mod tests {
         pins.put(&name("b.org"), &[address(1)], TTL, now);
         pins.put(&name("a.org"), &[address(1)], TTL, now);
         assert_eq!(pins.name_of(address(1), now), Some(name("a.org")));
-        pins.retain(|kept| *kept == name("b.org"));
-        assert_eq!(pins.name_of(address(1), now), Some(name("b.org")));
         assert_eq!(pins.name_of(address(9), now), None);
         assert_eq!(pins.name_of(address(1), now + TTL + GRACE), None);
+        pins.retain(|kept| *kept == name("b.org"));
+        assert_eq!(pins.name_of(address(1), now), None);
+        assert_eq!(pins.addresses(&name("b.org"), now), [address(1)]);
     }
 
     #[test]
@@ -164,10 +177,11 @@ mod tests {
         for number in 0..100 {
             pins.put(&name(&format!("n{number}.org")), &[address(1)], TTL, now + Duration::from_secs(number));
         }
-        assert_eq!(pins.read().len(), 3);
+        assert_eq!(pins.read().names.len(), 3);
         assert_eq!(pins.addresses(&name("n99.org"), now).len(), 1, "the newest stays");
         let many: Vec<_> = (0..=255).map(address).collect();
         pins.put(&name("many.org"), &many, TTL, now);
         assert_eq!(pins.addresses(&name("many.org"), now).len(), MAX_ADDRESSES);
+        assert!(pins.read().leads.len() <= 3 + MAX_ADDRESSES);
     }
 }

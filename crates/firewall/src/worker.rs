@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::control::{ControlError, Listener, Said, tell, tell_now};
 use crate::explain::explain;
 use crate::flow_log::FlowLog;
+use crate::kernel_log::KernelLog;
 use crate::resolver::Resolver;
 use crate::thread::ThreadHandle;
 use crate::view::{CurrentView, View};
@@ -149,7 +150,10 @@ impl Worker {
                     self.context.log.push(record);
                 }
             }
-            (ToWorker::KernelLog, Some(descriptor)) => drop(descriptor),
+            (ToWorker::KernelLog, Some(descriptor)) => {
+                let Context { view, resolver, log, clock, .. } = self.context.clone();
+                tokio::spawn(KernelLog { view, resolver, log, clock }.read(descriptor));
+            }
             (ToWorker::Listener { .. } | ToWorker::Upstream { .. } | ToWorker::KernelLog, None) => {
                 return Err(ControlError::NoDescriptor.into());
             }

@@ -33,9 +33,11 @@ impl LogPrefix {
 
     /// The rule of a plan that is meant. None: the mode decided, or the plan has no such rule any more.
     pub fn rule_of(&self, plan: &HubPlan) -> Option<RuleName> {
-        let wanted = self.rule.as_ref()?;
-        let mut rules = plan.prefixes.iter().map(|rule| &rule.rule).chain(plan.names.iter().map(|rule| &rule.rule));
-        rules.find(|rule| Self::new(self.allowed, Some(rule)).rule.as_ref() == Some(wanted)).cloned()
+        let wanted = self.rule.as_deref()?;
+        // Cut at a letter, it may be up to three bytes shorter than there is room.
+        let is_cut = self.to_string().len() + 3 >= LIMIT;
+        let mut rules = plan.prefixes.iter().map(|rule| &rule.rule);
+        rules.find(|rule| rule.0 == wanted || is_cut && rule.0.starts_with(wanted)).cloned()
     }
 }
 

@@ -121,19 +121,19 @@ mod tests {
         Name::parse(text).unwrap()
     }
 
-    fn outcome(end: End, ttl: u32) -> Outcome {
-        Ok(Arc::new(Known { aliases: Vec::new(), end, ttl }))
+    fn known(end: End, ttl: u32) -> Arc<Known> {
+        Arc::new(Known { aliases: Vec::new(), end, ttl })
     }
 
     #[test]
     fn times_are_kept_within_bounds() {
-        let addresses = |ttl| outcome(End::Addresses(vec![[198, 18, 0, 1].into()]), ttl);
+        let addresses = |ttl| Ok(known(End::Addresses(vec![[198, 18, 0, 1].into()]), ttl));
         for (outcome, seconds) in [
             (addresses(0), 30),
             (addresses(60), 60),
             (addresses(u32::MAX), 3600),
-            (outcome(End::NoName, 0), 5),
-            (outcome(End::Nothing, 900), 300),
+            (Ok(known(End::NoName, 0)), 5),
+            (Ok(known(End::Nothing, 900)), 300),
             (Err(Failure::Silent), 2),
         ] {
             assert_eq!(lifetime(&outcome), Duration::from_secs(seconds), "{outcome:?}");
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn nothing_is_given_out_after_its_time() {
         let (cache, now) = (Cache::default(), Instant::now());
-        cache.keep(&name("a.org"), RecordType::A, &outcome(End::NoName, 60), now);
+        cache.keep(&name("a.org"), RecordType::A, &Ok(known(End::NoName, 60)), now);
         let left = |seconds| cache.find(&name("a.org"), RecordType::A, now + Duration::from_secs(seconds));
         assert_eq!(left(20).map(|remembered| remembered.left), Some(Duration::from_secs(40)));
         assert!(left(60).is_none());
@@ -157,7 +157,7 @@ mod tests {
         let (cache, now) = (Cache::new(2), Instant::now());
         for number in 0..50 {
             let name = name(&format!("n{number}.org"));
-            cache.keep(&name, RecordType::A, &outcome(End::NoName, 60), now + Duration::from_secs(number));
+            cache.keep(&name, RecordType::A, &Ok(known(End::NoName, 60)), now + Duration::from_secs(number));
         }
         assert_eq!(cache.entries().len(), 2);
         let last = cache.find(&name("n49.org"), RecordType::A, now + Duration::from_secs(49));

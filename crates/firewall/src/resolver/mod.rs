@@ -17,7 +17,7 @@ pub mod reading;
 mod reply;
 mod serve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod upstream;
 pub mod verdict;
 

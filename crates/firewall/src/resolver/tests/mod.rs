@@ -31,7 +31,7 @@ use crate::flow_log::FlowLog;
 use crate::view::{CurrentView, View};
 
 /// A resolver that serves on loopback, and what belongs to it.
-struct House {
+pub(crate) struct House {
     resolver: Arc<Resolver>,
     view: Arc<CurrentView>,
     clock: Arc<ManualClock>,
@@ -50,9 +50,11 @@ enum Act {
     Silence,
 }
 
+type Script = Box<dyn FnMut(&Message, Transport) -> Act + Send>;
+
 /// The stand-in for the host's resolver.
 struct Far {
-    script: Mutex<Box<dyn FnMut(&Message, Transport) -> Act + Send>>,
+    script: Mutex<Script>,
     /// What it was asked: name, type, transport, port of the asker.
     asked: Mutex<Vec<(String, RecordType, Transport, u16)>>,
 }
@@ -198,7 +200,7 @@ impl Act {
 }
 
 /// A hub whose rules approve `exact.org`, what is below `wild.org`, and nothing else.
-fn plan(mode: Mode) -> HubPlan {
+pub(crate) fn plan(mode: Mode) -> HubPlan {
     let leg = |name: &str, address| Leg { compute: ComputeId(uuid::Uuid::nil()), name: name.into(), address };
     HubPlan {
         version: PLAN_VERSION,
@@ -331,7 +333,7 @@ async fn write_framed(stream: &mut TcpStream, message: &[u8]) {
     let _ = stream.write_all(&framed).await;
 }
 
-const DEV: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const DEV: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const BATCH: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const ENDPOINT: Ipv4Addr = Ipv4Addr::new(100, 127, 255, 1);
