@@ -81,6 +81,13 @@ pub trait ResourceType: Send + Sync {
         true
     }
 
+    /// Resources elsewhere that stand and fall with one of this type, written and removed in its transactions: the rule that
+    /// a connection brings along on the network of its hub.
+    fn dependants(&self, document: &Document) -> Vec<(ResourceId, Document)> {
+        let _ = document;
+        Vec::new()
+    }
+
     /// What a resource takes of the host; the write that asks for more than its quotas leave is refused.
     fn demand(&self, document: &Document) -> Option<Demand> {
         let _ = document;
@@ -279,6 +286,8 @@ pub struct Link {
     pub target: String,
     /// Whether it must exist.
     pub required: bool,
+    /// Whether it may be in a subscription that Bastide does not know; then there is nobody to ask about it.
+    pub foreign: bool,
 }
 
 /// A linked resource as it stands.

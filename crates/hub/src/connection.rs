@@ -3,11 +3,12 @@
 
 mod category;
 mod credentials;
+mod dependency;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Placement,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, Placement,
     PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
@@ -23,6 +24,14 @@ pub struct Connection;
 impl ResourceType for Connection {
     fn descriptor(&self) -> &Descriptor {
         &DESCRIPTOR
+    }
+
+    fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
+        Ok(dependency::link(&document.properties).into_iter().collect())
+    }
+
+    fn dependants(&self, document: &Document) -> Vec<(ResourceId, Document)> {
+        dependency::rule(document).into_iter().collect()
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
@@ -58,6 +67,9 @@ impl ResourceType for Connection {
         let users = field::texts(properties, "sharedUserList", AT)?;
         keep(properties, "sharedUserList", Some(json!(users)));
         properties.retain(|_, value| !value.is_null());
+        if let Some(parent) = admission.parent {
+            dependency::admit(properties, admission.id, parent)?;
+        }
         Ok(Admitted { document, effects, ..Admitted::default() })
     }
 
@@ -101,6 +113,7 @@ impl ResourceType for Connection {
 
 fn answer(id: &ResourceId, document: &Document) -> Map<String, Value> {
     let mut properties = document.properties.clone();
+    properties.shift_remove(dependency::RULE);
     let category = properties.get("category").and_then(Value::as_str).unwrap_or_default();
     let group = category::group(category);
     properties.insert("group".into(), group.into());
@@ -144,7 +157,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     tracked: false,
     name: NAME,
     identity: IdentitySupport::None,
-    read_only: &["group", "createdByWorkspaceArmId", "error", "peStatus"],
+    read_only: &["group", "createdByWorkspaceArmId", "error", "peStatus", dependency::RULE],
     patchable: None,
     // Exactly 200, also when new (wire-azure-ai-ml.md section 2).
     put: PutStatus::OK,

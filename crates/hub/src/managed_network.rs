@@ -86,8 +86,10 @@ pub(crate) fn admit_rules(
         }
         let existing = stands.get(&name.to_ascii_lowercase()).copied();
         match rule {
-            Value::Null if existing.is_some_and(|rule| outbound_rule::is_required(&rule.properties)) => {
-                let message = format!("Rule '{name}' is required by the hub and cannot be removed. Leave it out.");
+            Value::Null if existing.is_some_and(|rule| !outbound_rule::is_user_defined(&rule.properties)) => {
+                let message = format!(
+                    "Rule '{name}' is required by the hub or by a connection and cannot be removed. Leave it out."
+                );
                 return Err(refused(&at, message));
             }
             Value::Null => changes.push(PartChange::Delete { kind: KIND, name: name.clone() }),
@@ -199,7 +201,7 @@ fn check_others(parts: &[Linked], named: &BTreeSet<String>, terms: Terms<'_>) ->
     for part in parts {
         let name = part.id.name();
         let properties = &part.document.properties;
-        if named.contains(&name.to_ascii_lowercase()) || outbound_rule::is_required(properties) {
+        if named.contains(&name.to_ascii_lowercase()) || !outbound_rule::is_user_defined(properties) {
             continue;
         }
         let rule = outbound_rule::Rule::read(properties, RULES, terms.parity)?;

@@ -38,6 +38,7 @@ fn link(id: ResourceId) -> Link {
         action: "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action".to_owned(),
         target: "identity.userAssignedIdentities".to_owned(),
         required: true,
+        foreign: false,
     }
 }
 

@@ -190,6 +190,11 @@ impl Front {
             effects = registered.rules.release(&entry.document);
             entries.changes.extend(registered.rules.host_names().map(|_| host_name::release(entry.row.incarnation)));
             entries.changes.extend(link_changes(&registered, &entry.id, Some(&entry.document), None)?);
+            for (id, document) in registered.rules.dependants(&entry.document) {
+                let dependant = self.registry.find(&id.type_name(), "")?;
+                entries.changes.extend(link_changes(&dependant, &id, Some(&document), None)?);
+                entries.changes.push(Change::DeleteResource(id.key().to_owned()));
+            }
         }
         entries.changes.extend(soft_delete::purge(entry));
         effects.extend(identities::release(entry.document.identity.as_ref()));
@@ -350,6 +355,7 @@ impl Front {
         let stands = existing.as_ref().map(|_| &around.part_rows);
         entries.expect.extend(existing.iter().flat_map(|_| around.same_parts(registered, &id)));
         self.part_changes(pass, (registered, &id), stands, parts, &mut entries)?;
+        self.dependant_changes(pass, registered, before, Some(&document), &mut entries).await?;
         effects.extend(more);
         warnings.extend(said);
         Ok(Decided { id, existing, document, entries, effects, warnings })

@@ -117,6 +117,10 @@ impl Front {
             let effects = system.map(|principal| Effect::CreatePrincipal { principal, name: id.name().to_owned() });
             self.apply_effects(member.incarnation, &id, effects.into_iter().collect(), &mut entries.changes)?;
             entries.changes.extend(link_changes(&registered, &id, None, Some(&member.document))?);
+            let is_member = |id: &ResourceId| members.iter().any(|member| member.id.eq_ignore_ascii_case(id.key()));
+            if registered.rules.dependants(&member.document).iter().any(|(id, _)| !is_member(id)) {
+                self.dependant_changes(pass, &registered, None, Some(&member.document), &mut entries).await?;
+            }
             let document = Document { tags: member.tags.clone(), ..member.document.clone() };
             entries.changes.push(Entry::put(&id, &registered.name, member.incarnation, member.listed, document, pass)?);
         }

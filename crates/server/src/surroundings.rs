@@ -112,6 +112,9 @@ impl Front {
     ) -> Result<BTreeMap<String, Linked>, Failure> {
         let mut linked = BTreeMap::new();
         for link in links {
+            if link.foreign && !self.is_known(&link.id).await? {
+                continue;
+            }
             let stood = before.iter().any(|old| old.id == link.id && old.action == link.action);
             let found = if stood {
                 self.ledger.surrounding(pass, &link.id).await?
@@ -138,6 +141,52 @@ impl Front {
             }
         }
         Ok(linked)
+    }
+
+    async fn is_known(&self, id: &ResourceId) -> Result<bool, Failure> {
+        match id.subscription_id() {
+            Some(subscription) => self.ledger.has_subscription(subscription).await,
+            None => Ok(true),
+        }
+    }
+
+    /// The writes of what stands and falls with a resource elsewhere, when its document changes from one to another.
+    pub(crate) async fn dependant_changes(
+        &self,
+        pass: &Pass,
+        registered: &Registered,
+        before: Option<&Document>,
+        after: Option<&Document>,
+        entries: &mut Entries,
+    ) -> Result<(), Failure> {
+        let of = |document: Option<&Document>| document.map(|document| registered.rules.dependants(document));
+        let (before, after) = (of(before).unwrap_or_default(), of(after).unwrap_or_default());
+        for (id, _) in before.iter().filter(|(id, _)| after.iter().all(|(kept, _)| kept != id)) {
+            if let Some(entry) = self.ledger.surrounding(pass, id).await? {
+                entries.expect.push(entry.unchanged());
+                self.remove(&entry, entries)?;
+            }
+        }
+        for (id, document) in after {
+            let Some(parent) = id.parent() else { continue };
+            // What it would stand in has gone; it comes with the next change that finds that again.
+            let Some(parent) = self.ledger.surrounding(pass, &parent).await? else { continue };
+            let stands = self.ledger.surrounding(pass, &id).await?;
+            if stands.as_ref().is_some_and(|stands| stands.document == document) {
+                continue;
+            }
+            let child_type = self.registry.find(&id.type_name(), "")?;
+            entries.expect.push(parent.stands());
+            entries.expect.push(match &stands {
+                Some(stands) => stands.unchanged(),
+                None => Expectation::ResourceAbsent(id.key().to_owned()),
+            });
+            let incarnation = stands.as_ref().map_or_else(Uuid::new_v4, |stands| stands.row.incarnation);
+            let before = stands.as_ref().map(|stands| &stands.document);
+            entries.changes.extend(link_changes(&child_type, &id, before, Some(&document))?);
+            entries.changes.push(Entry::put(&id, &child_type.name, incarnation, false, document, pass)?);
+        }
+        Ok(())
     }
 
     /// The writes of what an admission changed of a resource's parts. `stands` are those there are; a resource that is new

@@ -29,6 +29,10 @@ async fn resources(house: &House) -> Vec<(String, String)> {
     values.iter().map(|one| (text(one, "type"), text(one, "name"))).collect()
 }
 
+async fn revision(house: &House, id: &str) -> i64 {
+    house.store.resource(&id.to_lowercase()).await.unwrap().unwrap().revision
+}
+
 fn text<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.body["properties"][name].as_str().unwrap_or_else(|| panic!("no {name}: {answer:?}"))
 }
@@ -36,12 +40,12 @@ fn text<'a>(answer: &'a Answer, name: &str) -> &'a str {
 #[tokio::test]
 async fn a_hub_that_names_neither_gets_a_storage_account_and_a_vault_in_one_commit() {
     let house = house().await;
-    let before = *house.store.revisions().borrow();
     let network = json!({"managedNetwork": {"isolationMode": "AllowOnlyApprovedOutbound"}});
     let hub = house.put(&house.hub("rg", "My-Hub"), body("hub", network)).await;
     assert_eq!(hub.status, StatusCode::OK, "{hub:?}");
-    assert_eq!(*house.store.revisions().borrow(), before + 1, "all of it or none");
     let (storage, vault) = (text(&hub, "storageAccount"), text(&hub, "keyVault"));
+    let made = revision(&house, &house.hub("rg", "My-Hub")).await;
+    assert_eq!((revision(&house, storage).await, revision(&house, vault).await), (made, made), "all of it or none");
     assert!(storage.contains("/storageAccounts/myhubstorage"), "{storage}");
     assert!(vault.contains("/vaults/myhubkeyvault"), "{vault}");
     for id in [storage, vault] {
@@ -56,7 +60,7 @@ async fn a_hub_that_names_neither_gets_a_storage_account_and_a_vault_in_one_comm
     assert!(rules.contains_key("__SYS_PE_storageAccount_blob") && rules.contains_key("__SYS_PE_keyVault_vault"));
     let again = house.put(&house.hub("rg", "My-Hub"), body("hub", json!({}))).await;
     assert_eq!(again.body, hub.body, "silence keeps what there is");
-    assert_eq!(*house.store.revisions().borrow(), before + 1);
+    assert_eq!(revision(&house, &house.hub("rg", "My-Hub")).await, made);
 }
 
 #[tokio::test]
@@ -113,11 +117,11 @@ async fn what_comes_along_takes_the_right_to_make_it() {
 #[tokio::test]
 async fn a_project_without_a_hub_gets_one_with_everything() {
     let house = house().await;
-    let before = *house.store.revisions().borrow();
     let project = house.put(&house.hub("rg", "solo"), body("project", json!({}))).await;
     assert_eq!(project.status, StatusCode::OK, "{project:?}");
-    assert_eq!(*house.store.revisions().borrow(), before + 1);
     let hub = house.get(text(&project, "hubResourceId")).await;
+    let of_hub = revision(&house, text(&project, "hubResourceId")).await;
+    assert_eq!(revision(&house, &house.hub("rg", "solo")).await, of_hub, "all of it or none");
     assert_eq!((hub.status, &hub.body["kind"]), (StatusCode::OK, &json!("Hub")), "{hub:?}");
     assert_eq!(hub.body["properties"]["associatedWorkspaces"], json!([project.body["id"]]));
     assert_eq!(hub.body["properties"]["storageAccount"], project.body["properties"]["storageAccount"]);

@@ -291,11 +291,11 @@ async fn many_rules_are_one_revision_and_all_or_none() {
     let rules: serde_json::Map<String, Value> = (0..50)
         .map(|index| (format!("rule-{index}"), json!({"type": "FQDN", "destination": format!("h{index}.org")})))
         .collect();
-    let before = *house.store.revisions().borrow();
     let made = batch(Value::Object(rules)).await;
     assert_eq!(made.status, StatusCode::OK, "{made:?}");
     assert_eq!(names(&made).len(), 50);
-    assert_eq!(*house.store.revisions().borrow(), before + 1);
+    let of_rule = async |index: u32| revision(&house, &format!("{hub}/outboundRules/rule-{index}")).await;
+    assert_eq!(of_rule(0).await, of_rule(49).await);
     let mode = house.get(&hub).await.body["properties"]["managedNetwork"]["isolationMode"].clone();
     assert_eq!(mode, "AllowOnlyApprovedOutbound", "a batch of rules is about rules alone");
     let wrong = batch(json!({"good": {"type": "FQDN", "destination": "good.org"}, "bad": {"type": "FQDN"}})).await;
@@ -411,6 +411,60 @@ async fn connections_keep_their_secrets_to_themselves() {
     let keyless = json!({"properties": {"category": "AzureOpenAI", "authType": "AAD", "target": "https://o/"}});
     assert_eq!(house.put(&connection, keyless).await.status, StatusCode::OK);
     assert_eq!(house.store.secrets(row.incarnation).await.unwrap().len(), 0, "another way in forgets the key");
+}
+
+#[tokio::test]
+async fn a_connection_brings_its_private_endpoint_along_and_takes_it_away() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let project = make_project(&house, "project").await;
+    let storage = make_storage(&house, "lake").await;
+    let connect = async |workspace: &str, more: Value| {
+        let mut body = json!({"properties": {
+            "category": "ADLSGen2", "authType": "AAD", "target": "https://lake.dfs.example.com/",
+            "metadata": {"ResourceId": storage},
+        }});
+        body["properties"].as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        let made = house.put(&format!("{workspace}/connections/lake"), body).await;
+        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        assert!(!made.body.to_string().contains("dependencyRule"), "{made:?}");
+    };
+    let rules = async || -> Vec<(String, String)> {
+        let list = house.get(&format!("{hub}/outboundRules")).await;
+        let of_connections =
+            list.body["value"].as_array().unwrap().iter().filter(|rule| rule["properties"]["category"] == "Dependency");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        of_connections
+            .map(|rule| (text(&rule["name"]), text(&rule["properties"]["destination"]["subresourceTarget"])))
+            .collect()
+    };
+    connect(&hub, json!({})).await;
+    connect(&project, json!({"category": "AzureBlob"})).await;
+    let own = ("__SYS_PE_connection_lake".to_owned(), "dfs".to_owned());
+    let of_project = ("__SYS_PE_connection_project.lake".to_owned(), "blob".to_owned());
+    assert_eq!(rules().await, [own.clone(), of_project.clone()], "also a project's are on its hub's network");
+    let rule = format!("{hub}/outboundRules/{}", own.0);
+    assert_eq!(house.call(Method::DELETE, &rule, None).await.status, StatusCode::BAD_REQUEST);
+    let before = (revision(&house, &rule).await, revision(&house, &format!("{hub}/connections/lake")).await);
+    connect(&hub, json!({})).await;
+    let after = (revision(&house, &rule).await, revision(&house, &format!("{hub}/connections/lake")).await);
+    assert_eq!(after, before, "the same again changes nothing");
+    connect(&hub, json!({"peRequirement": "NotRequired"})).await;
+    assert_eq!(rules().await, [of_project.clone()]);
+    assert_eq!(house.call(Method::DELETE, &project, None).await.status, StatusCode::OK);
+    assert_eq!(rules().await, [], "goes with the project");
+    let kept = house
+        .get(&format!("{}/providers/Microsoft.MachineLearningServices/deletedWorkspaces", house.group("rg")))
+        .await;
+    let restore = format!("{}/restore", kept.body["value"][0]["id"].as_str().unwrap());
+    assert_eq!(house.call(Method::POST, &restore, None).await.status, StatusCode::OK);
+    assert_eq!(rules().await, [of_project], "and comes back with it");
+    let (_, token) = house.stranger().await;
+    let refused = house.call_as(&token, Method::PUT, &format!("{hub}/connections/x"), Some(json!({})), &[]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let foreign = storage.replace(&house.subscription.to_string(), "00000000-0000-0000-0000-00000000dead");
+    connect(&hub, json!({"metadata": {"ResourceId": foreign}})).await;
+    assert_eq!(rules().await.len(), 2, "also to a resource in the cloud");
 }
 
 #[tokio::test]

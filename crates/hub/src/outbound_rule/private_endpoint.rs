@@ -52,6 +52,11 @@ impl PrivateEndpointDestination {
     }
 }
 
+/// The sub resources of a type that private endpoints lead to, the usual one first.
+pub(crate) fn subresources_of(type_name: &str) -> Option<&'static [&'static str]> {
+    TARGETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name)).map(|(_, words)| *words)
+}
+
 fn subresource(target: &ResourceId, asked: &str, place: &str, parity: Parity) -> Result<String, ArmError> {
     let type_name = target.type_name();
     let known = TARGETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&type_name));

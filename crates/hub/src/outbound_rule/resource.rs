@@ -65,7 +65,7 @@ impl ResourceType for OutboundRule {
 
     fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
         let properties = &dismissal.existing.document.properties;
-        if is_required(properties) {
+        if !is_user_defined(properties) {
             return Err(cannot_change(dismissal.id.name(), "properties"));
         }
         Ok(Dismissed::default())
@@ -133,10 +133,12 @@ pub(crate) fn target_of(properties: &Map<String, Value>, at: &str) -> Option<Lin
     };
     let id: ResourceId = destination.target;
     let action = format!("{}/read", id.type_name());
-    Some(Link { id, action, target: format!("{at}.destination.serviceResourceId"), required: false })
+    let target = format!("{at}.destination.serviceResourceId");
+    Some(Link { id, action, target, required: false, foreign: false })
 }
 
-fn is_user_defined(properties: &Map<String, Value>) -> bool {
+/// Whether a stored rule was made by somebody, who can change and remove it.
+pub(crate) fn is_user_defined(properties: &Map<String, Value>) -> bool {
     properties.get("category").and_then(Value::as_str) == Some(Category::UserDefined.as_str())
 }
 

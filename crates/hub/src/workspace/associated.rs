@@ -39,7 +39,7 @@ pub(crate) fn link(given: &str, type_name: &str, action: &str, target: String) -
         let message = format!("'{given}' is not the id of a resource of type {type_name}. Give its full resource id.");
         ArmError::invalid_parameter(&target, message)
     })?;
-    Ok(Link { id, action: action.to_owned(), target, required: true })
+    Ok(Link { id, action: action.to_owned(), target, required: true, foreign: false })
 }
 
 /// Ids in the spelling of what they name: Terraform reads them with regard to case (infrastructure-as-code.md 5.3).
