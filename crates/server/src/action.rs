@@ -53,7 +53,8 @@ impl Front {
             })
         };
         let mut acted = act(&entry)?;
-        if acted.document.is_some() || !acted.effects.is_empty() {
+        // What reveals a secret is on record before it answers (security.md section 4).
+        if is_secret || acted.document.is_some() || !acted.effects.is_empty() {
             let mut entries = Entries { expect: vec![entry.stands()], changes: Vec::new() };
             self.apply_effects(entry.row.incarnation, &entry.id, acted.effects, &mut entries.changes)?;
             if let Some(document) = acted.document {

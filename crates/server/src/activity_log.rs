@@ -1,10 +1,17 @@
 //! The activity log: what the audit chain says, in the words of `Microsoft.Insights/eventtypes/management/values`.
 //!
-//! Every write carries its record into its own transaction. Writes that were refused leave a record too, so that an
-//! attempt is seen; how many of those one principal can leave is bounded, so that nobody can fill the disk with refusals.
+//! Every write carries its record into its own transaction, and every action that reveals a secret has one before it
+//! answers. What was refused leaves a record too, reads included, so that an attempt is seen; how many of those one
+//! principal can leave is bounded, so that nobody can fill the disk with refusals.
+//!
+//! A record is told as two events, as clients know them: that it began, when the request came in, and how it ended.
 
 mod event;
 mod filter;
+mod keeper;
+mod selection;
+
+pub use keeper::{AuditKeeper, AuditSettings, KeeperError};
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +25,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use self::event::event;
+use self::event::{Phase, event};
 use self::filter::Filter;
+use self::selection::Selection;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::front::Front;
@@ -37,7 +45,8 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct Counts {
     minute: i64,
-    of: HashMap<Uuid, u32>,
+    /// By principal, and by whether it was a read.
+    of: HashMap<(Uuid, bool), u32>,
 }
 
 /// Who did what to what, and under which ids it can be traced. Never a body: bodies may hold secrets.
@@ -66,20 +75,21 @@ pub fn record(context: &Context, principal: &Principal, action: &str, scope: &Re
 
 impl Refusals {
     /// Whether one more refusal of this principal goes on record.
-    fn admit(&self, principal: Uuid, now: Timestamp) -> bool {
+    fn admit(&self, principal: Uuid, is_read: bool, now: Timestamp) -> bool {
         let minute = now.as_second() / 60;
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.minute != minute {
             *counts = Counts { minute, of: HashMap::new() };
         }
-        let count = counts.of.entry(principal).or_default();
+        let count = counts.of.entry((principal, is_read)).or_default();
         *count += 1;
-        *count <= MAX_REFUSALS
+        // Reads count apart, so that they cannot push an attempted write off the record.
+        *count <= if is_read { MAX_REFUSED_READS } else { MAX_REFUSALS }
     }
 }
 
 impl Front {
-    /// Puts a refused write on record before the caller hears of it.
+    /// Puts a refusal on record before the caller hears of it.
     pub(crate) async fn noted<T>(
         &self,
         context: &Context,
@@ -88,16 +98,20 @@ impl Front {
         target: &ResourceId,
         outcome: Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let is_read = matches!(context.method, Method::GET | Method::HEAD);
         if let (Err(Failure::Refused(error)), Some(action)) = (&outcome, action)
-            && !matches!(context.method, Method::GET | Method::HEAD)
             && REFUSALS.contains(&error.code.as_ref())
-            && self.refusals.admit(principal.object_id, context.now)
+            && self.refusals.admit(principal.object_id, is_read, context.now)
         {
             let mut refusal = record(context, principal, action, target);
             if let Some(fields) = refusal.as_object_mut() {
                 fields.insert("status".to_owned(), "Failed".into());
                 fields.insert("statusCode".to_owned(), error.status.into());
                 fields.insert("code".to_owned(), error.code.as_ref().into());
+                let policies: Vec<Value> = error.additional_info.iter().map(|(_, info)| broken(info)).collect();
+                if !policies.is_empty() {
+                    fields.insert("policies".to_owned(), policies.into());
+                }
             }
             let write = Write { audit: vec![refusal], ..Write::new(context.now) };
             if let Err(error) = self.ledger.store().commit(write).await {
@@ -111,6 +125,7 @@ impl Front {
     pub(crate) async fn list_events(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let scope = pass.scope();
         let filter = Filter::read(request)?;
+        let selection = Selection::read(request)?;
         let pairs = request.context.query();
         let parameters = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let asked = PageRequest::from_query(parameters, &list_name(request))?;
@@ -129,14 +144,15 @@ impl Front {
                 if entry.at < earliest {
                     return Ok(paged(request, events, None));
                 }
-                if events.len() == size {
+                if events.len() >= size {
                     return Ok(paged(request, events, Some(&before.to_string())));
                 }
                 before = entry.seq;
-                if let Some(resource) = resource_of(&entry.record, scope)
-                    && filter.admits(entry, &resource)
-                {
-                    events.push(event(entry, &resource, request.tenant_id));
+                let Some(resource) = resource_of(&entry.record, scope) else { continue };
+                for phase in Phase::BOTH {
+                    if filter.admits(entry, phase, &resource) {
+                        events.push(selection.of(event(entry, phase, &resource, request.tenant_id)));
+                    }
                 }
             }
             if before <= 1 || chunk.is_empty() {
@@ -187,6 +203,12 @@ fn later(moment: Timestamp) -> Timestamp {
     moment.checked_add(SLACK).unwrap_or(Timestamp::MAX)
 }
 
+/// The policy that a request broke: its ids, none of the values that were compared.
+fn broken(info: &Value) -> Value {
+    let names = ["policyDefinitionId", "policySetDefinitionId", "policyDefinitionEffect", "policyAssignmentId"];
+    names.iter().filter_map(|name| Some(((*name).to_owned(), info.get(name)?.clone()))).collect()
+}
+
 /// A text of a record; empty when it has none.
 fn text<'a>(record: &'a Value, name: &str) -> &'a str {
     record.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -197,12 +219,15 @@ fn localised(word: &str) -> Value {
     Value::Object(Map::from_iter([("value".to_owned(), word.into()), ("localizedValue".to_owned(), word.into())]))
 }
 
-/// What is worth a record when a write is refused for it.
+/// What is worth a record when a request is refused for it.
 const REFUSALS: [&str; 4] =
     ["AuthorizationFailed", "LinkedAuthorizationFailed", "RequestDisallowedByPolicy", "ScopeLocked"];
 
 /// Refusals of one principal on record in a minute.
 const MAX_REFUSALS: u32 = 60;
+
+/// ... of its reads.
+const MAX_REFUSED_READS: u32 = 20;
 
 /// Events on a page when the client does not say.
 const PAGE: usize = 200;

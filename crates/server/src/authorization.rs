@@ -4,6 +4,7 @@
 //! changes raises the access epoch in the same transaction, so it holds from the next request on, and that they are
 //! answered from the snapshot decisions are made with.
 
+mod access_request;
 mod check_access;
 mod deny_assignment;
 mod filter;
@@ -11,9 +12,11 @@ mod known_action;
 mod permission;
 mod role_assignment;
 mod role_definition;
+mod user;
 mod why_access;
 
 pub(crate) use self::filter::terms;
+pub(crate) use self::role_assignment::{identity_administers_no_more, own_principal};
 
 use bastide_access::guard::GuardError;
 use bastide_arm::error::ArmError;

@@ -78,11 +78,16 @@ pub(crate) fn role_assignment(
     };
     assignment.created_on = Some(now);
     assignment.updated_on = Some(now);
-    let body: Value = serde_json::to_value(&assignment).map_err(|error| Failure::internal(error.to_string()))?;
+    stored(&assignment)
+}
+
+/// The stored form of a role assignment that nobody asked for.
+pub(crate) fn stored(assignment: &RoleAssignment) -> Result<Change, Failure> {
+    let body: Value = serde_json::to_value(assignment).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(Change::PutResource(ResourcePut {
         id: assignment.id(),
         type_name: ROLE_ASSIGNMENT.to_owned(),
-        incarnation: name,
+        incarnation: assignment.name,
         listed: false,
         tags: std::collections::BTreeMap::new(),
         body,

@@ -23,6 +23,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
+use crate::authorization::identity_administers_no_more;
 use crate::bearer::bearer;
 use crate::body::{self, BodyError, Bounds};
 use crate::context::Context;
@@ -313,6 +314,13 @@ impl Front {
             Operation::WhyAccess => self.why_access(request, pass).await,
             Operation::ExplainNetwork => self.explain_network(request, pass).await,
             Operation::ListFlows => self.list_flows(request, pass).await,
+            Operation::ListUsers => self.list_users(request, pass).await,
+            Operation::ListAccessRequests => self.list_access_requests(request, pass).await,
+            Operation::ReadAccessRequest => self.read_access_request(request, pass).await,
+            Operation::PutAccessRequest => self.put_access_request(request, pass).await,
+            Operation::DeleteAccessRequest => self.delete_access_request(request, pass).await,
+            Operation::ApproveAccessRequest => self.decide_access_request(request, pass, true).await,
+            Operation::DenyAccessRequest => self.decide_access_request(request, pass, false).await,
             Operation::ReadProviderOperations => self.read_provider_operations(request),
             Operation::ListEvents => self.list_events(request, pass).await,
             Operation::ListLocks => self.list_locks(request, pass).await,
@@ -372,6 +380,7 @@ impl Front {
         let pass = match (action, matched.route.action) {
             (None, _) => return Ok(gatekeeper.admit_to_filtered_list(caller)),
             (Some(action), Action::Delegated(_)) => gatekeeper.admit_to_delegation(caller, action, target).await?,
+            (Some(action), Action::Own(_)) => gatekeeper.admit_to_own(caller, action, target),
             (Some(action), _) => gatekeeper.authorise(caller, action, target).await?,
         };
         gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
@@ -448,6 +457,7 @@ impl Front {
                 }
                 Effect::RemovePrincipal(principal) => {
                     changes.extend(directory.managed_identity_deletion(principal.principal_id));
+                    changes.extend(identity_administers_no_more(id, principal.principal_id));
                     // A write that was authorised as this identity must not commit after it is gone.
                     changes.push(Change::RaiseAccessEpoch);
                 }

@@ -48,6 +48,7 @@ mod tags;
 mod throttle;
 pub mod tls;
 
+pub use activity_log::{AuditKeeper, AuditSettings, KeeperError};
 pub use clock::SystemClock;
 pub use failure::Failure;
 pub use founding::{Founding, found};

@@ -38,14 +38,14 @@ pub enum Intent {
 }
 
 /// Every lock there is.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Locks {
     /// By key of the scope they are on.
     by_scope: BTreeMap<String, Vec<Lock>>,
 }
 
 /// One lock.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lock {
     id: ResourceId,
     level: Level,
@@ -68,6 +68,13 @@ impl Intent {
                 Operation::PutLock
                 | Operation::DeleteLock
                 | Operation::CheckAccess
+                | Operation::QueryPolicyStates
+                | Operation::SummarizePolicyStates
+                | Operation::TriggerPolicyEvaluation
+                | Operation::PutAccessRequest
+                | Operation::DeleteAccessRequest
+                | Operation::ApproveAccessRequest
+                | Operation::DenyAccessRequest
                 | Operation::ValidateDeployment
                 | Operation::ForetellDeployment
                 | Operation::CheckNameAvailability,
@@ -89,6 +96,24 @@ impl Locks {
         let level = properties.get("level").and_then(Value::as_str).and_then(Level::read).ok_or_else(unreadable)?;
         self.by_scope.entry(scope.key().to_owned()).or_default().push(Lock { id, level, properties });
         Ok(())
+    }
+
+    /// Whether there is a lock with that key.
+    pub fn has(&self, key: &str) -> bool {
+        self.by_scope.values().flatten().any(|lock| lock.id.key() == key)
+    }
+
+    /// Forgets the lock with that key.
+    pub fn remove(&mut self, key: &str) {
+        self.by_scope.retain(|_, locks| {
+            locks.retain(|lock| lock.id.key() != key);
+            !locks.is_empty()
+        });
+    }
+
+    /// The keys of all.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        self.by_scope.values().flatten().map(|lock| lock.id.key().to_owned())
     }
 
     /// 409 when a lock at the target, above it, or (for a deletion) below it stands in the way.

@@ -4,21 +4,22 @@
 //! no handler can forget to ask. A pass remembers the access epoch it was given at; a write under it commits only while
 //! that epoch stands, so a revoked right is gone with the very next request, even one already on its way.
 
+mod facts;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bastide_access::{
-    Access, Attributes, Decision, DenyAssignment, Reason, Request, RoleAssignment, RoleDefinition, builtin_roles,
-};
+use bastide_access::{Access, AccessChanges, Attributes, Decision, Reason, Request, RoleAssignment, RoleDefinition};
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_identity::{Directory, Principal};
-use bastide_store::{Resource, ResourceQuery, Store};
-use serde::de::DeserializeOwned;
+use bastide_store::Store;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use self::facts::Difference;
+pub use self::facts::{Facts, decides_access};
 use crate::failure::Failure;
-use crate::lock::{Intent, LOCK, Locks};
+use crate::lock::Intent;
 
 /// A right that was checked.
 #[derive(Debug, Clone)]
@@ -55,19 +56,6 @@ pub struct Snapshot {
     facts: Facts,
 }
 
-/// What a snapshot is compiled from.
-#[derive(Debug)]
-pub struct Facts {
-    /// The built-in roles, then the custom ones.
-    pub roles: Vec<RoleDefinition>,
-    /// Every role assignment.
-    pub assignments: Vec<RoleAssignment>,
-    /// Every deny assignment.
-    pub denies: Vec<DenyAssignment>,
-    /// Every lock.
-    pub locks: Locks,
-}
-
 /// The type under which role assignments are stored.
 pub const ROLE_ASSIGNMENT: &str = "Microsoft.Authorization/roleAssignments";
 
@@ -76,6 +64,9 @@ pub const ROLE_DEFINITION: &str = "Microsoft.Authorization/roleDefinitions";
 
 /// The type under which deny assignments are stored.
 pub const DENY_ASSIGNMENT: &str = "Microsoft.Authorization/denyAssignments";
+
+/// The type of hubs and projects.
+pub const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 /// Role `Owner`, the same GUID in every cloud.
 pub const OWNER: uuid::Uuid = uuid::uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
@@ -185,6 +176,18 @@ impl Gatekeeper {
         }
     }
 
+    /// A pass for an action that takes no role, because it is about what is the caller's own or because the operation
+    /// itself sees to who may.
+    pub fn admit_to_own(&self, caller: &Identified, action: &str, scope: &ResourceId) -> Pass {
+        Pass::new(caller, action, scope)
+    }
+
+    /// Whether a principal may assign roles at a scope, if only some roles or to some.
+    pub async fn may_assign(&self, caller: &Identified, scope: &ResourceId) -> Result<bool, Failure> {
+        let decision = self.snapshot(caller.epoch).await?.decide(&caller.principal, ASSIGN, scope, &Attributes::NONE);
+        Ok(matches!(decision, Decision::Allowed { .. } | Decision::Denied(Reason::Condition(_))))
+    }
+
     /// 409 `ScopeLocked` when a lock forbids what the holder of a pass is about to do.
     ///
     /// Changes of locks raise the access epoch, so a lock that comes after this question stops the commit.
@@ -211,12 +214,22 @@ impl Gatekeeper {
         if let Some(snapshot) = self.current(epoch) {
             return Ok(snapshot);
         }
-        let facts = Facts::read(&self.store).await?;
-        let access = Access::compile(&facts.roles, &facts.assignments, &facts.denies)
-            .map_err(|error| Failure::internal(format!("role assignments do not compile: {error}")))?;
-        let snapshot = Arc::new(Snapshot { epoch, access, facts });
+        let snapshot = Arc::new(self.next(epoch).await?);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&snapshot));
         Ok(snapshot)
+    }
+
+    /// The snapshot of an epoch: the last one and what has changed since, or everything when that is not known.
+    async fn next(&self, epoch: i64) -> Result<Snapshot, Failure> {
+        let last = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(last) = last
+            && let Some(changes) = self.store.access_changes(last.epoch).await?
+        {
+            let (facts, difference) = last.facts.changed(&self.store, &changes).await?;
+            return last.followed_by(changes.epoch, facts, &difference);
+        }
+        let facts = Facts::read(&self.store).await?;
+        Ok(Snapshot { epoch, access: compile(&facts)?, facts })
     }
 
     fn current(&self, epoch: i64) -> Option<Arc<Snapshot>> {
@@ -262,55 +275,25 @@ impl Gatekeeper {
     }
 }
 
-impl Facts {
-    async fn read(store: &Store) -> Result<Self, Failure> {
-        let mut facts = Self {
-            roles: builtin_roles().to_vec(),
-            assignments: Vec::new(),
-            denies: Vec::new(),
-            locks: Locks::default(),
-        };
-        let mut query =
-            ResourceQuery { types: ACCESS_TYPES.map(str::to_owned).to_vec(), limit: 1000, ..ResourceQuery::default() };
-        loop {
-            let page = store.resources(&query).await?;
-            for row in &page {
-                facts.add(row)?;
-            }
-            match page.last() {
-                Some(last) if page.len() == 1000 => query.after = Some(last.key.clone()),
-                _ => return Ok(facts),
-            }
-        }
-    }
-
-    fn add(&mut self, row: &Resource) -> Result<(), Failure> {
-        // What cannot be read grants nothing, and the rest goes on granting; but a deny or a lock must not be lost.
-        match row.type_name.as_str() {
-            ROLE_ASSIGNMENT => self.assignments.extend(understood(row)),
-            ROLE_DEFINITION => self.roles.extend(understood(row)),
-            DENY_ASSIGNMENT => self.denies.push(read(row)?),
-            _ => self.locks.add(row)?,
-        }
-        Ok(())
-    }
-}
-
-/// Whether resources of a type decide what may be done: the access epoch rises whenever one of them changes.
-pub fn decides_access(type_name: &str) -> bool {
-    ACCESS_TYPES.iter().any(|known| known.eq_ignore_ascii_case(type_name))
-}
-
-fn understood<T: DeserializeOwned>(row: &Resource) -> Option<T> {
-    read(row).inspect_err(|error| tracing::error!(%error, "access is decided without it")).ok()
-}
-
-fn read<T: DeserializeOwned>(row: &Resource) -> Result<T, Failure> {
-    serde_json::from_value(row.body.clone())
-        .map_err(|error| Failure::internal(format!("{} cannot be read: {error}", row.id)))
+fn compile(facts: &Facts) -> Result<Access, Failure> {
+    Access::compile_with_projects(&facts.roles, facts.assignments.iter(), &facts.denies, &facts.projects())
+        .map_err(|error| Failure::internal(format!("role assignments do not compile: {error}")))
 }
 
 impl Snapshot {
+    fn followed_by(&self, epoch: i64, facts: Facts, difference: &Difference) -> Result<Self, Failure> {
+        let access = if difference.is_profound {
+            compile(&facts)?
+        } else {
+            self.access.with(&AccessChanges {
+                removed: difference.removed.iter().map(AsRef::as_ref).collect(),
+                added: difference.added.iter().map(AsRef::as_ref).collect(),
+                projects: difference.projects.iter().map(|(project, hub)| (&**project, hub.as_deref())).collect(),
+            })
+        };
+        Ok(Self { epoch, access, facts })
+    }
+
     /// The compiled rights.
     pub fn access(&self) -> &Access {
         &self.access
@@ -328,7 +311,7 @@ impl Snapshot {
 
     /// The role assignment of that name, wherever it is.
     pub fn assignment(&self, name: Uuid) -> Option<&RoleAssignment> {
-        self.facts.assignments.iter().find(|assignment| assignment.name == name)
+        self.facts.assignments.get(name)
     }
 
     fn allows(&self, principal: &Principal, action: &str, scope: &ResourceId) -> bool {
@@ -384,8 +367,8 @@ impl Pass {
     }
 }
 
-/// What a snapshot is made of.
-const ACCESS_TYPES: [&str; 4] = [ROLE_ASSIGNMENT, ROLE_DEFINITION, DENY_ASSIGNMENT, LOCK];
+/// What it takes to assign roles.
+pub const ASSIGN: &str = "Microsoft.Authorization/roleAssignments/write";
 
 /// People named in a refusal.
 const MAX_GRANTORS: usize = 3;

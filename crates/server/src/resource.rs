@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::action::fresh_secret;
+use crate::authorization::own_principal;
 use crate::companion::Made;
 use crate::failure::Failure;
 use crate::front::Front;
@@ -372,6 +373,7 @@ impl Front {
         let Decided { id, existing, document, mut entries, effects, .. } = decided;
         let is_new = existing.is_none();
         let before = existing.as_ref().map(|entry| &entry.document);
+        let identity_before = before.and_then(own_principal);
         let mut quota = Entries::default();
         self.keep_quota(request, pass, registered, (&id, before, &document), &mut quota).await?;
         let incarnation = match existing {
@@ -393,6 +395,7 @@ impl Front {
             }
             self.creator_owns(request, pass, &id, document.kind.as_deref(), &mut entries).await?;
         }
+        self.identity_administers(request, &id, identity_before, &document, &mut entries.changes)?;
         entries.changes.push(Entry::put(&id, &name, incarnation, is_listed, document, pass)?);
         if is_new {
             self.register_provider(pass, &id, &mut entries).await?;

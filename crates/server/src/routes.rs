@@ -35,6 +35,8 @@ pub enum Action {
     /// This action on the target, which the caller may have for some roles and principals only: the operation authorises
     /// again with what the body asks for.
     Delegated(&'static str),
+    /// This action, on what is the caller's own or what the operation itself sees to: it takes no role.
+    Own(&'static str),
     /// `{type}/read` on the target.
     Read,
     /// `{type}/write` on the target.
@@ -102,6 +104,13 @@ pub enum Operation {
     ListPermissions,
     CheckAccess,
     WhyAccess,
+    ListUsers,
+    ListAccessRequests,
+    ReadAccessRequest,
+    PutAccessRequest,
+    DeleteAccessRequest,
+    ApproveAccessRequest,
+    DenyAccessRequest,
     ExplainNetwork,
     ListFlows,
     ReadProviderOperations,
@@ -191,7 +200,7 @@ impl Matched {
         let type_name = canonical_type.or(self.type_name.as_deref()).unwrap_or_default();
         match self.route.action {
             Action::SignedIn | Action::ReadOfOperation => None,
-            Action::Fixed(action) | Action::Delegated(action) => Some(action.to_owned()),
+            Action::Fixed(action) | Action::Delegated(action) | Action::Own(action) => Some(action.to_owned()),
             Action::Read => Some(format!("{type_name}/read")),
             Action::Write => Some(format!("{type_name}/write")),
             Action::Delete => Some(format!("{type_name}/delete")),
@@ -251,9 +260,10 @@ fn bind_extension(
         return None;
     }
     let names = suffix.last() == Some(&NAME);
-    let (end, values) = if names { (lower.len(), path.as_slice().last().cloned()) } else { (at, None) };
+    let end = if names { lower.len() } else { at };
     let target = ResourceId::from_segments(path.as_slice().get(..end)?);
-    let values = values.into_iter().collect();
+    let bound = path.as_slice().get(at..)?.iter().zip(&suffix).filter(|(_, want)| **want == NAME);
+    let values = bound.map(|(value, _)| value.clone()).collect();
     Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
 }
 
@@ -409,6 +419,13 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "{scope}/providers/bastide.authorization/whyaccess", Action::SignedIn, Operation::WhyAccess),
     route(Method::GET, "{scope}/bastide/explain", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ExplainNetwork),
     route(Method::GET, "{scope}/bastide/flows", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ListFlows),
+    route(Method::GET, "{scope}/providers/bastide.authorization/users", Action::Fixed("Microsoft.Authorization/roleAssignments/read"), Operation::ListUsers),
+    route(Method::GET, "{scope}/providers/bastide.authorization/accessrequests", Action::SignedIn, Operation::ListAccessRequests),
+    route(Method::GET, "{scope}/providers/bastide.authorization/accessrequests/{name}", Action::SignedIn, Operation::ReadAccessRequest),
+    route(Method::PUT, "{scope}/providers/bastide.authorization/accessrequests/{name}", Action::Own("Bastide.Authorization/accessRequests/write"), Operation::PutAccessRequest),
+    route(Method::DELETE, "{scope}/providers/bastide.authorization/accessrequests/{name}", Action::Own("Bastide.Authorization/accessRequests/delete"), Operation::DeleteAccessRequest),
+    route(Method::POST, "{scope}/providers/bastide.authorization/accessrequests/{name}/approve", Action::Own("Bastide.Authorization/accessRequests/approve/action"), Operation::ApproveAccessRequest),
+    route(Method::POST, "{scope}/providers/bastide.authorization/accessrequests/{name}/deny", Action::Own("Bastide.Authorization/accessRequests/deny/action"), Operation::DenyAccessRequest),
     route(Method::GET, "/providers/microsoft.authorization/provideroperations", Action::SignedIn, Operation::ReadProviderOperations),
     route(Method::GET, "/providers/microsoft.authorization/provideroperations/{namespace}", Action::SignedIn, Operation::ReadProviderOperations),
     route(Method::GET, "{scope}/providers/microsoft.authorization/locks", Action::Fixed("Microsoft.Authorization/locks/read"), Operation::ListLocks),
@@ -447,7 +464,7 @@ mod tests {
     fn every_route_says_which_action_it_takes() {
         for route in ROUTES {
             match route.action {
-                Action::Fixed(action) | Action::Delegated(action) => {
+                Action::Fixed(action) | Action::Delegated(action) | Action::Own(action) => {
                     let words: Vec<&str> = action.split('/').collect();
                     assert!(words.len() >= 3 && words.iter().all(|word| !word.is_empty()), "{}: {action}", route.path);
                     assert!(!action.contains('*'), "{}: {action}", route.path);
@@ -466,7 +483,9 @@ mod tests {
     #[test]
     fn writing_routes_take_writing_actions() {
         for route in ROUTES {
-            let (Action::Fixed(action) | Action::Delegated(action)) = route.action else { continue };
+            let (Action::Fixed(action) | Action::Delegated(action) | Action::Own(action)) = route.action else {
+                continue;
+            };
             let verb = action.rsplit('/').next().unwrap();
             let expected = match route.method.as_str() {
                 "GET" | "HEAD" => "read",

@@ -135,7 +135,7 @@ async fn assignments_are_listed_at_above_and_below_and_by_filter() {
         assert_eq!(found, wanted, "{filter}");
     }
     let all = house.get(&format!("{group}/providers/Microsoft.Authorization/roleAssignments")).await;
-    assert_eq!(names(&all).len(), 5, "the two founding owners reach here too: {all:?}");
+    assert_eq!(names(&all).len(), 6, "the two founding owners reach here too, and the hub's identity: {all:?}");
     let bad = list(&house, &group, "colour eq 'red'", mine).await;
     assert_eq!(bad.code(), "InvalidFilterInQueryString");
 

@@ -4,6 +4,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use bastide_arm::clock::Clock;
+use bastide_audit::{Broken, SigningKey};
+use bastide_server::{AuditKeeper, AuditSettings, KeeperError};
 use http::Method;
 use serde_json::{Value, json};
 use support::{Answer, House};
@@ -23,10 +28,14 @@ async fn writes_deletions_and_actions_are_told_newest_first() {
 
     let log = events(&house, &format!("eventTimestamp ge '2026-11-22T09:00:00Z' and resourceId eq '{one}'")).await;
     let kind = "Microsoft.ManagedIdentity/userAssignedIdentities";
-    let told: Vec<&str> = rows(&log).iter().map(|row| row["operationName"]["value"].as_str().unwrap()).collect();
+    let told: Vec<&str> = ended(&log).into_iter().map(|row| row["operationName"]["value"].as_str().unwrap()).collect();
     let expected = ["delete", "issueEndpointSecret/action", "write"].map(|verb| format!("{kind}/{verb}"));
     assert_eq!(told, expected, "reads are not told");
-    let written = rows(&log).last().unwrap();
+    let written = *ended(&log).last().unwrap();
+    let began = rows(&log).last().unwrap();
+    assert_eq!((&began["status"]["value"], &began["eventName"]["value"]), (&json!("Started"), &json!("BeginRequest")));
+    assert_eq!(began["operationId"], written["operationId"]);
+    assert_ne!(began["eventDataId"], written["eventDataId"]);
     assert_eq!(written["caller"], "bootstrap");
     assert_eq!(written["authorization"], json!({"action": format!("{kind}/write"), "scope": one}));
     assert_eq!(written["correlationId"], correlation);
@@ -44,15 +53,16 @@ async fn writes_deletions_and_actions_are_told_newest_first() {
     assert!(!log.body.to_string().contains("ey"), "no token is in the log: {log:?}");
 
     let mine = events(&house, &format!("correlationId eq '{correlation}'")).await;
-    assert_eq!(rows(&mine).len(), 1);
+    assert_eq!(rows(&mine).len(), 2);
     for (filter, count) in [
         ("resourceGroupName eq 'RG'", 4),
+        ("resourceGroupName eq 'RG' and status eq 'Started'", 0),
         ("resourceGroupName eq 'other'", 0),
         ("resourceProvider eq 'Microsoft.ManagedIdentity'", 3),
         ("eventTimestamp ge 2026-11-22T11:00:00Z", 0),
         ("eventTimestamp ge '2026-11-22T09:00:00.0' and eventTimestamp le '2026-11-22T09:30:00.0'", 0),
     ] {
-        assert_eq!(rows(&events(&house, filter).await).len(), count, "{filter}");
+        assert_eq!(ended(&events(&house, filter).await).len(), count, "{filter}");
     }
     for filter in ["", "colour eq 'red'", "eventTimestamp ge 'yesterday'", "eventTimestamp ge"] {
         assert_eq!(events(&house, filter).await.status.as_u16(), 400, "{filter}");
@@ -60,7 +70,7 @@ async fn writes_deletions_and_actions_are_told_newest_first() {
 }
 
 #[tokio::test]
-async fn refused_writes_are_told_too_but_not_without_end() {
+async fn refusals_are_told_too_but_not_without_end() {
     let house = House::found().await;
     house.make_group("rg").await;
     let (stranger, token) = house.stranger().await;
@@ -68,10 +78,19 @@ async fn refused_writes_are_told_too_but_not_without_end() {
         let answer = house.call_as(&token, Method::DELETE, &house.group("rg"), None, &[]).await;
         assert_eq!(answer.code(), "AuthorizationFailed");
     }
-    house.call_as(&token, Method::GET, &house.group("rg"), None, &[]).await;
-    let log = events(&house, &format!("caller eq '{}'", stranger.object_id)).await;
-    assert_eq!(rows(&log).len(), 60);
-    let refused = &rows(&log)[0];
+    for _ in 0..30 {
+        house.call_as(&token, Method::GET, &house.group("rg"), None, &[]).await;
+    }
+    let group = "Microsoft.Resources/subscriptions/resourceGroups";
+    let told = async |verb: &str| {
+        let log =
+            events(&house, &format!("caller eq '{}' and operationName eq '{group}/{verb}'", stranger.object_id)).await;
+        ended(&log).into_iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(told("read").await.len(), 20, "reads have a bound of their own");
+    let refusals = told("delete").await;
+    assert_eq!(refusals.len(), 60);
+    let refused = &refusals[0];
     assert_eq!(refused["status"]["value"], "Failed");
     assert_eq!(refused["subStatus"]["value"], "AuthorizationFailed");
     assert_eq!(refused["properties"]["statusCode"], "Forbidden");
@@ -90,7 +109,7 @@ async fn the_log_comes_in_pages_and_to_those_who_may_read_it() {
     let mut page = events_at(&house, filter, "&$top=2").await;
     loop {
         assert!(rows(&page).len() <= 2);
-        found.extend(rows(&page).iter().map(|row| row["resourceGroupName"].as_str().unwrap().to_owned()));
+        found.extend(ended(&page).into_iter().map(|row| row["resourceGroupName"].as_str().unwrap().to_owned()));
         let Some(next) = page.body["nextLink"].as_str() else { break };
         page = house.get(next.strip_prefix("https://localhost:8443").unwrap()).await;
     }
@@ -102,7 +121,81 @@ async fn the_log_comes_in_pages_and_to_those_who_may_read_it() {
     let tenant = format!("/{VALUES}?$filter=caller%20eq%20'bootstrap'");
     assert_eq!(house.get(&tenant).await.code(), "AuthorizationFailed");
     let admin = house.log_in_admin().await;
-    assert_eq!(rows(&house.call_as(&admin, Method::GET, &tenant, None, &[]).await).len(), 7);
+    let told = house.call_as(&admin, Method::GET, &tenant, None, &[]).await;
+    assert_eq!(ended(&told).len(), 8, "seven groups and the refusal before");
+}
+
+#[tokio::test]
+async fn what_reveals_a_secret_is_on_record_before_it_answers() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let account = format!("{}/providers/Microsoft.Storage/storageAccounts/acct1", house.group("rg"));
+    let body = json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    assert!(house.put(&account, body).await.status.is_success());
+    let listed = house.call(Method::POST, &format!("{account}/listKeys"), Some(json!({}))).await;
+    let key = listed.body["keys"][0]["value"].as_str().unwrap().to_owned();
+    let action = "Microsoft.Storage/storageAccounts/listKeys/action";
+    let log = events(&house, &format!("operationName eq '{action}'")).await;
+    assert_eq!(ended(&log).len(), 1, "{log:?}");
+    assert_eq!(ended(&log)[0]["caller"], "bootstrap");
+    assert!(!log.body.to_string().contains(&key));
+}
+
+#[tokio::test]
+async fn only_what_is_selected_is_shown() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let filter = "resourceGroupName%20eq%20'rg'";
+    let path = format!("/subscriptions/{}/{VALUES}?$filter={filter}", house.subscription);
+    let log = house.get(&format!("{path}&$select=caller,operationname")).await;
+    let fields: Vec<_> = rows(&log)[0].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["caller", "operationName"]);
+    assert_eq!(house.get(&format!("{path}&$select=colour")).await.status.as_u16(), 400);
+}
+
+#[tokio::test]
+async fn checkpoints_are_signed_copied_and_cut_behind_and_the_chain_stays_provable() {
+    let house = House::found().await;
+    let seed = [7; 32];
+    let key = || SigningKey::new("bastide/t/audit", &seed).unwrap();
+    let copy = house.directory.path().join("checkpoints");
+    let settings = AuditSettings { retention: Some(jiff::SignedDuration::from_mins(10)), copies: vec![copy.clone()] };
+    let clock: Arc<dyn Clock> = house.clock.clone();
+    let open = async || AuditKeeper::open(house.store.clone(), key(), Arc::clone(&clock), settings.clone()).await;
+    let mut keeper = open().await.unwrap();
+    for number in 0..5 {
+        house.make_group(&format!("rg-{number}")).await;
+    }
+    keeper.checkpoint().await.unwrap();
+    let chain = house.store.audit_chain();
+    let verify = async || chain.verify(key().public(), &[]).await.unwrap();
+    let intact = verify().await.unwrap();
+    assert_eq!((intact.begun, intact.covered), (0, intact.head.seq));
+    keeper.checkpoint().await.unwrap();
+    assert_eq!(std::fs::read_to_string(&copy).unwrap().lines().count(), 1, "nothing new, nothing signed");
+
+    house.clock.advance(std::time::Duration::from_mins(20).try_into().unwrap());
+    house.make_group("late").await;
+    let mut keeper = open().await.unwrap();
+    keeper.checkpoint().await.unwrap();
+    let old = intact.head.seq;
+    assert_eq!(keeper.cut().await.unwrap(), old, "everything from twenty minutes ago");
+    let intact = verify().await.unwrap();
+    assert_eq!(intact.begun, old);
+    assert_eq!(chain.entries(0, 1).await.unwrap()[0].seq, old + 1);
+    let last = chain.entries(intact.head.seq - 1, 1).await.unwrap();
+    assert!(last[0].record.contains("eventtypes/management/cut"), "a cut is on record");
+    assert_eq!(keeper.cut().await.unwrap(), 0);
+    keeper.checkpoint().await.unwrap();
+    // The log goes on behind the cut.
+    assert_eq!(ended(&events(&house, "resourceGroupName eq 'late'").await).len(), 1);
+
+    // A keeper signs nothing on top of a chain that was changed.
+    house.make_group("more").await;
+    let seq = chain.head().await.unwrap().seq;
+    let database = rusqlite::Connection::open(house.directory.path().join("store.db")).unwrap();
+    database.execute("UPDATE audit SET at = at + 1 WHERE seq = ?1", [seq]).unwrap();
+    assert!(matches!(keeper.checkpoint().await, Err(KeeperError::Broken(Broken { seq: at, .. })) if at == seq));
 }
 
 async fn events(house: &House, filter: &str) -> Answer {
@@ -116,6 +209,11 @@ async fn events_at(house: &House, filter: &str, more: &str) -> Answer {
 
 fn rows(log: &Answer) -> &[Value] {
     log.body["value"].as_array().unwrap_or_else(|| panic!("no events: {log:?}"))
+}
+
+/// The events of ends: each record has one of its beginning too.
+fn ended(log: &Answer) -> Vec<&Value> {
+    rows(log).iter().filter(|row| row["eventName"]["value"] == "EndRequest").collect()
 }
 
 const VALUES: &str = "providers/Microsoft.Insights/eventtypes/management/values";

@@ -138,12 +138,13 @@ impl Store {
 
     /// What the writes behind an access epoch, up to the present one, were about. `None` when that is not known any
     /// more: then everything has to be read.
-    pub async fn access_changes(&self, after: i64, now: Timestamp) -> Result<Option<AccessChanges>, StoreError> {
+    pub async fn access_changes(&self, after: i64) -> Result<Option<AccessChanges>, StoreError> {
         let epoch = self.access_epoch().await?;
         let query = RecordQuery {
             kind: access_log::KIND.to_owned(),
             owner: None,
-            now,
+            // One that has expired and was not swept yet still says what was.
+            now: Timestamp::MIN,
             after: Some(access_log::key(after)),
             limit: ACCESS_CHANGES,
         };

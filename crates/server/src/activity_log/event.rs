@@ -8,14 +8,41 @@ use uuid::Uuid;
 
 use super::{localised, text};
 
+/// Which of the two events of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// `BeginRequest`.
+    Began,
+    /// `EndRequest`.
+    Ended,
+}
+
+impl Phase {
+    /// Both, the newer first.
+    pub(super) const BOTH: [Self; 2] = [Self::Ended, Self::Began];
+
+    /// The status of that event.
+    pub(super) fn status(self, record: &Value) -> &str {
+        match self {
+            Self::Began => "Started",
+            Self::Ended => text(record, "status"),
+        }
+    }
+}
+
 /// The wire form of an entry about a resource.
-pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> Value {
+pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, tenant: Uuid) -> Value {
     let record = &entry.record;
-    let id = event_id(entry);
-    let (action, status, caller) = (text(record, "action"), text(record, "status"), text(record, "caller"));
+    let id = event_id(entry, phase);
+    let (action, status, caller) = (text(record, "action"), phase.status(record), text(record, "caller"));
+    let (name, localised_name) = match phase {
+        Phase::Began => ("BeginRequest", "Begin request"),
+        Phase::Ended => ("EndRequest", "End request"),
+    };
     let failed = status == "Failed";
     let request = text(record, "requestId");
-    json!({
+    let category = if record.get("policies").is_some() { "Policy" } else { "Administrative" };
+    let mut event = json!({
         "authorization": {"action": action, "scope": resource.to_string()},
         "caller": if caller.is_empty() { text(record, "objectId") } else { caller },
         "channels": "Operation",
@@ -23,8 +50,8 @@ pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> 
         "correlationId": record.get("correlationId"),
         "description": "",
         "eventDataId": id,
-        "eventName": {"value": "EndRequest", "localizedValue": "End request"},
-        "category": localised("Administrative"),
+        "eventName": {"value": name, "localizedValue": localised_name},
+        "category": localised(category),
         "httpRequest": {
             "clientRequestId": record.get("clientRequestId"),
             "clientIpAddress": record.get("clientIp"),
@@ -39,9 +66,9 @@ pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> 
         "operationId": record.get("operationId").or(record.get("correlationId")),
         "operationName": localised(action),
         "properties": {
-            "statusCode": status_word(record),
+            "statusCode": if phase == Phase::Began { String::new() } else { status_word(record) },
             "serviceRequestId": request,
-            "eventCategory": "Administrative",
+            "eventCategory": category,
             "entity": resource.to_string(),
             "message": action,
             "hierarchy": format!("{tenant}/{}", resource.subscription_id().unwrap_or_default()),
@@ -50,12 +77,17 @@ pub(super) fn event(entry: &AuditEntry, resource: &ResourceId, tenant: Uuid) -> 
             "auditHash": entry.hash,
         },
         "status": localised(status),
-        "subStatus": localised(text(record, "code")),
+        "subStatus": localised(if phase == Phase::Began { "" } else { text(record, "code") }),
         "eventTimestamp": entry.at.to_string(),
         "submissionTimestamp": entry.at.to_string(),
         "subscriptionId": resource.subscription_id(),
         "tenantId": tenant,
-    })
+    });
+    let properties = event.get_mut("properties").and_then(Value::as_object_mut);
+    if let (Some(policies), Some(properties)) = (record.get("policies"), properties) {
+        properties.insert("policies".to_owned(), policies.to_string().into());
+    }
+    event
 }
 
 /// A copy of who it was, never the token. Clients take nothing but texts here.
@@ -65,9 +97,13 @@ fn claims(record: &Value) -> Value {
     Value::Object(claims.collect())
 }
 
-/// An id that follows from the entry's hash.
-fn event_id(entry: &AuditEntry) -> Uuid {
-    entry.hash.get(..32).and_then(|head| Uuid::try_parse(head).ok()).unwrap_or_default()
+/// An id that follows from the entry's hash: one half of it for each event.
+fn event_id(entry: &AuditEntry, phase: Phase) -> Uuid {
+    let half = match phase {
+        Phase::Ended => entry.hash.get(..32),
+        Phase::Began => entry.hash.get(32..),
+    };
+    half.and_then(|half| Uuid::try_parse(half).ok()).unwrap_or_default()
 }
 
 /// Hundreds of nanoseconds since the year 1.

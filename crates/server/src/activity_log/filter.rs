@@ -5,6 +5,7 @@ use bastide_arm::id::ResourceId;
 use bastide_store::AuditEntry;
 use jiff::{SignedDuration, Timestamp};
 
+use super::event::Phase;
 use super::text;
 use crate::authorization::terms;
 use crate::request::Request;
@@ -35,7 +36,7 @@ impl Filter {
     }
 
     /// Whether an event about a resource fits.
-    pub(super) fn admits(&self, entry: &AuditEntry, resource: &ResourceId) -> bool {
+    pub(super) fn admits(&self, entry: &AuditEntry, phase: Phase, resource: &ResourceId) -> bool {
         (self.from..=self.to).contains(&entry.at)
             && self.equalities.iter().all(|(name, wanted)| {
                 let record = &entry.record;
@@ -47,7 +48,7 @@ impl Filter {
                     "correlationId" => is(text(record, "correlationId"), wanted),
                     "operationName" => is(text(record, "action"), wanted),
                     "caller" => is(text(record, "caller"), wanted) || is(text(record, "objectId"), wanted),
-                    "status" => is(text(record, "status"), wanted),
+                    "status" => is(phase.status(record), wanted),
                     _ => true,
                 }
             })

@@ -1,12 +1,13 @@
 //! Role assignments: `{scope}/providers/Microsoft.Authorization/roleAssignments/{guid}`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bastide_access::guard::{self, GuardError};
 use bastide_access::{Condition, PrincipalType, RoleAssignment, RoleDefinition};
 use bastide_arm::error::ArmError;
 use bastide_arm::filter::Property;
 use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::Document;
 use bastide_identity::PrincipalKind;
 use bastide_store::{Change, Expectation, ResourcePut};
 use http::StatusCode;
@@ -19,7 +20,7 @@ use crate::failure::Failure;
 use crate::founding;
 use crate::front::Front;
 use crate::ledger::Entries;
-use crate::pass::{OWNER, Pass, ROLE_ASSIGNMENT, Snapshot};
+use crate::pass::{OWNER, Pass, ROLE_ASSIGNMENT, Snapshot, WORKSPACE};
 use crate::reply::Reply;
 use crate::request::Request;
 
@@ -33,10 +34,16 @@ impl Front {
         };
         let scope = request.matched.target.key();
         let rights = self.gatekeeper.rights(pass).await?;
+        // Those of a project's hub that reach its projects count as made above.
+        let reaching: HashSet<Uuid> = match rights.facts().hub_of(&request.matched.target) {
+            Some(_) => rights.access().assignments_reaching(scope).into_iter().collect(),
+            None => HashSet::new(),
+        };
         let found = rights.facts().assignments.iter().filter(|assignment| {
             let principal = assignment.principal_id.to_string();
             let role = assignment.role_definition_id.to_string();
-            filter.reaches(&assignment.scope, scope)
+            (filter.reaches(&assignment.scope, scope)
+                || reaching.contains(&assignment.name) && !filter.at_scope_and_below)
                 && assignees.as_ref().is_none_or(|assignees| assignees.contains(&assignment.principal_id))
                 && filter.matches(&|property| match property.name {
                     "principalId" => Some(&principal),
@@ -70,9 +77,10 @@ impl Front {
         let stored = rights.assignment(name);
         let attributes = guard::delegation_attributes(stored, Some(&asked));
         let pass = self.gatekeeper.weigh(pass, &attributes).await?;
-        guard::may_put(&rights.facts().assignments, &asked).map_err(|error| guarded(&error))?;
+        guard::may_put(rights.facts().assignments.iter(), &asked).map_err(|error| guarded(&error))?;
         check_role(rights.role(asked.role_definition_id), &asked)?;
         check_condition(&asked)?;
+        self.check_reach(&pass, &scope, &asked).await?;
         let asked = match stored {
             Some(stored) => {
                 let asked = updated(stored, asked, &pass, request)?;
@@ -91,6 +99,24 @@ impl Front {
         entries.changes = vec![put(&asked, &pass)?, Change::RaiseAccessEpoch];
         self.ledger.commit(request.context, &pass, entries).await?;
         Ok(Reply::json(if stored.is_some() { 200 } else { 201 }, answer(&asked)))
+    }
+
+    /// Only a hub has projects for its assignments to reach (mission.md D7).
+    async fn check_reach(&self, pass: &Pass, scope: &ResourceId, asked: &RoleAssignment) -> Result<(), Failure> {
+        if !asked.reaches_projects {
+            return Ok(());
+        }
+        let entry = self.ledger.surrounding(pass, scope).await?;
+        let is_hub = scope.type_name().eq_ignore_ascii_case(WORKSPACE)
+            && entry.and_then(|entry| entry.document.kind).is_some_and(|kind| kind.eq_ignore_ascii_case("hub"));
+        if is_hub {
+            return Ok(());
+        }
+        let message = format!(
+            "'{scope}' is no hub, so its role assignments have no projects to reach. Leave properties.bastide.projects \
+             out, or assign the role at the hub."
+        );
+        Err(ArmError::invalid_parameter("properties.bastide.projects", message).into())
     }
 
     /// DELETE of one: 200 with what it was, 204 when there was none.
@@ -134,8 +160,38 @@ impl Front {
         };
         if !reaching.iter().any(owns) {
             entries.changes.push(founding::role_assignment(id, principal, OWNER, request.context.now)?);
-            entries.changes.push(Change::RaiseAccessEpoch);
         }
+        // Roles at its hub may reach a new project from its first moment on.
+        entries.changes.push(Change::RaiseAccessEpoch);
+        Ok(())
+    }
+
+    /// A hub's own identity administers what the hub needs in its group (security.md 1.4: `Azure AI Administrator`).
+    /// `before` is the principal that it had already.
+    pub(crate) fn identity_administers(
+        &self,
+        request: &Request<'_>,
+        id: &ResourceId,
+        before: Option<Uuid>,
+        after: &Document,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Failure> {
+        let is_hub = after.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("hub"));
+        if !is_hub || !id.type_name().eq_ignore_ascii_case(WORKSPACE) {
+            return Ok(());
+        }
+        let (Some(principal), Some(group)) = (own_principal(after), id.resource_group_id()) else { return Ok(()) };
+        if before == Some(principal) {
+            return Ok(());
+        }
+        let mut assignment =
+            RoleAssignment::new(own_role_name(principal), group.to_string(), AI_ADMINISTRATOR, principal);
+        assignment.principal_type = PrincipalType::ServicePrincipal;
+        assignment.description = Some(format!("The identity of the hub {id}."));
+        assignment.created_on = Some(request.context.now);
+        assignment.updated_on = Some(request.context.now);
+        changes.push(founding::stored(&assignment)?);
+        changes.push(Change::RaiseAccessEpoch);
         Ok(())
     }
 
@@ -159,7 +215,7 @@ impl Front {
             guard::may_delete(&both, roles, removed.name)
         };
         let Err(refused) = suffices(replacement) else { return Ok(()) };
-        for other in &rights.facts().assignments {
+        for other in rights.facts().assignments.iter() {
             // An assignment to somebody who is gone lets nobody in.
             if other.name != removed.name
                 && suffices(Some(other)).is_ok()
@@ -204,6 +260,23 @@ impl Front {
     }
 }
 
+/// The principal of a resource's own identity.
+pub(crate) fn own_principal(document: &Document) -> Option<Uuid> {
+    Some(document.identity.as_ref()?.system.as_ref()?.principal_id)
+}
+
+/// What takes away the role that a hub's identity was given with it.
+pub(crate) fn identity_administers_no_more(id: &ResourceId, principal: Uuid) -> Option<Change> {
+    let group = id.resource_group_id().filter(|_| id.type_name().eq_ignore_ascii_case(WORKSPACE))?;
+    let assignment = RoleAssignment::new(own_role_name(principal), group.to_string(), AI_ADMINISTRATOR, principal);
+    Some(Change::DeleteResource(assignment.id().to_ascii_lowercase()))
+}
+
+/// One name for one identity, so that it is found again when the identity goes.
+fn own_role_name(principal: Uuid) -> Uuid {
+    Uuid::new_v5(&principal, b"Azure AI Administrator")
+}
+
 /// The wire form.
 pub(super) fn answer(assignment: &RoleAssignment) -> Value {
     json!(assignment)
@@ -213,10 +286,7 @@ pub(super) fn answer(assignment: &RoleAssignment) -> Value {
 fn asked_assignment(request: &Request<'_>, name: Uuid, scope: &ResourceId) -> Result<RoleAssignment, ArmError> {
     let body = request.object()?;
     let mut properties = body.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-    let writable = ["roleDefinitionId", "principalId", "principalType", "description", "condition", "conditionVersion"];
-    properties.retain(|field, value| {
-        !value.is_null() && (writable.contains(&field.as_str()) || field == "delegatedManagedIdentityResourceId")
-    });
+    properties.retain(|field, value| !value.is_null() && WRITABLE.contains(&field.as_str()));
     for needed in ["roleDefinitionId", "principalId"] {
         if properties.get(needed).and_then(Value::as_str).is_none_or(str::is_empty) {
             let target = format!("properties.{needed}");
@@ -241,7 +311,7 @@ fn asked_assignment(request: &Request<'_>, name: Uuid, scope: &ResourceId) -> Re
     Ok(asked)
 }
 
-/// What may change of an assignment that stands: its condition and its description.
+/// What may change of an assignment that stands: its condition, its description, whether it reaches projects.
 fn updated(
     stored: &RoleAssignment,
     asked: RoleAssignment,
@@ -256,6 +326,7 @@ fn updated(
         condition: asked.condition,
         condition_version: asked.condition_version,
         description: asked.description,
+        reaches_projects: asked.reaches_projects,
         ..stored.clone()
     };
     if updated != *stored {
@@ -326,10 +397,24 @@ fn principal_type(kind: PrincipalKind) -> PrincipalType {
     }
 }
 
-const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
+/// Role `Azure AI Administrator`.
+const AI_ADMINISTRATOR: Uuid = uuid::uuid!("b78c5d69-af96-48a3-bf8d-a8b4d589de94");
+
 const OWNED_KINDS: [&str; 2] = ["hub", "project"];
 
 const PROPERTIES: &[Property] = &[Property::any_case("principalId"), Property::any_case("roleDefinitionId")];
+
+/// What of the properties a client decides.
+const WRITABLE: [&str; 8] = [
+    "roleDefinitionId",
+    "principalId",
+    "principalType",
+    "description",
+    "condition",
+    "conditionVersion",
+    "delegatedManagedIdentityResourceId",
+    "bastide",
+];
 
 /// Longest description, as the cloud has it.
 const MAX_DESCRIPTION: usize = 1024;

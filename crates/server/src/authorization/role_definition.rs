@@ -29,7 +29,7 @@ impl Front {
         let rights = self.gatekeeper.rights(pass).await?;
         let former = former_name(&filter);
         let mut found = Vec::new();
-        for role in &rights.facts().roles {
+        for role in rights.facts().roles.iter() {
             let name = former.as_ref().filter(|(current, _)| *current == role.role_name).map(|(_, asked)| asked);
             let fits = filter.matches(&|property| match property.name {
                 "roleName" => Some(name.unwrap_or(&role.role_name)),
@@ -109,7 +109,7 @@ impl Front {
         for scope in &role.assignable_scopes {
             self.gatekeeper.authorise_holder(pass, DELETE, &ResourceId::parse(scope)?).await?;
         }
-        guard::may_delete_definition(&rights.facts().assignments, id).map_err(|error| guarded(&error))?;
+        guard::may_delete_definition(rights.facts().assignments.iter(), id).map_err(|error| guarded(&error))?;
         let entries = Entries {
             expect: vec![Expectation::ResourcePresent(key_of(id))],
             changes: vec![Change::DeleteResource(key_of(id)), Change::RaiseAccessEpoch],

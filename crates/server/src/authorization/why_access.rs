@@ -58,7 +58,7 @@ impl Front {
         Ok(Reply::ok(body))
     }
 
-    async fn person(&self, object_id: Uuid) -> Result<Value, Failure> {
+    pub(super) async fn person(&self, object_id: Uuid) -> Result<Value, Failure> {
         Ok(match self.directory_object(object_id).await? {
             Some(object) => {
                 json!({"objectId": object_id, "name": object.name(), "type": object.kind().as_principal_type()})
