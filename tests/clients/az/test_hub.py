@@ -71,14 +71,16 @@ def test_a_project_is_created_and_both_are_listed(az, rg, create, name, unique):
         assert az.run("resource", "show", "-g", rg, "-n", gone, "--resource-type", WORKSPACE, *VERSION).code == 3
 
 
-def test_actions_are_invoked(az, create, name, wire, group, unique):
+def test_actions_are_invoked(az, create, rest, name, wire, group, unique):
+    """`az resource` reads answers as resources and shows nothing else of them, `az rest` shows all."""
     storage = hub.associated(wire, group, unique, "storage")["id"]
     made = create(name, storageAccount=storage)
-    keys = az.ok("resource", "invoke-action", "--action", "listKeys", "--ids", made["id"], *VERSION)
-    assert keys["userStorageArmId"] == storage
-    diagnosed = az.run("resource", "invoke-action", "--action", "diagnose", "--ids", made["id"],
-                       "--request-body", '{"value": {}}', *VERSION)  # fmt: skip
-    assert diagnosed.code == 0, diagnosed
+    for action in ("listKeys", "resyncKeys"):
+        done = az.run("resource", "invoke-action", "--action", action, "--ids", made["id"], *VERSION)
+        assert done.code == 0, done
+    assert rest("post", f"{made['id']}/listKeys").json["userStorageArmId"] == storage
+    found = rest("post", f"{made['id']}/diagnose", {"value": {}}).json["value"]
+    assert found["storageAccountResults"] == []
 
 
 def test_the_managed_network_of_a_hub_by_rest(create, rest, name):

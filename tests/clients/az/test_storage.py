@@ -1,4 +1,4 @@
-"""`az storage`: accounts, keys and containers. The management plane alone; nothing holds blobs yet, and that is said."""
+"""`az storage`: accounts, keys and containers. The management plane alone; nothing holds blobs yet, and it is said."""
 
 import pytest
 from support.secrets import SECRETS
