@@ -339,3 +339,6 @@ const DNS_OVER_TLS: u16 = 853;
 
 /// Beginnings of a name that are looked at for search domains.
 const MAX_SEARCHED: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -116,10 +116,10 @@ fn make_room(table: &mut HashMap<Name, Vec<Pin>>, now: Instant) {
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Names pinned at once, unless told otherwise.
-pub const CAPACITY: usize = 16_384;
+pub const CAPACITY: usize = 8192;
 
-/// Addresses of one name: several answers of a site with many.
-const MAX_ADDRESSES: usize = 64;
+/// Addresses of one name: several answers of a site with a few. Of a site with more the first ones are connected to.
+const MAX_ADDRESSES: usize = 16;
 
 #[cfg(test)]
 mod tests {

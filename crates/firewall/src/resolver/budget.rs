@@ -33,7 +33,14 @@ pub struct Rate {
 /// All budgets of a hub.
 #[derive(Debug, Default)]
 pub struct Budgets {
-    legs: Mutex<HashMap<Ipv4Addr, Leg>>,
+    spent: Mutex<Spent>,
+}
+
+#[derive(Debug, Default)]
+struct Spent {
+    legs: HashMap<Ipv4Addr, Leg>,
+    /// Names below wildcards that exist and were asked for before: to ask for them again tells nothing new.
+    known: HashMap<RuleName, HashSet<Name>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,15 +48,8 @@ struct Leg {
     questions: Option<Bucket>,
     asked: Option<Bucket>,
     in_flight: usize,
-    wildcards: HashMap<RuleName, Wildcard>,
-}
-
-/// What a compute has asked below one wildcard.
-#[derive(Debug, Default)]
-struct Wildcard {
-    new_names: Option<Bucket>,
-    /// Names that exist and were asked before: to ask for them again tells nothing new.
-    known: HashSet<Name>,
+    /// New names, by the rule whose wildcard they are below.
+    new_names: HashMap<RuleName, Option<Bucket>>,
 }
 
 /// The right to ask the host's resolver one thing; given back when dropped.
@@ -76,7 +76,7 @@ pub enum Overrun {
 impl Budgets {
     /// Whether a compute may put one more question.
     pub fn question(&self, leg: Ipv4Addr, now: Instant) -> bool {
-        Bucket::take(&mut self.legs().entry(leg).or_default().questions, QUESTIONS, now)
+        Bucket::take(&mut self.spent().legs.entry(leg).or_default().questions, QUESTIONS, now)
     }
 
     /// Whether a compute may have the host's resolver asked for a name that `rule` approves.
@@ -87,14 +87,16 @@ impl Budgets {
         rule: Option<&NameRule>,
         now: Instant,
     ) -> Result<Turn, Overrun> {
-        let mut legs = self.legs();
+        let mut spent = self.spent();
+        let Spent { legs, known } = &mut *spent;
         let budget = legs.entry(leg).or_default();
         if let Some(rule) = rule.filter(|rule| rule.pattern.is_wildcard()) {
             if is_long_below(name, rule.pattern.name()) {
                 return Err(Overrun::TooLong);
             }
-            let wildcard = budget.wildcards.entry(rule.rule.clone()).or_default();
-            if !wildcard.known.contains(name) && !Bucket::take(&mut wildcard.new_names, NEW_NAMES, now) {
+            let is_known = known.get(&rule.rule).is_some_and(|known| known.contains(name));
+            let bucket = budget.new_names.entry(rule.rule.clone()).or_default();
+            if !is_known && !Bucket::take(bucket, NEW_NAMES, now) {
                 return Err(Overrun::Wildcard);
             }
         }
@@ -106,34 +108,37 @@ impl Budgets {
     }
 
     /// Notes that a name below a wildcard exists, so that it is not new any more.
-    pub fn know(&self, leg: Ipv4Addr, name: &Name, rule: &NameRule) {
+    pub fn know(&self, name: &Name, rule: &NameRule) {
         if !rule.pattern.is_wildcard() {
             return;
         }
-        let mut legs = self.legs();
-        let wildcard = legs.entry(leg).or_default().wildcards.entry(rule.rule.clone()).or_default();
-        if wildcard.known.len() < KNOWN {
-            wildcard.known.insert(name.clone());
+        let mut spent = self.spent();
+        let known = spent.known.entry(rule.rule.clone()).or_default();
+        // To forget them all costs honest computes a token each.
+        if known.len() >= KNOWN {
+            known.clear();
         }
+        known.insert(name.clone());
     }
 
     /// Forgets rules and legs that are gone.
     pub fn retain(&self, keeps_leg: impl Fn(Ipv4Addr) -> bool, keeps_rule: impl Fn(&RuleName) -> bool) {
-        let mut legs = self.legs();
-        legs.retain(|leg, budget| budget.in_flight > 0 || keeps_leg(*leg));
-        for budget in legs.values_mut() {
-            budget.wildcards.retain(|rule, _| keeps_rule(rule));
+        let mut spent = self.spent();
+        spent.known.retain(|rule, _| keeps_rule(rule));
+        spent.legs.retain(|leg, budget| budget.in_flight > 0 || keeps_leg(*leg));
+        for budget in spent.legs.values_mut() {
+            budget.new_names.retain(|rule, _| keeps_rule(rule));
         }
     }
 
-    fn legs(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, Leg>> {
-        self.legs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(budget) = self.budgets.legs().get_mut(&self.leg) {
+        if let Some(budget) = self.budgets.spent().legs.get_mut(&self.leg) {
             budget.in_flight = budget.in_flight.saturating_sub(1);
         }
     }
@@ -179,7 +184,7 @@ pub const ASKED: Rate = Rate { a_second: 100.0, burst: 400.0 };
 /// whose servers are slow does not hold up the others.
 pub const IN_FLIGHT: usize = 16;
 
-/// Names remembered below one wildcard for one compute.
+/// Names remembered below one wildcard.
 const KNOWN: usize = 1024;
 
 #[cfg(test)]
@@ -224,7 +229,7 @@ mod tests {
     fn a_name_that_exists_is_new_only_once() {
         let (budgets, now, wild) = (Arc::new(Budgets::default()), Instant::now(), rule("*.example.org"));
         let known = name("www.example.org");
-        budgets.know(LEG, &known, &wild);
+        budgets.know(&known, &wild);
         assert_eq!(asked(&budgets, LEG, &wild, 300, now), 120);
         assert!(budgets.ask(LEG, &known, Some(&wild), now).is_ok());
         budgets.retain(|_| true, |_| false);

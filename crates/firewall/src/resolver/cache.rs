@@ -17,8 +17,15 @@ pub type Outcome = Result<Arc<Known>, Failure>;
 /// address alive that its owner has taken back.
 #[derive(Debug)]
 pub struct Cache {
-    entries: Mutex<HashMap<(Name, RecordType), Entry>>,
+    table: Mutex<Table>,
     capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<(Name, RecordType), Entry>,
+    /// Bytes of all entries.
+    weight: usize,
 }
 
 #[derive(Debug)]
@@ -39,36 +46,62 @@ pub struct Remembered {
 impl Cache {
     /// Remembers at most so many answers.
     pub fn new(capacity: usize) -> Self {
-        Self { entries: Mutex::default(), capacity: capacity.max(1) }
+        Self { table: Mutex::default(), capacity: capacity.max(1) }
     }
 
     /// What is remembered about a name.
     pub fn find(&self, name: &Name, kind: RecordType, now: Instant) -> Option<Remembered> {
         // Two clones of pointers, so that the lock is held for a moment only.
-        let entries = self.entries();
-        let entry = entries.get(&(name.clone(), kind)).filter(|entry| entry.until > now)?;
+        let table = self.table();
+        let entry = table.entries.get(&(name.clone(), kind)).filter(|entry| entry.until > now)?;
         Some(Remembered { outcome: entry.outcome.clone(), left: entry.until.saturating_duration_since(now) })
     }
 
-    /// Remembers what came of asking, and says for how long.
-    pub fn keep(&self, name: &Name, kind: RecordType, outcome: &Outcome, now: Instant) -> Duration {
-        let time = lifetime(outcome);
-        let mut entries = self.entries();
+    /// Remembers what came of asking.
+    pub fn keep(&self, name: &Name, kind: RecordType, outcome: &Outcome, now: Instant) {
+        let entry = Entry { outcome: outcome.clone(), until: now + lifetime(outcome) };
+        let mut table = self.table();
         let key = (name.clone(), kind);
-        if entries.len() >= self.capacity && !entries.contains_key(&key) {
-            make_room(&mut entries, now);
+        table.forget(&key);
+        if table.entries.len() >= self.capacity || table.weight + entry.weight() > WEIGHT_LIMIT {
+            table.retain(|_, entry| entry.until > now);
         }
-        entries.insert(key, Entry { outcome: outcome.clone(), until: now + time });
-        time
+        while table.entries.len() >= self.capacity || table.weight + entry.weight() > WEIGHT_LIMIT {
+            let first = table.entries.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone());
+            let Some(first) = first else { return };
+            table.forget(&first);
+        }
+        table.weight += entry.weight();
+        table.entries.insert(key, entry);
     }
 
     /// Forgets all names that are not to be kept.
     pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
-        self.entries().retain(|(name, _), _| keep(name));
+        self.table().retain(|name, _| keep(name));
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<(Name, RecordType), Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn forget(&mut self, key: &(Name, RecordType)) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.weight -= entry.weight();
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Name, &Entry) -> bool) {
+        self.entries.retain(|(name, _), entry| keep(name, entry));
+        self.weight = self.entries.values().map(Entry::weight).sum();
+    }
+}
+
+impl Entry {
+    /// Bytes, about: records in memory take three times what they take in a message.
+    fn weight(&self) -> usize {
+        ENTRY_WEIGHT + self.outcome.as_ref().map_or(0, |known| known.size * 3)
     }
 }
 
@@ -88,15 +121,6 @@ fn lifetime(outcome: &Outcome) -> Duration {
     }
 }
 
-fn make_room(entries: &mut HashMap<(Name, RecordType), Entry>, now: Instant) {
-    let before = entries.len();
-    entries.retain(|_, entry| entry.until > now);
-    if entries.len() == before {
-        let first = entries.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone());
-        first.and_then(|key| entries.remove(&key));
-    }
-}
-
 /// Addresses hold at least so long, or a site that says 0 would be asked for at each connection (egress.md row 28).
 pub const LEAST: Duration = Duration::from_secs(30);
 
@@ -113,6 +137,12 @@ const FAILED: Duration = Duration::from_secs(2);
 /// Answers remembered at once.
 pub const CAPACITY: usize = 8192;
 
+/// Bytes remembered at most: whoever owns a domain can give long answers.
+pub const WEIGHT_LIMIT: usize = 4 << 20;
+
+/// Bytes of an entry without what the answer says.
+const ENTRY_WEIGHT: usize = 200;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +152,7 @@ mod tests {
     }
 
     fn known(end: End, ttl: u32) -> Arc<Known> {
-        Arc::new(Known { aliases: Vec::new(), end, ttl })
+        Arc::new(Known { aliases: Vec::new(), end, ttl, size: 60 })
     }
 
     #[test]
@@ -159,8 +189,20 @@ mod tests {
             let name = name(&format!("n{number}.org"));
             cache.keep(&name, RecordType::A, &Ok(known(End::NoName, 60)), now + Duration::from_secs(number));
         }
-        assert_eq!(cache.entries().len(), 2);
+        assert_eq!(cache.table().entries.len(), 2);
         let last = cache.find(&name("n49.org"), RecordType::A, now + Duration::from_secs(49));
         assert!(last.is_some(), "the newest stays");
+    }
+
+    #[test]
+    fn a_flood_of_long_answers_stays_within_bounds() {
+        let (cache, now) = (Cache::default(), Instant::now());
+        let long = Arc::new(Known { aliases: Vec::new(), end: End::Nothing, ttl: 60, size: 65_535 });
+        for number in 0..100 {
+            cache.keep(&name(&format!("n{number}.org")), RecordType::TXT, &Ok(Arc::clone(&long)), now);
+        }
+        assert_eq!(cache.table().entries.len(), WEIGHT_LIMIT / (65_535 * 3 + ENTRY_WEIGHT));
+        cache.retain(|_| false);
+        assert_eq!(cache.table().weight, 0);
     }
 }

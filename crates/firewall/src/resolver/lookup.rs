@@ -58,7 +58,7 @@ impl Resolver {
         if let (Ok(known), Some(rule)) = (&outcome, rule)
             && matches!(known.end, End::Addresses(_))
         {
-            self.budgets.know(leg, name, rule);
+            self.budgets.know(name, rule);
         }
         let remembered = self.cache.find(name, kind, self.clock.instant());
         Ok(remembered.unwrap_or(Remembered { outcome, left: super::cache::LEAST }))
@@ -104,12 +104,13 @@ impl Resolver {
 
     /// Asks for a name, and for the last of its aliases as long as the answer ends there.
     async fn follow(&self, name: &Name, kind: RecordType) -> Result<Known, Failure> {
-        let mut whole = Known { aliases: Vec::new(), end: End::Cut, ttl: u32::MAX };
+        let mut whole = Known { aliases: Vec::new(), end: End::Cut, ttl: u32::MAX, size: 0 };
         let mut current = name.clone();
         loop {
             let known = self.upstream.ask(&current, kind).await?;
             whole.ttl = whole.ttl.min(known.ttl);
             whole.end = known.end;
+            whole.size += known.size;
             let is_circle = known.aliases.iter().any(|alias| alias == name || whole.aliases.contains(alias));
             if is_circle || whole.aliases.len() + known.aliases.len() > MAX_ALIASES {
                 return Err(Lie::Aliases.into());

@@ -32,8 +32,8 @@ use crate::view::{CurrentView, View};
 
 /// A resolver that serves on loopback, and what belongs to it.
 pub(crate) struct House {
-    resolver: Arc<Resolver>,
-    view: Arc<CurrentView>,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) view: Arc<CurrentView>,
     clock: Arc<ManualClock>,
     log: Arc<FlowLog>,
     far: Arc<Far>,
@@ -41,7 +41,7 @@ pub(crate) struct House {
 }
 
 /// What the stand-in does with a question.
-enum Act {
+pub(crate) enum Act {
     /// Sends these messages, the first one being the answer if it is honest.
     Send(Vec<Message>),
     /// Sends a message later.
@@ -61,7 +61,7 @@ struct Far {
 
 impl House {
     /// Serves by a plan; the far side follows a script.
-    async fn new(plan: HubPlan, script: impl FnMut(&Message, Transport) -> Act + Send + 'static) -> Self {
+    pub(crate) async fn new(plan: HubPlan, script: impl FnMut(&Message, Transport) -> Act + Send + 'static) -> Self {
         let far = Arc::new(Far { script: Mutex::new(Box::new(script)), asked: Mutex::default() });
         let (udp, tcp) = both_on_one_port().await;
         let upstream = udp.local_addr().unwrap();
@@ -101,7 +101,7 @@ impl House {
     }
 
     /// Asks as the compute `dev` does.
-    async fn ask(&self, name: &str, kind: RecordType) -> Message {
+    pub(crate) async fn ask(&self, name: &str, kind: RecordType) -> Message {
         self.ask_from(DEV, &question(name, kind)).await.expect("no answer")
     }
 
@@ -232,7 +232,7 @@ fn rule(rule: &str, pattern: &str) -> NameRule {
 }
 
 /// A far side that holds `records` and nothing else.
-fn zone(records: Vec<Record>) -> impl FnMut(&Message, Transport) -> Act + Send + 'static {
+pub(crate) fn zone(records: Vec<Record>) -> impl FnMut(&Message, Transport) -> Act + Send + 'static {
     move |asked, _| Act::Send(vec![resolve(asked, &records)])
 }
 
@@ -276,7 +276,7 @@ fn question(name: &str, kind: RecordType) -> Message {
     message
 }
 
-fn address(owner: &str, ttl: u32, address: [u8; 4]) -> Record {
+pub(crate) fn address(owner: &str, ttl: u32, address: [u8; 4]) -> Record {
     Record::from_rdata(spelled(owner), ttl, RData::A(A(address.into())))
 }
 
