@@ -89,6 +89,8 @@ fn filter() -> Result<BpfProgram, BackendError> {
         Ok(())
     };
     only(libc::SYS_socket, 0, &[libc::AF_INET as u64, libc::AF_UNIX as u64])?;
+    // How tokio's runtime wakes itself.
+    only(libc::SYS_socketpair, 0, &[libc::AF_UNIX as u64])?;
     only(libc::SYS_ioctl, 1, &[libc::FIONBIO])?;
     only(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, PR_SET_VMA])?;
     let architecture = std::env::consts::ARCH.try_into()?;
