@@ -1,13 +1,16 @@
 //! The latest connections and questions of one hub, in memory.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bastide_plan::flow::{FlowQuery, FlowRecord, FlowVerdict, Flows};
+use bastide_plan::flow::{FlowKind, FlowQuery, FlowRecord, FlowVerdict, Flows};
 
-/// Keeps the latest [`FlowRecord`]s, bounded by number and by bytes; the oldest are let go, and counted.
+/// Keeps the latest [`FlowRecord`]s, bounded by number and by bytes.
 ///
-/// A record costs the data path one push under a lock that is never held longer than it takes to copy pointers.
+/// When it is full, the oldest record of the compute that has the most is let go, and counted: who makes noise hides his own
+/// tracks at most, not those of others. A record costs the data path one push under a lock that is never held longer than
+/// it takes to copy pointers.
 #[derive(Debug)]
 pub struct FlowLog {
     ring: Mutex<Ring>,
@@ -16,10 +19,21 @@ pub struct FlowLog {
 
 #[derive(Debug, Default)]
 struct Ring {
-    records: VecDeque<Arc<FlowRecord>>,
-    /// Bytes of all records.
+    /// By the address of the compute.
+    shares: HashMap<Ipv4Addr, Share>,
+    /// Records of all shares, and their bytes.
+    count: usize,
     weight: usize,
+    /// The number of the next record.
+    next: u64,
     dropped: u64,
+}
+
+/// The records of one compute, oldest first.
+#[derive(Debug, Default)]
+struct Share {
+    records: VecDeque<(u64, Arc<FlowRecord>)>,
+    weight: usize,
 }
 
 impl FlowLog {
@@ -28,18 +42,16 @@ impl FlowLog {
         Self { ring: Mutex::default(), capacity: capacity.max(1) }
     }
 
-    /// Keeps a record. One that was refused like another within the last second only raises the count of that one.
+    /// Keeps a record. A question that was asked, or a connection that was refused, like another within the last second
+    /// only raises the count of that one.
     pub fn push(&self, record: FlowRecord) {
         let mut ring = self.ring();
-        if record.verdict == FlowVerdict::Denied && ring.merge(&record) {
+        if ring.merge(&record) {
             return;
         }
-        ring.weight += weight(&record);
-        ring.records.push_back(Arc::new(record));
-        while ring.records.len() > self.capacity || ring.weight > WEIGHT_LIMIT {
-            let Some(oldest) = ring.records.pop_front() else { break };
-            ring.weight -= weight(&oldest);
-            ring.dropped += u64::from(oldest.count);
+        ring.insert(record);
+        while ring.count > self.capacity || ring.weight > WEIGHT_LIMIT {
+            ring.drop_one();
         }
     }
 
@@ -50,13 +62,16 @@ impl FlowLog {
 
     /// The records that are wanted, oldest first.
     pub fn query(&self, query: &FlowQuery) -> Flows {
-        let (records, dropped) = {
+        let (mut records, dropped) = {
             let ring = self.ring();
-            (ring.records.iter().cloned().collect::<Vec<_>>(), ring.dropped)
+            let records = ring.shares.values().flat_map(|share| share.records.iter().cloned());
+            (records.collect::<Vec<_>>(), ring.dropped)
         };
+        records.retain(|(_, record)| query.wants(record));
+        records.sort_unstable_by_key(|(number, _)| *number);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let wanted = records.iter().rev().filter(|record| query.wants(record)).take(limit);
-        let mut records: Vec<_> = wanted.map(|record| FlowRecord::clone(record)).collect();
+        let latest = records.into_iter().rev().take(limit).map(|(_, record)| FlowRecord::clone(&record));
+        let mut records: Vec<_> = latest.collect();
         records.reverse();
         Flows { records, dropped }
     }
@@ -76,7 +91,11 @@ impl Ring {
     /// Counts `record` on a record that says the same, if there is one. Whatever a record says stays true of all it stands
     /// for: only when it began differs, by less than a second.
     fn merge(&mut self, record: &FlowRecord) -> bool {
-        let recent = self.records.iter_mut().rev().take(MERGE_REACH);
+        if record.kind != FlowKind::Dns && record.verdict != FlowVerdict::Denied {
+            return false;
+        }
+        let Some(share) = self.shares.get_mut(&record.source) else { return false };
+        let recent = share.records.iter_mut().rev().map(|(_, kept)| kept).take(MERGE_REACH);
         let mut recent = recent.take_while(|kept| record.at - kept.at < MERGE_WINDOW);
         let Some(kept) = recent.find(|kept| is_alike(kept, record)) else { return false };
         let kept = Arc::make_mut(kept);
@@ -85,11 +104,33 @@ impl Ring {
         kept.received += record.received;
         true
     }
+
+    fn insert(&mut self, record: FlowRecord) {
+        let weight = weight(&record);
+        let share = self.shares.entry(record.source).or_default();
+        share.records.push_back((self.next, Arc::new(record)));
+        share.weight += weight;
+        (self.count, self.weight, self.next) = (self.count + 1, self.weight + weight, self.next + 1);
+    }
+
+    fn drop_one(&mut self) {
+        let Some((source, share)) = self.shares.iter_mut().max_by_key(|(_, share)| share.weight) else { return };
+        let source = *source;
+        if let Some((_, record)) = share.records.pop_front() {
+            let weight = weight(&record);
+            share.weight -= weight;
+            (self.count, self.weight) = (self.count - 1, self.weight - weight);
+            self.dropped += u64::from(record.count);
+        }
+        if share.records.is_empty() {
+            self.shares.remove(&source);
+        }
+    }
 }
 
 fn is_alike(one: &FlowRecord, other: &FlowRecord) -> bool {
-    let FlowRecord { at: _, duration: _, compute, source, kind, name, address, port, verdict, rule, reason, .. } = one;
-    (source, kind, name, address) == (&other.source, &other.kind, &other.name, &other.address)
+    let FlowRecord { compute, kind, name, address, port, verdict, rule, reason, .. } = one;
+    (kind, name, address) == (&other.kind, &other.name, &other.address)
         && (port, verdict, rule, reason) == (&other.port, &other.verdict, &other.rule, &other.reason)
         && *compute == other.compute
 }
@@ -115,7 +156,6 @@ const MERGE_REACH: usize = 64;
 #[cfg(test)]
 mod tests {
     use bastide_plan::RuleName;
-    use bastide_plan::flow::FlowKind;
 
     use super::*;
 
@@ -165,32 +205,54 @@ mod tests {
         }
         let ring = log.ring();
         assert!(ring.weight <= WEIGHT_LIMIT && ring.weight > WEIGHT_LIMIT / 2);
-        assert_eq!(ring.weight, ring.records.iter().map(|record| weight(record)).sum::<usize>());
-        assert_eq!(ring.dropped + ring.records.len() as u64, 40_000);
+        let records: Vec<_> = ring.shares.values().flat_map(|share| &share.records).collect();
+        assert_eq!(ring.weight, records.iter().map(|(_, record)| weight(record)).sum::<usize>());
+        assert_eq!((ring.dropped + records.len() as u64, ring.count), (40_000, records.len()));
     }
 
     #[test]
-    fn what_is_refused_again_within_a_second_is_counted_not_repeated() {
+    fn who_makes_noise_hides_nobody_elses_tracks() {
+        let log = FlowLog::new(100);
+        let quiet = FlowRecord { source: [100, 127, 0, 3].into(), ..record(0, "quiet.org", FlowVerdict::Denied) };
+        log.push(quiet);
+        for number in 0..1000 {
+            log.push(record(1, &format!("n{number}.org"), FlowVerdict::Denied));
+        }
+        let flows = log.query(&all());
+        assert_eq!((flows.records.len(), flows.dropped), (100, 901));
+        assert_eq!((names(&flows)[0], names(&flows)[99]), ("quiet.org", "n999.org"));
+    }
+
+    #[test]
+    fn what_is_asked_or_refused_again_within_a_second_is_counted_not_repeated() {
         let log = FlowLog::default();
         for at in [0, 400, 999, 1000] {
             log.push(record(at, "evil.org", FlowVerdict::Denied));
             log.push(record(at, "good.org", FlowVerdict::Allowed));
+            log.push(FlowRecord { kind: FlowKind::Tls, ..record(at, "good.org", FlowVerdict::Allowed) });
         }
-        let mut other_rule = record(1001, "evil.org", FlowVerdict::Denied);
-        other_rule.rule = Some(RuleName("r".into()));
-        log.push(other_rule);
+        let rule = Some(RuleName("r".into()));
+        log.push(FlowRecord { rule, ..record(1001, "evil.org", FlowVerdict::Denied) });
 
-        let denied = log.query(&FlowQuery { denied: true, ..all() });
-        let counts: Vec<_> = denied.records.iter().map(|record| (record.at, record.count, record.sent)).collect();
-        assert_eq!(counts, [(0, 3, 30), (1000, 1, 10), (1001, 1, 10)]);
-        assert_eq!(log.query(&all()).records.len(), 7, "what was let through is never merged");
+        let records = log.query(&all()).records;
+        let counts = |wanted: &dyn Fn(&FlowRecord) -> bool| -> Vec<_> {
+            let wanted = records.iter().filter(|record| wanted(record));
+            wanted.map(|record| (record.at, record.count, record.sent)).collect()
+        };
+        let expected = [(0, 3, 30), (1000, 1, 10), (1001, 1, 10)];
+        assert_eq!(counts(&|record| record.verdict == FlowVerdict::Denied), expected);
+        assert_eq!(
+            counts(&|record| record.name.as_deref() == Some("good.org") && record.kind == FlowKind::Dns),
+            expected[..2]
+        );
+        assert_eq!(counts(&|record| record.kind == FlowKind::Tls).len(), 4, "connections are never merged");
     }
 
     #[test]
     fn a_query_names_time_compute_verdict_and_how_many() {
         let log = FlowLog::default();
         for at in 0..5 {
-            log.push(record(at, "a.org", FlowVerdict::Allowed));
+            log.push(FlowRecord { kind: FlowKind::Tls, ..record(at, "a.org", FlowVerdict::Allowed) });
         }
         let mut elsewhere = record(9, "b.org", FlowVerdict::Cut);
         elsewhere.compute = Some("Other".into());

@@ -97,7 +97,7 @@ impl Resolver {
     }
 
     fn conclude(&self, pending: &Pending, remembered: Remembered) -> Reply {
-        let left = u32::try_from(remembered.left.as_secs()).unwrap_or(u32::MAX).max(1);
+        let left = seconds(remembered.left);
         match (&remembered.outcome, &pending.question.name) {
             (Ok(known), Some(name)) if pending.kind == RecordType::A => {
                 self.lead(pending, name, known, remembered.left)
@@ -117,7 +117,7 @@ impl Resolver {
 
     /// Says where a name leads, and pins it.
     fn lead(&self, pending: &Pending, name: &Name, known: &Known, left: Duration) -> Reply {
-        let ttl = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).max(1);
+        let ttl = seconds(left);
         let rule = pending.rule_name();
         let (aliases, addresses, ttl) = match leads(&pending.view, known) {
             Leads::To(aliases, addresses) => {
@@ -246,6 +246,11 @@ fn other(pending: &Pending, known: &Known, ttl: u32) -> Reply {
             Reply::noted(answer, FlowVerdict::Failed, rule, None, Some(reason))
         }
     }
+}
+
+/// Whole seconds, for a client. What was asked for a moment ago holds as long as its servers said.
+fn seconds(left: Duration) -> u32 {
+    u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 fn aliases(pending: &Pending, known: &Known, ttl: u32) -> Vec<Record> {

@@ -51,9 +51,9 @@ pub struct Refusal {
 pub fn decide<'a>(view: &'a View, question: &Question) -> Verdict<'a> {
     if question.class != DNSClass::IN || is_meta(question.kind) {
         let kind = question.kind;
-        let text = format!("the type {kind} in class {} is answered to nobody", question.class);
+        let reason = format!("questions of type {kind} in class {} are answered to nobody", question.class);
         let (code, error) = (ResponseCode::Refused, ErrorCode::NotSupported);
-        return Verdict::Refused(Refusal { code, error, advice: text.clone(), reason: text });
+        return Verdict::Refused(Refusal { code, error, advice: "ask for addresses (type A)".to_owned(), reason });
     }
     let Some(name) = &question.name else {
         return refused("it is not the name of a host", "ask for the name of a host");
