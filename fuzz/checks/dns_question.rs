@@ -13,11 +13,16 @@ use hickory_proto::rr::RecordType;
 /// Reads the input as a question, decides about it and answers it.
 pub fn check(data: &[u8]) {
     let Ok(question) = read(data) else { return };
-    let theirs = Message::from_vec(data).expect("ours is the stricter reader");
-    assert_eq!(theirs.queries.len(), 1);
-    assert!(theirs.queries[0].name.eq_case(&question.spelled));
-    assert_eq!((theirs.queries[0].query_type, theirs.queries[0].query_class), (question.kind, question.class));
-    assert_eq!(theirs.edns.is_some(), question.payload.is_some());
+    match Message::from_vec(data) {
+        Ok(theirs) => {
+            assert_eq!(theirs.queries.len(), 1);
+            assert!(theirs.queries[0].name.eq_case(&question.spelled));
+            assert_eq!((theirs.queries[0].query_type, theirs.queries[0].query_class), (question.kind, question.class));
+            assert_eq!(theirs.edns.is_some(), question.payload.is_some());
+        }
+        // The library looks into options, which mean nothing to us.
+        Err(error) => assert!(question.payload.is_some(), "{error}: ours is the stricter reader"),
+    }
     if let Some(name) = &question.name {
         assert_eq!(Name::parse(name.as_str()).as_ref(), Ok(name), "a name is in its one form");
     }
