@@ -20,6 +20,7 @@ mod node;
 mod operation;
 mod planning;
 mod record;
+mod preflight;
 mod redaction;
 mod resource_type;
 mod run;

@@ -36,6 +36,7 @@ use crate::network::Networks;
 use crate::operations::Queue;
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified, Pass};
+use crate::policy::Book;
 use crate::registry::{Registered, Registry};
 use crate::reply::Reply;
 use crate::request::{Dialect, Request, read_body};
@@ -48,6 +49,7 @@ pub struct Front {
     pub(crate) ledger: Ledger,
     pub(crate) networks: Networks,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) policies: Arc<Book>,
     pub(crate) identity: Identity,
     /// What a token must be for to be good here. One that was given for another service is not.
     pub(crate) audiences: Vec<String>,
@@ -324,6 +326,35 @@ impl Front {
             Operation::ReadProviderOperations => self.read_provider_operations(request),
             Operation::ListEvents => self.list_events(request, pass).await,
             Operation::ListLocks => self.list_locks(request, pass).await,
+            Operation::ListPolicyDefinitions | Operation::ListPolicySetDefinitions => {
+                self.list_policy_definitions(request, pass).await
+            }
+            Operation::ReadPolicyDefinition | Operation::ReadPolicySetDefinition => {
+                self.read_policy_definition(request, pass).await
+            }
+            Operation::PutPolicyDefinition | Operation::PutPolicySetDefinition => {
+                self.put_policy_definition(request, pass).await
+            }
+            Operation::DeletePolicyDefinition | Operation::DeletePolicySetDefinition => {
+                self.delete_policy_definition(request, pass).await
+            }
+            Operation::ListPolicyVersions | Operation::ListPolicySetVersions => {
+                self.list_policy_versions(request, pass).await
+            }
+            Operation::ReadPolicyVersion | Operation::ReadPolicySetVersion => {
+                self.read_policy_version(request, pass).await
+            }
+            Operation::ListPolicyAssignments => self.list_policy_assignments(request, pass).await,
+            Operation::ReadPolicyAssignment => self.read_policy_assignment(request, pass).await,
+            Operation::PutPolicyAssignment => self.put_policy_assignment(request, pass).await,
+            Operation::DeletePolicyAssignment => self.delete_policy_assignment(request, pass).await,
+            Operation::ListPolicyExemptions => self.list_policy_exemptions(request, pass).await,
+            Operation::ReadPolicyExemption => self.read_policy_exemption(request, pass).await,
+            Operation::PutPolicyExemption => self.put_policy_exemption(request, pass).await,
+            Operation::DeletePolicyExemption => self.delete_policy_exemption(request, pass).await,
+            Operation::QueryPolicyStates => self.query_policy_states(request, pass).await,
+            Operation::SummarizePolicyStates => self.summarize_policy_states(request, pass).await,
+            Operation::TriggerPolicyEvaluation => Ok(self.trigger_policy_evaluation()),
             Operation::ReadLock => self.read_lock(request, pass).await,
             Operation::PutLock => self.put_lock(request, pass).await,
             Operation::DeleteLock => self.delete_lock(request, pass).await,

@@ -19,12 +19,14 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::network::Networks;
 use crate::pass::Pass;
+use crate::policy::Book;
 
 /// The store behind its counter.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     store: Store,
     networks: Networks,
+    policies: Arc<Book>,
     /// Keys of subscriptions that are known to be there.
     subscriptions: Arc<RwLock<HashSet<String>>>,
 }
@@ -51,8 +53,8 @@ pub struct Entries {
 
 impl Ledger {
     /// A ledger over a store.
-    pub(crate) fn new(store: Store, networks: Networks) -> Self {
-        Self { store, networks, subscriptions: Arc::default() }
+    pub(crate) fn new(store: Store, networks: Networks, policies: Arc<Book>) -> Self {
+        Self { store, networks, policies, subscriptions: Arc::default() }
     }
 
     /// The resource of that id, if it is there. The pass must be for it or for something above it.
@@ -124,14 +126,16 @@ impl Ledger {
         Ok(self.store.records(&query).await?)
     }
 
-    /// Commits under a pass: expectations, changes, the audit record and the pass's epoch in one transaction.
+    /// Commits under a pass: expectations, changes, the audit record and the pass's epoch in one transaction. Policies
+    /// are asked here, so that no way of writing goes round them (mission.md A10).
     pub async fn commit(&self, context: &Context, pass: &Pass, entries: Entries) -> Result<Committed, Failure> {
         if !pass.is_for_writing() {
             return Err(Failure::internal("a write under a pass for a list"));
         }
         let Entries { mut expect, changes } = entries;
         expect.push(Expectation::AccessEpoch(pass.epoch()));
-        let audit = vec![activity_log::record(context, pass.principal(), pass.action(), pass.scope())];
+        let mut audit = vec![activity_log::record(context, pass.principal(), pass.action(), pass.scope())];
+        audit.extend(self.policies.judge(context, pass, &changes).await?);
         let touched = touched(&changes);
         let committed = self.store.commit(Write { at: context.now, expect, changes, audit }).await?;
         for id in touched {

@@ -33,6 +33,7 @@ pub mod origin;
 mod pass;
 mod preconditions;
 mod provider;
+mod policy;
 mod providers;
 mod quota;
 mod registry;

@@ -9,6 +9,7 @@ use bastide_arm::resource_type::{Descriptor, ResourceType};
 use crate::providers;
 
 /// All resource types of this server.
+#[derive(Clone)]
 pub struct Registry {
     types: BTreeMap<String, Arc<dyn ResourceType>>,
     namespaces: BTreeMap<String, &'static str>,
@@ -84,12 +85,13 @@ impl Registry {
 
 /// Namespaces that Terraform wants to find registered although none of their types is a resource here
 /// (infrastructure-as-code.md 5.1: its core set).
-const NAMESPACES_WITHOUT_TYPES: [&str; 8] = [
+const NAMESPACES_WITHOUT_TYPES: [&str; 9] = [
     "Microsoft.Authorization",
     "Microsoft.Compute",
     "Microsoft.CostManagement",
     "Microsoft.MarketplaceOrdering",
     "Microsoft.Network",
+    "Microsoft.PolicyInsights",
     "Microsoft.Resources",
     "Microsoft.Storage",
     "Microsoft.Subscription",

@@ -200,7 +200,7 @@ impl Front {
         entries.changes.extend(soft_delete::purge(entry));
         effects.extend(identities::release(entry.document.identity.as_ref()));
         self.apply_effects(entry.row.incarnation, &entry.id, effects, &mut entries.changes)?;
-        if crate::pass::decides_access(&entry.row.type_name) {
+        if crate::pass::decides_access(&entry.row.type_name) || crate::policy::decides(&entry.row.type_name) {
             entries.changes.push(Change::RaiseAccessEpoch);
         }
         entries.changes.push(Change::DeleteResource(entry.row.key.clone()));
@@ -283,6 +283,7 @@ impl Front {
         let descriptor = registered.rules.descriptor();
         let Wish { envelope, mut document, mut warnings } = wish;
         let (id, parent) = self.place(request, pass, registered, existing.as_ref()).await?;
+        self.policies.adjust(request, pass, &id, &envelope, &mut document).await?;
         let mut entries = Entries::default();
         entries.expect.push(match &existing {
             Some(entry) => entry.unchanged(),

@@ -35,6 +35,7 @@ use crate::network::{NetworkSettings, Networks, Planner};
 use crate::operations::{self, Runner};
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified};
+use crate::policy::Book;
 use crate::registry::Registry;
 use crate::throttle::Throttle;
 
@@ -74,9 +75,13 @@ impl Server {
         let planner = Planner::new(networks.clone(), store.clone(), site);
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
+        let registry = Registry::new(settings.generic_resources);
+        let zone = settings.origins.zone();
+        let policies = Arc::new(Book::new(store.clone(), registry.clone(), zone, settings.tenant_id));
         let front = Arc::new(Front {
-            registry: Registry::new(settings.generic_resources),
-            ledger: Ledger::new(store.clone(), networks.clone()),
+            registry,
+            ledger: Ledger::new(store.clone(), networks.clone(), Arc::clone(&policies)),
+            policies,
             networks: networks.clone(),
             gatekeeper: Gatekeeper::new(store, identity.directory().clone()),
             identity,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bastide_arm::envelope::Envelope;
 use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::Document;
 use bastide_store::{Change, TagCount};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -40,9 +41,11 @@ impl Front {
                 format!("A resource has at most {MAX_TAGS} tags; this would be {}. Delete some first.", tags.len());
             return Err(ArmError::invalid_parameter("properties.tags", message).into());
         }
+        let mut asked = Document { tags, ..entry.document.clone() };
+        self.policies.adjust(request, pass, &entry.id, &Envelope::default(), &mut asked).await?;
+        let tags = asked.tags;
         if tags != entry.document.tags {
-            let mut document = entry.document.clone();
-            document.tags.clone_from(&tags);
+            let document = Document { tags: tags.clone(), ..entry.document.clone() };
             let put =
                 Entry::put(&entry.id, &entry.row.type_name, entry.row.incarnation, entry.row.listed, document, pass)?;
             let entries = Entries { expect: vec![entry.unchanged()], changes: vec![put] };

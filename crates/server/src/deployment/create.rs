@@ -60,6 +60,7 @@ impl Front {
         refuse_running(existing.as_ref(), target)?;
         let draft = self.draft(request, pass).await?;
         refuse_moved(existing.as_ref(), &draft.asked)?;
+        self.ask_policies(request, pass, &draft).await?;
         let run = Uuid::new_v4();
         let (correlation_id, now) = (request.context.correlation_id, request.context.now);
         let record = Record::begin(&draft.plan, Run { id: run, operation: run, correlation_id, now }, &draft.redaction);

@@ -86,6 +86,7 @@ impl Front {
     /// POST of validate: everything a PUT checks, and nothing of what it writes.
     pub(crate) async fn validate_deployment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let draft = self.draft(request, pass).await?;
+        self.ask_policies(request, pass, &draft).await?;
         let (correlation_id, now) = (request.context.correlation_id, request.context.now);
         let run = Run { id: Uuid::nil(), operation: Uuid::nil(), correlation_id, now };
         let record = Record::begin(&draft.plan, run, &draft.redaction);

@@ -22,6 +22,7 @@ impl Front {
     /// POST of whatIf. Answered at once: nothing in it waits for anything.
     pub(crate) async fn foretell_deployment(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let draft = self.draft(request, pass).await?;
+        self.ask_policies(request, pass, &draft).await?;
         let lookups = Lookups::new(self, pass.principal(), request.context, draft.redaction.clone());
         let mut told = Told::default();
         let foretold = Foretold { lookups, ids_only: draft.asked.ids_only };
