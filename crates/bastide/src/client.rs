@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
+use uuid::Uuid;
 
 use crate::bootstrap::{Bootstrap, BootstrapError};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
@@ -39,6 +41,10 @@ pub(crate) enum ClientError {
     Unreachable { endpoint: String, source: reqwest::Error },
     #[error("{endpoint} gave no token: {problem}")]
     Refused { endpoint: String, problem: String },
+    #[error("{0}")]
+    Answer(String),
+    #[error("there are several subscriptions: name one with --subscription")]
+    WhichSubscription,
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
     #[error(transparent)]
@@ -85,7 +91,8 @@ impl Bootstrap {
         ];
         let unreachable = |source| ClientError::Unreachable { endpoint: self.endpoint.clone(), source };
         let url = format!("{}/{}/oauth2/v2.0/token", self.endpoint, self.tenant_id);
-        let response = self.http()?.post(url).form(&form).send().await.map_err(unreachable)?;
+        let response =
+            http(&self.endpoint, Some(&self.ca_file))?.post(url).form(&form).send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
         match serde_json::from_slice(&body) {
@@ -99,23 +106,91 @@ impl Bootstrap {
             }),
         }
     }
+}
 
-    /// A client that trusts this Bastide's certificate and nothing else.
-    fn http(&self) -> Result<reqwest::Client, ClientError> {
-        let refuse = |problem: String| ClientError::Certificate { path: self.ca_file.clone(), problem };
-        let pem = fs::read(&self.ca_file).map_err(|error| refuse(error.to_string()))?;
-        let trusted = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
-        let mut builder = reqwest::Client::builder()
-            .tls_certs_only(trusted)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(30));
-        if is_loopback(&self.endpoint)? {
-            // A proxy cannot reach our loopback, whatever HTTPS_PROXY says.
-            builder = builder.no_proxy();
+/// The public API of a Bastide, for somebody who is signed in.
+pub(crate) struct Api {
+    http: reqwest::Client,
+    endpoint: String,
+    token: String,
+    /// The subscription commands work in unless told otherwise.
+    subscription: Option<Uuid>,
+}
+
+impl Api {
+    /// Signs in to the Bastide in the named directory, or as [`Target::find`] finds it.
+    pub(crate) async fn open(named: Option<&Path>) -> Result<Self, ClientError> {
+        match Target::find(named)? {
+            Target::Local(bootstrap) => Ok(Self {
+                http: http(&bootstrap.endpoint, Some(&bootstrap.ca_file))?,
+                token: bootstrap.token(None).await?,
+                subscription: Some(bootstrap.subscription_id),
+                endpoint: bootstrap.endpoint,
+            }),
+            Target::Remote { token } => {
+                let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+                let endpoint = variable("BASTIDE_ENDPOINT").unwrap_or_default();
+                let endpoint = endpoint.trim_end_matches('/').to_owned();
+                let ca_file = variable("BASTIDE_CA_FILE").map(PathBuf::from);
+                Ok(Self { http: http(&endpoint, ca_file.as_deref())?, endpoint, token, subscription: None })
+            }
         }
-        builder.build().map_err(|error| refuse(error.to_string()))
     }
+
+    /// The subscription to work in: the one given, else the bootstrap file's, else the only one there is.
+    pub(crate) async fn subscription(&self, given: Option<Uuid>) -> Result<Uuid, ClientError> {
+        if let Some(subscription) = given.or(self.subscription) {
+            return Ok(subscription);
+        }
+        let list = self.get("/subscriptions?api-version=2022-12-01").await?;
+        let ids = list["value"].as_array().into_iter().flatten();
+        let mut ids = ids.filter_map(|subscription| subscription["subscriptionId"].as_str()?.parse().ok());
+        match (ids.next(), ids.next()) {
+            (Some(only), None) => Ok(only),
+            _ => Err(ClientError::WhichSubscription),
+        }
+    }
+
+    /// GET of a path with its query.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.send(self.http.get(format!("{}{path}", self.endpoint))).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
+        let unreachable = |source| ClientError::Unreachable { endpoint: self.endpoint.clone(), source };
+        let response = request.bearer_auth(&self.token).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unreachable)?;
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let said = |name: &str| body["error"][name].as_str().unwrap_or_default().to_owned();
+        Err(match said("message") {
+            message if message.is_empty() => ClientError::Answer(format!("{} answered {status}", self.endpoint)),
+            message => ClientError::Answer(format!("({}) {message}", said("code"))),
+        })
+    }
+}
+
+/// A client that trusts one Bastide's certificate and nothing else; without a file, whom the system trusts.
+fn http(endpoint: &str, ca_file: Option<&Path>) -> Result<reqwest::Client, ClientError> {
+    let named = ca_file.unwrap_or(Path::new("(the system's)"));
+    let refuse = |problem: String| ClientError::Certificate { path: named.to_owned(), problem };
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .timeout(Duration::from_secs(30));
+    if let Some(ca_file) = ca_file {
+        let pem = fs::read(ca_file).map_err(|error| refuse(error.to_string()))?;
+        let trusted = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
+        builder = builder.tls_certs_only(trusted);
+    }
+    if is_loopback(endpoint)? {
+        // A proxy cannot reach our loopback, whatever HTTPS_PROXY says.
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| refuse(error.to_string()))
 }
 
 /// What a token endpoint answers, RFC 6749 sections 5.1 and 5.2.

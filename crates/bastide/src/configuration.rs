@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bastide_identity::TrustedIssuer;
-use bastide_server::origin::{Origin, OriginError};
+use bastide_server::AuditSettings;
+use bastide_server::origin::{Origin, OriginError, Origins};
 use clap::{Args, ValueEnum};
+use ipnet::Ipv4Net;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use url::Url;
 
@@ -33,6 +37,15 @@ pub(crate) struct Given {
     /// The resolver behind the hubs' resolvers [default: the host's].
     #[arg(long, env = "BASTIDE_UPSTREAM_DNS", hide_env_values = true, value_name = "HOST:PORT")]
     pub(crate) upstream_dns: Option<String>,
+    /// Private addresses that hubs may reach as if they were on the internet, CIDR; every status names them.
+    #[arg(
+        long = "internet-range",
+        env = "BASTIDE_INTERNET_RANGES",
+        hide_env_values = true,
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub(crate) internet_ranges: Option<Vec<Ipv4Net>>,
     /// A certificate chain in PEM to present instead of one from Bastide's own authority.
     #[arg(long, env = "BASTIDE_TLS_CERT", hide_env_values = true, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -62,6 +75,12 @@ pub(crate) struct Given {
     #[arg(long, env = "BASTIDE_ALLOW_PASSWORD_GRANT", hide_env_values = true, value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) allow_password_grant: Option<bool>,
+    /// For how many days audit entries are kept; what is older is cut off behind a signed checkpoint [default: for ever].
+    #[arg(long, env = "BASTIDE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS")]
+    pub(crate) audit_retention_days: Option<u32>,
+    /// Files that each signed checkpoint of the audit chain is appended to; in the file only.
+    #[arg(skip)]
+    pub(crate) audit_checkpoint_copies: Option<Vec<PathBuf>>,
     /// How log lines look [default: text].
     #[arg(long, env = "BASTIDE_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -118,6 +137,9 @@ pub(crate) struct Configuration {
     pub(crate) data_directory: PathBuf,
     pub(crate) listen: ListenAddress,
     pub(crate) network: Network,
+    /// The resolver behind the hubs' resolvers; `None` is the host's.
+    pub(crate) upstream_dns: Option<SocketAddr>,
+    pub(crate) internet_ranges: Vec<Ipv4Net>,
     pub(crate) certificate: Option<CertificateFiles>,
     /// A database URL; `None` is the embedded one.
     pub(crate) database: Option<String>,
@@ -127,11 +149,10 @@ pub(crate) struct Configuration {
     pub(crate) parity: Parity,
     pub(crate) generic_resources: bool,
     pub(crate) allow_password_grant: bool,
+    pub(crate) audit: AuditSettings,
     pub(crate) log_format: LogFormat,
     pub(crate) trusted_issuers: Vec<TrustedIssuer>,
     pub(crate) template_mirror: BTreeMap<String, PathBuf>,
-    /// Settings that are accepted but do nothing in this version, for the operator to be told.
-    pub(crate) without_effect: Vec<&'static str>,
 }
 
 /// A certificate and its key, of the operator's own.
@@ -139,6 +160,15 @@ pub(crate) struct Configuration {
 pub(crate) struct CertificateFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+}
+
+impl Configuration {
+    /// The origins of a server that is bound to this address.
+    pub(crate) fn origins(&self, bound: SocketAddr) -> Result<Origins, AddressError> {
+        let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let (public, internal) = (self.public_origin.as_ref(), self.internal_origin.as_ref());
+        self.listen.origins(bound, Some(&host_name), public, internal, &self.zone)
+    }
 }
 
 /// What is wrong with the settings.
@@ -178,6 +208,7 @@ impl Given {
             listen: self.listen.or(other.listen),
             network: self.network.or(other.network),
             upstream_dns: self.upstream_dns.or(other.upstream_dns),
+            internet_ranges: self.internet_ranges.or(other.internet_ranges),
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             database: self.database.or(other.database),
@@ -187,6 +218,8 @@ impl Given {
             parity: self.parity.or(other.parity),
             generic_resources: self.generic_resources.or(other.generic_resources),
             allow_password_grant: self.allow_password_grant.or(other.allow_password_grant),
+            audit_retention_days: self.audit_retention_days.or(other.audit_retention_days),
+            audit_checkpoint_copies: self.audit_checkpoint_copies.or(other.audit_checkpoint_copies),
             log_format: self.log_format.or(other.log_format),
             trusted_issuers: self.trusted_issuers.or(other.trusted_issuers),
             template_mirror: self.template_mirror.or(other.template_mirror),
@@ -228,15 +261,16 @@ impl Configuration {
     }
 
     fn resolve(given: Given) -> Result<Self, ConfigurationError> {
-        let mut without_effect = Vec::new();
-        if let Some(text) = &given.upstream_dns {
-            text.parse::<ListenAddress>().map_err(|_| ConfigurationError::UpstreamDns(text.clone()))?;
-            without_effect.push("upstream-dns");
-        }
+        let upstream_dns = given.upstream_dns.map(|text| {
+            let address = text.parse::<ListenAddress>().map_err(|_| ConfigurationError::UpstreamDns(text))?;
+            Ok::<_, ConfigurationError>(address.resolve()?)
+        });
         Ok(Self {
             data_directory: data_directory(given.data_dir.as_ref())?,
             listen: given.listen.map(|text| text.parse()).transpose()?.unwrap_or_default(),
             network: given.network.unwrap_or_default(),
+            upstream_dns: upstream_dns.transpose()?,
+            internet_ranges: given.internet_ranges.unwrap_or_default(),
             certificate: certificate(given.tls_cert, given.tls_key)?,
             database: given.database.map(database).transpose()?,
             public_origin: given.public_origin.map(|text| Origin::parse(&text)).transpose()?,
@@ -245,6 +279,10 @@ impl Configuration {
             parity: given.parity.unwrap_or_default(),
             generic_resources: given.generic_resources.unwrap_or(false),
             allow_password_grant: given.allow_password_grant.unwrap_or(false),
+            audit: AuditSettings {
+                retention: given.audit_retention_days.map(|days| SignedDuration::from_hours(i64::from(days) * 24)),
+                copies: given.audit_checkpoint_copies.unwrap_or_default(),
+            },
             log_format: given.log_format.unwrap_or_default(),
             trusted_issuers: given
                 .trusted_issuers
@@ -253,7 +291,6 @@ impl Configuration {
                 .map(trusted_issuer)
                 .collect::<Result<_, _>>()?,
             template_mirror: template_mirror(given.template_mirror.unwrap_or_default())?,
-            without_effect,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct DataDirectory {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Why a data directory cannot be used.
@@ -44,7 +44,12 @@ impl DataDirectory {
         // Other programs are told paths in it and run in other directories.
         let path = fs::canonicalize(path).map_err(unusable)?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, _lock: Some(lock) })
+    }
+
+    /// The directory that the parent process holds for this one.
+    pub(crate) fn lent(path: &Path) -> Self {
+        Self { path: path.to_owned(), _lock: None }
     }
 
     /// Where it is when nobody says: `/var/lib/bastide` for root, else `~/.local/share/bastide`.
@@ -71,9 +76,24 @@ impl DataDirectory {
         path.join("pki/trust.pem")
     }
 
+    /// Sockets that the processes of this Bastide find each other by.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
     /// Where the agent of this node listens for the server.
     pub(crate) fn agent_socket(&self) -> PathBuf {
-        self.path.join("run/agent.sock")
+        self.run().join("agent.sock")
+    }
+
+    /// Where the server listens for what comes from inside hubs.
+    pub(crate) fn inside_socket(&self) -> PathBuf {
+        self.run().join("inside.sock")
+    }
+
+    /// The certificate that the supervisor hands to the server, with its key.
+    pub(crate) fn handed_certificate(&self) -> PathBuf {
+        self.path.join("serve.pem")
     }
 
     /// The embedded database.

@@ -1,16 +1,22 @@
 //! The `bastide` command: flags and glue. The work is done in the other crates.
 
+mod access;
 mod address;
+mod agent;
+mod audit;
 mod bootstrap;
 mod client;
 mod configuration;
 mod data_directory;
 mod doctor;
 mod env;
+mod firewall;
 mod founding;
 mod logging;
+mod network;
 mod privilege;
 mod ready;
+mod serve;
 mod shell;
 mod stop;
 mod token;
@@ -35,12 +41,22 @@ struct CommandLine {
 enum Command {
     /// Run a Bastide in the foreground until Ctrl-C.
     Up(up::Arguments),
-    /// Run the API alone (in this version the same as 'up').
-    Serve(up::Arguments),
+    /// Run the API alone, without an agent: for more servers on one PostgreSQL database.
+    Serve(serve::Arguments),
+    /// Run the privileged half of this node alone: what programs the kernel.
+    Agent(agent::Arguments),
+    #[command(hide = true)]
+    Firewall(firewall::Arguments),
     /// Print the lines that point a client at a Bastide: eval "$(bastide env az)".
     Env(env::Arguments),
     /// Print an access token of the bootstrap client.
     Token(token::Arguments),
+    /// Ask about the wall of a hub: what it would do, what it did.
+    Network(network::Arguments),
+    /// Ask why somebody may or may not do something.
+    Access(access::Arguments),
+    /// Prove that the audit chain is whole, or take it out.
+    Audit(audit::Arguments),
     /// Try what Bastide needs of this host, and say what is missing.
     Doctor(doctor::Arguments),
     /// Print the version.
@@ -52,9 +68,15 @@ fn main() -> ExitCode {
     // Every key and every connection in this process uses this one provider; installing fails only when there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match command {
-        Command::Up(arguments) | Command::Serve(arguments) => up::run(arguments),
+        Command::Up(arguments) => up::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::Firewall(arguments) => firewall::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Network(arguments) => network::run(&arguments),
+        Command::Access(arguments) => access::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Version => version::run(),
     };

@@ -7,10 +7,22 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bastide_server::tls::write_atomically;
+use bastide_server::tls::{Authority, write_atomically};
+
+use crate::configuration::Configuration;
+use crate::data_directory::DataDirectory;
+
+/// Writes the bundle of a Bastide with these settings. A certificate of the operator's may be signed by anyone: the bundle
+/// holds its chain and whom the system trusts.
+pub(crate) fn write_for(configuration: &Configuration, directory: &DataDirectory) -> io::Result<()> {
+    let authority = Authority::certificate_file(&directory.pki());
+    let presented = configuration.certificate.as_ref();
+    let bundle = DataDirectory::trust_file(directory.path());
+    write(&bundle, presented.map_or(&authority, |files| &files.certificate))
+}
 
 /// Writes `ours` (a PEM file) and the system's roots, where there are any, to `bundle`.
-pub(crate) fn write(bundle: &Path, ours: &Path) -> io::Result<()> {
+fn write(bundle: &Path, ours: &Path) -> io::Result<()> {
     let ours = fs::read_to_string(ours)?;
     let roots = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     if let Some(directory) = bundle.parent() {

@@ -1,172 +1,360 @@
-//! `bastide up`: one Bastide in the foreground.
+//! `bastide up`: a whole Bastide in the foreground.
+//!
+//! With a kernel to enforce, it is a supervisor: it holds the data directory, the port and the authority, starts the agent
+//! and then the server, and starts them again when they end. The server runs as a user of its own and without a capability;
+//! what only root may do was done for it before. With a simulated network there is nothing to part, and one process does it
+//! all.
 
 use std::error::Error;
-use std::os::fd::RawFd;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
+use bastide_agent::privilege::become_user;
 use bastide_arm::clock::Clock;
-use bastide_identity::PasswordCost;
-use bastide_server::origin::Origins;
-use bastide_server::tls::{Authority, Certificates, Listener, ServerNames, TlsError};
-use bastide_server::{Enforcement, NetworkSettings, Server, Settings, SystemClock};
-use bastide_store::{Location, Store};
+use bastide_server::SystemClock;
+use bastide_server::tls::{Certificates, Listener};
 use clap::Args;
+use rustix::io::FdFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 
-use crate::bootstrap::Bootstrap;
-use crate::configuration::{Configuration, Given, Network};
+use crate::configuration::{Configuration, Network};
 use crate::data_directory::DataDirectory;
-use crate::founding::{Founded, Plan, Renewal};
 use crate::ready::Ready;
 use crate::stop::Stop;
-use crate::{Outcome, logging, privilege, trust};
+use crate::{Outcome, logging, privilege, serve, trust};
 
 #[derive(Debug, Args)]
+// Its group would have the name of the one it flattens.
+#[group(skip)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    given: Given,
-    /// A settings file [default: bastide.toml in the data directory].
-    #[arg(long, env = "BASTIDE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Write READY=1 to this open file descriptor once requests are answered.
-    #[arg(long, value_name = "N")]
-    ready_fd: Option<RawFd>,
-    /// Set a new admin password, add a new client secret, and write both to bootstrap.json.
+    serve: serve::Arguments,
+    /// Leave the hubs' networks in the kernel when this stops: walls stay shut, computes keep running.
     #[arg(long)]
-    renew_bootstrap: bool,
+    keep: bool,
 }
 
 /// Runs until SIGINT or SIGTERM.
 pub(crate) fn run(arguments: Arguments) -> Outcome {
-    let ready = Ready::claim(arguments.ready_fd)?;
-    let configuration = Configuration::read(arguments.given, arguments.config.as_deref())?;
+    let ready = Ready::claim(arguments.serve.ready_fd)?;
+    let renewal = arguments.serve.renewal();
+    let configuration = Configuration::read(arguments.serve.given, arguments.serve.config.as_deref())?;
     logging::start(configuration.log_format);
-    // Whatever is made below is for this user alone, whether or not its code thinks of it.
+    if configuration.network == Network::Simulated {
+        return serve::alone(configuration, renewal, ready, None);
+    }
+    privilege::require()?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    if configuration.network == Network::Kernel {
-        privilege::require()?;
-    }
-    raise_file_limit();
-    let renewal = if arguments.renew_bootstrap { Renewal::Now } else { Renewal::WhenLost };
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(configuration, renewal, ready))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervise(&configuration, arguments.keep, ready))
 }
 
-async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready) -> Outcome {
+async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> Outcome {
     let stop = Stop::install()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let directory = DataDirectory::open(&configuration.data_directory)?;
-    let socket = Listener::bind(configuration.listen.resolve()?).await?;
-    let origins = origins(&configuration, &socket)?;
-    let certificates = certificates(&configuration, &directory, &origins, clock.as_ref())?;
-    let founded = found(&configuration, &directory, &origins, renewal, &clock).await?;
-    let mut server = Server::new(
-        Settings {
-            tenant_id: founded.installation.tenant_id,
-            subscription_id: founded.installation.subscription_id,
-            parity: configuration.parity.into(),
-            generic_resources: configuration.generic_resources,
-            template_mirror: configuration.template_mirror.clone(),
-            network: NetworkSettings {
-                enforcement: match configuration.network {
-                    Network::Kernel => Enforcement::Agent(directory.agent_socket()),
-                    Network::Simulated => Enforcement::Simulated,
-                },
-                subnet: None,
-                api: origins.internal().cloned(),
+    let house = House::open(configuration, keep).await?;
+    let mut ready = Some(ready);
+    let stopping = stop.asked();
+    tokio::pin!(stopping);
+    // Walls first: the agent puts back what was there before anybody can ask for more.
+    let mut agent = Service::start("agent", house.agent()?)?;
+    let mut server = Service::start("serve", house.server(true)?)?;
+    let mut said = server.said.take();
+    let mut outcome = ExitCode::SUCCESS;
+    loop {
+        tokio::select! {
+            () = &mut stopping => break,
+            // Who cannot even start is not helped by starting again; it has said why.
+            () = agent.ended() => match ready {
+                Some(_) => outcome = ExitCode::FAILURE,
+                None => agent.again(house.agent()?).await?,
             },
-            origins: origins.clone(),
-        },
-        founded.store.clone(),
-        founded.identity,
-        founded.sealer,
-        Arc::clone(&clock),
-    );
-    let background = [server.runner().map(tokio::spawn), server.planner().map(tokio::spawn)];
-    let listener = Listener::new(socket, certificates, clock, origins.public().clone());
-    warn(&configuration);
-    eprintln!("bastide: ready at {}", origins.public());
-    ready.signal();
-    listener.serve(server.router(), stop.asked()).await?;
-    for task in background.into_iter().flatten() {
-        // What it was at is durable; the next start resumes it.
-        task.abort();
+            () = server.ended() => match ready {
+                Some(_) => outcome = ExitCode::FAILURE,
+                None => server.again(house.server(false)?).await?,
+            },
+            () = announced(&mut said), if ready.is_some() => {
+                eprintln!("bastide: ready at {}", house.origin);
+                if let Some(ready) = ready.take() {
+                    ready.signal();
+                }
+            }
+            () = tokio::time::sleep(RENEWAL) => house.renew(),
+        }
+        if outcome != ExitCode::SUCCESS {
+            break;
+        }
     }
-    founded.store.close().await;
-    Ok(ExitCode::SUCCESS)
+    // Nobody asks the agent for anything any more when it takes the networks down.
+    server.stop().await;
+    agent.stop().await;
+    Ok(outcome)
 }
 
-async fn found(
-    configuration: &Configuration,
-    directory: &DataDirectory,
-    origins: &Origins,
-    renewal: Renewal,
-    clock: &Arc<dyn Clock>,
-) -> Result<Founded, Box<dyn Error>> {
-    let location = match &configuration.database {
-        Some(url) => Location::Postgres(url.clone()),
-        None => Location::Sqlite(directory.database()),
-    };
-    let plan = Plan {
-        sealing_key: &directory.sealing_key(),
-        origins,
-        allow_password_grant: configuration.allow_password_grant,
-        trusted_issuers: &configuration.trusted_issuers,
-        password_cost: PasswordCost::default(),
-    };
-    let founded = Founded::open(Store::open(&location).await?, &plan, clock).await?;
-    let (bundle, authority) =
-        (DataDirectory::trust_file(directory.path()), Authority::certificate_file(&directory.pki()));
-    let presented = configuration.certificate.as_ref();
-    trust::write(&bundle, presented.map_or(&authority, |files| &files.certificate))?;
-    // A certificate of the operator's may be signed by anyone: the bundle holds its chain and whom the system trusts.
-    let ca_file = if presented.is_some() { bundle } else { authority };
-    founded.settle(origins, ca_file, &Bootstrap::file(directory.path()), renewal, clock.as_ref()).await?;
-    Ok(founded)
-}
-
-fn origins(configuration: &Configuration, socket: &tokio::net::TcpListener) -> Result<Origins, Box<dyn Error>> {
-    let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok(configuration.listen.origins(
-        socket.local_addr()?,
-        Some(&host_name),
-        configuration.public_origin.as_ref(),
-        configuration.internal_origin.as_ref(),
-        &configuration.zone,
-    )?)
-}
-
-fn certificates(
-    configuration: &Configuration,
-    directory: &DataDirectory,
-    origins: &Origins,
-    clock: &dyn Clock,
-) -> Result<Certificates, TlsError> {
-    if let Some(files) = &configuration.certificate {
-        return Certificates::provided(&files.certificate, &files.key);
+/// Resolves when the server says that it answers requests.
+async fn announced(said: &mut Option<pipe::Receiver>) {
+    let mut text = Vec::new();
+    if let Some(pipe) = said
+        && let Ok(1..) = pipe.read_buf(&mut text).await
+    {
+        return;
     }
-    let mut names = ServerNames::of(origins);
-    names.insert(&rustix::system::uname().nodename().to_string_lossy());
-    Certificates::issued(Authority::open(&directory.pki(), clock.now())?, names, clock.now())
+    std::future::pending().await
 }
 
-/// What the operator must not overlook, whatever the log level.
-fn warn(configuration: &Configuration) {
-    let mode = match configuration.network {
-        Network::Kernel => "this version programs no kernel",
-        Network::Simulated => "the network is simulated",
-    };
-    eprintln!("bastide: NOT PROTECTED: {mode}; no outbound wall is enforced for any hub");
-    for setting in &configuration.without_effect {
-        eprintln!("bastide: '{setting}' has no effect in this version");
+/// What the supervisor holds for its children.
+struct House<'a> {
+    configuration: &'a Configuration,
+    directory: DataDirectory,
+    listener: tokio::net::TcpListener,
+    inside: UnixListener,
+    /// Those of our own authority; the operator's files the server reads itself.
+    certificates: Certificates,
+    origin: String,
+    keep: bool,
+}
+
+impl<'a> House<'a> {
+    async fn open(configuration: &'a Configuration, keep: bool) -> Result<Self, Box<dyn Error>> {
+        let clock = SystemClock;
+        let directory = DataDirectory::open(&configuration.data_directory)?;
+        let listener = Listener::bind(configuration.listen.resolve()?).await?;
+        let origins = configuration.origins(listener.local_addr()?)?;
+        let certificates = serve::certificates(configuration, &directory, &origins, &clock)?;
+        trust::write_for(configuration, &directory)?;
+        make_directory(&directory.run(), 0o755)?;
+        let inside = bind(&directory.inside_socket())?;
+        let house = Self {
+            configuration,
+            directory,
+            listener,
+            inside,
+            certificates,
+            origin: origins.public().to_string(),
+            keep,
+        };
+        house.hand_over()?;
+        house.write_certificate()?;
+        Ok(house)
+    }
+
+    /// The server's files are the server's; root's own are in directories of their own, which it cannot enter.
+    fn hand_over(&self) -> Result<(), HandOverError> {
+        let directory = self.directory.path();
+        let failed = |source| HandOverError { path: directory.to_owned(), source };
+        for entry in fs::read_dir(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let is_roots = [self.directory.pki(), self.directory.run(), self.directory.path().join("agent")]
+                .contains(&entry.path());
+            // A symbolic link may lead anywhere; what it leads to is not ours to give away.
+            if !is_roots && entry.file_type().map_err(failed)?.is_file() {
+                chown(entry.path(), Some(SERVER), Some(SERVER))
+                    .map_err(|source| HandOverError { path: entry.path(), source })?;
+            }
+        }
+        // The firewalls of hubs, each a user of its own, pass through it to the server's socket.
+        fs::set_permissions(directory, Permissions::from_mode(0o711)).map_err(failed)?;
+        chown(directory, Some(SERVER), Some(SERVER)).map_err(failed)
+    }
+
+    /// Writes the certificate where the server finds it, if it has changed. One file, renamed into place: no crash parts a
+    /// certificate from its key.
+    fn write_certificate(&self) -> Result<(), HandOverError> {
+        let to = self.directory.handed_certificate();
+        let failed = |source| HandOverError { path: to.clone(), source };
+        let from = match &self.configuration.certificate {
+            Some(files) => vec![files.certificate.clone(), files.key.clone()],
+            None => vec![self.directory.pki().join("server.pem")],
+        };
+        let mut pair = Vec::new();
+        for path in from {
+            pair.extend(fs::read(&path).map_err(|source| HandOverError { path, source })?);
+            pair.push(b'\n');
+        }
+        if fs::read(&to).is_ok_and(|there| there == pair) {
+            return Ok(());
+        }
+        let new = to.with_extension("new");
+        fs::write(&new, pair).map_err(failed)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o600)).map_err(failed)?;
+        chown(&new, Some(SERVER), Some(SERVER)).map_err(failed)?;
+        fs::rename(&new, &to).map_err(failed)
+    }
+
+    /// A new certificate when one is due. What goes wrong is tried again.
+    fn renew(&self) {
+        let renewed = self.certificates.refresh(SystemClock.now()).map_err(Box::<dyn Error>::from);
+        if let Err(error) = renewed.and_then(|_| Ok(self.write_certificate()?)) {
+            tracing::warn!("the server certificate in use stays: {error}");
+        }
+    }
+
+    fn agent(&self) -> Result<Launch, io::Error> {
+        let mut command = this_program("agent")?;
+        command.arg("--data-dir").arg(self.directory.path());
+        command.arg("--server-user").arg(SERVER.to_string());
+        command.arg("--server-socket").arg(self.directory.inside_socket());
+        if let Some(upstream) = &self.configuration.upstream_dns {
+            command.arg("--upstream-dns").arg(upstream.to_string());
+        }
+        for range in &self.configuration.internet_ranges {
+            command.arg("--internet-range").arg(range.to_string());
+        }
+        if self.keep {
+            command.arg("--keep");
+        }
+        // Killed with us it takes nothing down: the walls stay shut, and the next start adopts them.
+        let dies_with_us = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
+        // SAFETY: it makes one system call and nothing else, as is allowed between fork and exec.
+        unsafe { command.pre_exec(dies_with_us) };
+        Ok(Launch { command, lent: Vec::new(), said: None })
+    }
+
+    fn server(&self, is_first: bool) -> Result<Launch, io::Error> {
+        let (theirs, said) = pipe::pipe()?;
+        let theirs = theirs.into_blocking_fd()?;
+        let mut command = this_program("serve")?;
+        command.args(own_arguments(is_first));
+        let lent = vec![self.listener.as_fd().try_clone_to_owned()?, self.inside.as_fd().try_clone_to_owned()?, theirs];
+        for (flag, fd) in ["--listen-fd", "--inside-fd", "--ready-fd"].iter().zip(&lent) {
+            command.arg(flag).arg(fd.as_raw_fd().to_string());
+        }
+        command.arg("--certificate").arg(self.directory.handed_certificate());
+        // SAFETY: it makes system calls and nothing else, as is allowed between fork and exec.
+        unsafe { command.pre_exec(|| become_user(SERVER)) };
+        Ok(Launch { command, lent, said: Some(said) })
     }
 }
 
-/// Every connection is a file descriptor, and the usual soft limit of 1024 is for programs that use select(2).
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::debug!("the limit of open files stays as it is: {error}");
+/// A child about to be started, and what it inherits.
+struct Launch {
+    command: Command,
+    lent: Vec<OwnedFd>,
+    said: Option<pipe::Receiver>,
+}
+
+/// A child that is to run as long as we do.
+struct Service {
+    name: &'static str,
+    child: Child,
+    since: Instant,
+    /// Where it says that it answers requests.
+    said: Option<pipe::Receiver>,
+}
+
+impl Service {
+    fn start(name: &'static str, launch: Launch) -> Result<Self, Box<dyn Error>> {
+        let Launch { mut command, lent, said } = launch;
+        // Inherited by this child and by no other: nothing else is started meanwhile.
+        for fd in &lent {
+            rustix::io::fcntl_setfd(fd, FdFlags::empty())?;
+        }
+        let child = command.stdin(Stdio::null()).spawn().map_err(|error| format!("cannot start '{name}': {error}"))?;
+        Ok(Self { name, child, since: Instant::now(), said })
+    }
+
+    /// Resolves when the child ends by itself.
+    async fn ended(&mut self) {
+        match self.child.wait().await {
+            Ok(status) => {
+                tracing::error!(name = self.name, %status, "a process of this Bastide ended; starting it again")
+            }
+            Err(error) => tracing::error!(name = self.name, %error, "a process of this Bastide cannot be waited for"),
+        }
+    }
+
+    /// Starts it again: at once when it had lived, after a while when it had not.
+    async fn again(&mut self, launch: Launch) -> Result<(), Box<dyn Error>> {
+        if self.since.elapsed() < SHORT_LIFE {
+            tokio::time::sleep(PAUSE).await;
+        }
+        *self = Self::start(self.name, launch)?;
+        Ok(())
+    }
+
+    /// Has it end, and waits for that.
+    async fn stop(&mut self) {
+        let process = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(process) = process {
+            // One that has gone already needs no signal.
+            let _gone = kill_process(process, Signal::TERM);
+        }
+        if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
+            tracing::error!(name = self.name, "a process of this Bastide does not end; killing it");
+            if let Err(error) = self.child.kill().await {
+                tracing::error!(name = self.name, %error, "it cannot be killed");
+            }
+        }
     }
 }
+
+/// A step towards an unprivileged server that did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot hand {} to the server's user: {source}", .path.display())]
+struct HandOverError {
+    path: std::path::PathBuf,
+    source: io::Error,
+}
+
+fn this_program(subcommand: &str) -> io::Result<Command> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("bastide").arg(subcommand);
+    Ok(command)
+}
+
+/// The arguments we were given, without those that are for us alone. The environment is inherited.
+fn own_arguments(is_first: bool) -> Vec<OsString> {
+    let mut own = Vec::new();
+    let mut given = std::env::args_os().skip(2);
+    while let Some(argument) = given.next() {
+        match argument.to_str() {
+            Some("--keep") => {}
+            Some("--ready-fd") => drop(given.next()),
+            Some(text) if text.starts_with("--ready-fd=") => {}
+            // Once is enough.
+            Some("--renew-bootstrap") if !is_first => {}
+            _ => own.push(argument),
+        }
+    }
+    own
+}
+
+fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// A socket in the file system that the firewalls of hubs, each a user of its own, may connect to.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// The server's user and group. A number without a name: no file of the distribution's belongs to it.
+const SERVER: u32 = 1_990_000;
+
+/// How often the certificate is looked at.
+const RENEWAL: Duration = Duration::from_secs(60);
+
+/// A child that ends sooner than this has not lived.
+const SHORT_LIFE: Duration = Duration::from_secs(2);
+
+/// Before one is started again that has not lived.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// For a child to end by itself: requests under way get 10 s.
+const GRACE: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! The port: TCP, TLS, HTTP/1.1 and HTTP/2, and the limits on what a peer may hold.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -36,6 +37,7 @@ use crate::origin::Origin;
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    inside: Option<UnixListener>,
     certificates: Arc<Certificates>,
     clock: Arc<dyn Clock>,
     origin: Origin,
@@ -88,7 +90,13 @@ impl Listener {
     /// Will serve `socket` with `certificates`, looking after them by `clock`. `origin` is where peers that come with
     /// plain http are sent.
     pub fn new(socket: TcpListener, certificates: Certificates, clock: Arc<dyn Clock>, origin: Origin) -> Self {
-        Self { socket, certificates: Arc::new(certificates), clock, origin, limits: Limits::default() }
+        Self { socket, inside: None, certificates: Arc::new(certificates), clock, origin, limits: Limits::default() }
+    }
+
+    /// The same, served also at a socket of the file system: what hubs carry to the server from their inside, which no
+    /// network of the host leads to.
+    pub fn with_inside(self, inside: UnixListener) -> Self {
+        Self { inside: Some(inside), ..self }
     }
 
     /// The same with other limits.
@@ -119,19 +127,25 @@ impl Listener {
             limits: self.limits.clone(),
             stopping,
         });
-        let mut connections = JoinSet::new();
+        let (mut connections, mut from_inside) = (JoinSet::new(), JoinSet::new());
         tokio::select! {
             () = accept(&self.socket, &port, &mut connections) => {}
+            () = accept_inside(self.inside.as_ref(), &port, &mut from_inside) => {}
             () = self.certificates.keep_fresh(self.clock) => {}
             () = shutdown => {}
         }
         drop(self.socket);
         stop.send_replace(true);
-        let drained = timeout(self.limits.drain, async { while connections.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            tracing::warn!("{} connections were cut: they did not end in time", connections.len());
+        let ended = async {
+            while connections.join_next().await.is_some() {}
+            while from_inside.join_next().await.is_some() {}
+        };
+        if timeout(self.limits.drain, ended).await.is_err() {
+            let left = connections.len() + from_inside.len();
+            tracing::warn!("{left} connections were cut: they did not end in time");
         }
         connections.shutdown().await;
+        from_inside.shutdown().await;
         Ok(())
     }
 }
@@ -194,6 +208,33 @@ async fn accept(socket: &TcpListener, port: &Arc<Port>, connections: &mut JoinSe
     }
 }
 
+/// As [`accept`], with places of their own: the inside of hubs cannot take those of everybody else.
+async fn accept_inside(socket: Option<&UnixListener>, port: &Arc<Port>, connections: &mut JoinSet<()>) {
+    let Some(socket) = socket else { return std::future::pending().await };
+    let places = Arc::new(Semaphore::new(port.limits.connections / 4));
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                let port = Arc::clone(port);
+                connections.spawn(async move {
+                    match timeout(port.limits.handshake, port.acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => port.answer(stream, INSIDE).await,
+                        Ok(Err(error)) => tracing::debug!("the TLS handshake from inside a hub failed: {error}"),
+                        Err(_) => tracing::debug!("no TLS handshake from inside a hub in time"),
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("a connection from inside a hub could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
 impl Port {
     /// One connection from its first byte to its end. What a peer does wrong ends its connection and is no error of ours.
     async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
@@ -213,7 +254,10 @@ impl Port {
         }
     }
 
-    async fn answer(&self, stream: tokio_rustls::server::TlsStream<TcpStream>, peer: SocketAddr) {
+    async fn answer<S>(&self, stream: tokio_rustls::server::TlsStream<S>, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let builder = if stream.get_ref().1.alpn_protocol() == Some(HTTP2) { &self.http2 } else { &self.http1 };
         let activity = Activity::new();
         let service = service_fn(|request| self.call(request, peer, &activity));
@@ -286,6 +330,9 @@ fn head_bytes(request: &Request<Incoming>) -> u64 {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     fields.chain([target]).map(|length| length as u64).sum()
 }
+
+/// The peer of whatever comes from inside a hub: the relay does not tell which compute it is.
+const INSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The protocol name of HTTP/2 in a TLS handshake, RFC 9113 section 3.2.
 const HTTP2: &[u8] = b"h2";

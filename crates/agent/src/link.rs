@@ -1,0 +1,182 @@
+//! The socket in the file system on which the agent is asked; the kernel says who asks.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bastide_plan::frame;
+use bastide_plan::hub_plan::PLAN_VERSION;
+use bastide_plan::message::{Answer, Ask, Request, Tell};
+use rustix::net::sockopt::socket_peercred;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::agent::{Agent, Peer};
+
+/// Listens until the agent has gone. Root may ask, and the user of the server.
+pub fn listen(agent: &Arc<Agent>, path: &Path, server_user: Option<u32>) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    if let Some(user) = server_user {
+        std::os::unix::fs::chown(path, Some(user), None)?;
+    }
+    let agent = Arc::downgrade(agent);
+    std::thread::Builder::new().name("link".to_owned()).spawn(move || {
+        for stream in listener.incoming() {
+            if agent.strong_count() == 0 {
+                return;
+            }
+            let started = stream.and_then(|stream| start(agent.clone(), stream, server_user));
+            if let Err(error) = started {
+                tracing::warn!("somebody asked and was not answered: {error}");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// One who asks the agent, and waits for each answer. For the command line and for tests.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    last: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The agent is not there.
+    #[error("no agent answers at {path}: {source}. Is 'bastide up' running with this data directory?")]
+    Absent {
+        /// Its socket.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It went away, or says something else than it should.
+    #[error("the agent does not answer: {0}")]
+    Silent(#[from] io::Error),
+    /// It said no.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Client {
+    /// Connects to an agent, as one that changes no plan unless `fence` is at least the greatest one shown so far.
+    pub fn connect(path: &Path, fence: i64) -> Result<Self, ClientError> {
+        let absent = |source| ClientError::Absent { path: path.display().to_string(), source };
+        let stream = UnixStream::connect(path).map_err(absent)?;
+        let mut client = Self { stream, last: 0 };
+        client.ask(Request::Hello { version: PLAN_VERSION, fence })?;
+        Ok(client)
+    }
+
+    /// Asks, and waits for the answer. A refusal is an error.
+    pub fn ask(&mut self, request: Request) -> Result<Answer, ClientError> {
+        self.last += 1;
+        write(&mut self.stream, &Ask { number: self.last, request })?;
+        loop {
+            let tell: Tell = read(&mut self.stream)?;
+            match tell.answer {
+                _ if tell.number != self.last => {}
+                Answer::Refused { reason } => return Err(ClientError::Refused(reason)),
+                answer => return Ok(answer),
+            }
+        }
+    }
+}
+
+fn start(agent: Weak<Agent>, stream: UnixStream, server_user: Option<u32>) -> io::Result<()> {
+    let user = socket_peercred(&stream)?.uid.as_raw();
+    if user != 0 && Some(user) != server_user {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {user} may not ask the agent")));
+    }
+    // One that does not read its answers is cut off.
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let writer = Arc::new(Mutex::new(stream.try_clone()?));
+    let body = move || {
+        if let Err(error) = serve(&agent, stream, &writer, user == 0)
+            && error.kind() != io::ErrorKind::UnexpectedEof
+        {
+            tracing::warn!("a server of the agent's is cut off: {error}");
+        }
+    };
+    std::thread::Builder::new().name("link-peer".to_owned()).spawn(body)?;
+    Ok(())
+}
+
+fn serve(
+    agent: &Weak<Agent>,
+    mut stream: UnixStream,
+    writer: &Arc<Mutex<UnixStream>>,
+    is_root: bool,
+) -> io::Result<()> {
+    let mut peer: Option<Peer> = None;
+    loop {
+        let Ask { number, request } = read(&mut stream)?;
+        let Some(agent) = agent.upgrade() else { return Ok(()) };
+        let back = Arc::clone(writer);
+        let reply = move |answer| send(&back, &Tell { number, answer });
+        match (&request, peer) {
+            (Request::Hello { fence, .. }, _) => {
+                let fence = *fence;
+                let answered = Arc::new(Mutex::new(None));
+                let slot = Arc::clone(&answered);
+                let first = Peer { fence, is_root };
+                agent.handle(first, request, Box::new(move |answer| drop(lock(&slot).replace(answer))));
+                let answer = lock(&answered).take();
+                let Some(answer) = answer else { continue };
+                let is_welcome = matches!(answer, Answer::Welcome { .. });
+                reply(answer);
+                if is_welcome && peer.replace(first).is_none() {
+                    let back = Arc::clone(writer);
+                    agent.subscribe(Box::new(move |report| {
+                        let answer = Answer::Changed { report: Box::new(report.clone()) };
+                        write(&mut lock(&back), &Tell { number: 0, answer }).is_ok()
+                    }));
+                }
+            }
+            (_, Some(peer)) => agent.handle(peer, request, Box::new(reply)),
+            (_, None) => reply(Answer::Refused { reason: "say Hello first".to_owned() }),
+        }
+    }
+}
+
+fn send(writer: &Mutex<UnixStream>, tell: &Tell) {
+    let mut stream = lock(writer);
+    if let Err(error) = write(&mut stream, tell) {
+        // Half a message cannot be taken back.
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        tracing::debug!("an answer was not read: {error}");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
+    let mut head = [0; frame::HEAD];
+    stream.read_exact(&mut head)?;
+    let mut json = vec![0; frame::length(head).map_err(io::Error::other)?];
+    stream.read_exact(&mut json)?;
+    frame::decode(&json).map_err(io::Error::other)
+}
+
+fn write<T: Serialize>(stream: &mut UnixStream, message: &T) -> io::Result<()> {
+    stream.write_all(&frame::encode(message).map_err(io::Error::other)?)
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);

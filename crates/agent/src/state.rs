@@ -1,0 +1,159 @@
+//! What the agent keeps on disk: enough to put every wall back before anything else runs.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bastide_plan::HubPlan;
+use bastide_plan::hub_plan::{HubId, Leg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::network::facts::Slot;
+
+/// The directory of one agent, locked for as long as this lives.
+#[derive(Debug)]
+pub struct State {
+    directory: PathBuf,
+    node: Mutex<Node>,
+    _lock: File,
+}
+
+/// What is about the node as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Node {
+    /// Tells this Bastide's objects in the kernel from those of another on the same host.
+    pub id: Uuid,
+    /// The greatest fencing token that a server has shown.
+    pub fence: i64,
+    /// What `net.ipv4.ip_forward` was before the first hub; none when there is no hub.
+    pub forwarding_before: Option<String>,
+}
+
+/// One hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HubRecord {
+    /// What it must look like.
+    pub plan: HubPlan,
+    /// Its place on the node.
+    pub slot: Slot,
+    /// Legs of tests, which are in no plan.
+    pub attached: Vec<Leg>,
+}
+
+/// The agent's directory cannot be used.
+#[derive(Debug, Error)]
+#[error("cannot use {}: {source}", .path.display())]
+pub struct StateError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl State {
+    /// Opens the directory, and makes it first when it is not there.
+    pub fn open(directory: &Path) -> Result<Self, StateError> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StateError { path, source }
+        };
+        let hubs = directory.join(HUBS);
+        DirBuilder::new().recursive(true).mode(0o700).create(&hubs).map_err(fail(&hubs))?;
+        let lock = directory.join("lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
+        let file = file.map_err(fail(&lock))?;
+        file.try_lock().map_err(|error| fail(&lock)(io::Error::other(format!("another agent has it: {error}"))))?;
+        let path = directory.join(NODE);
+        let node = match read(&path) {
+            Ok(node) => node,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let node = Node { id: Uuid::new_v4(), fence: i64::MIN, forwarding_before: None };
+                write(&path, &node).map_err(fail(&path))?;
+                node
+            }
+            Err(error) => return Err(fail(&path)(error)),
+        };
+        Ok(Self { directory: directory.to_owned(), node: Mutex::new(node), _lock: file })
+    }
+
+    /// Every hub. What cannot be read is left out, and set aside: the server sends its plan again.
+    pub fn hubs(&self) -> Result<Vec<HubRecord>, StateError> {
+        let directory = self.directory.join(HUBS);
+        let entries = fs::read_dir(&directory).map_err(|source| StateError { path: directory, source })?;
+        let mut records: Vec<HubRecord> = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read(&path) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::error!("{} cannot be read, and is set aside: {error}", path.display());
+                    let _ = fs::rename(&path, path.with_extension("unreadable"));
+                }
+            }
+        }
+        records.sort_by_key(|record| record.plan.hub);
+        Ok(records)
+    }
+
+    /// Keeps a hub.
+    pub fn keep(&self, record: &HubRecord) -> Result<(), StateError> {
+        let path = self.path(record.plan.hub);
+        write(&path, record).map_err(|source| StateError { path, source })
+    }
+
+    /// Forgets a hub.
+    pub fn forget(&self, hub: HubId) {
+        if let Err(error) = fs::remove_file(self.path(hub)) {
+            tracing::warn!("the plan of hub {hub} stays on disk: {error}");
+        }
+    }
+
+    /// What is about the node.
+    pub fn node(&self) -> Node {
+        self.locked().clone()
+    }
+
+    /// Changes what is about the node.
+    pub fn change_node(&self, change: impl FnOnce(&mut Node)) -> Result<(), StateError> {
+        let mut node = self.locked();
+        let before = node.clone();
+        change(&mut node);
+        if *node == before {
+            return Ok(());
+        }
+        let path = self.directory.join(NODE);
+        write(&path, &*node).map_err(|source| StateError { path, source })
+    }
+
+    fn path(&self, hub: HubId) -> PathBuf {
+        self.directory.join(HUBS).join(format!("{hub}.json"))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Node> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from)
+}
+
+/// Writes a file so that after a power cut it holds either what it held or this.
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_data()?;
+    fs::rename(&beside, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+const NODE: &str = "node.json";
+const HUBS: &str = "hubs";

@@ -1,0 +1,84 @@
+//! Somebody else changes the kernel.
+
+use std::time::Duration;
+
+use bastide_plan::hub_plan::{Action, Protocol};
+
+use crate::support::{assert_refused, hub, next, on_a_host, prefix, shell, until};
+
+#[test]
+fn a_flushed_rule_set_is_back_at_once() {
+    on_a_host(|lab| {
+        let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.0/24", &[(22, 22)]);
+        let plan = next(hub(1), |plan| plan.prefixes = vec![lake]);
+        lab.internet.serve(22);
+        lab.internet.serve(23);
+        let before = lab.apply(&plan);
+        let inside = lab.attach(&plan, "a");
+        let hub = bastide_agent::network::names::hub_namespace(plan.hub);
+        for deed in [
+            "flush ruleset",
+            "delete table inet bastide",
+            "flush chain inet bastide classify",
+            "add rule inet bastide forward accept",
+        ] {
+            let repairs = lab.report(&plan).repairs;
+            shell(&format!("ip netns exec {hub} nft {deed}"));
+            // Without a rule set a leg's packets would bear its own address, which the host drops.
+            assert!(inside.connect("203.0.113.7:23").is_err());
+            let took = until(deed, || lab.report(&plan).repairs > repairs);
+            assert!(took < Duration::from_secs(2), "{deed}: {took:?}");
+            assert_eq!(inside.connect("203.0.113.7:22").unwrap(), "198.18.0.1", "{deed}");
+            assert_refused(inside.connect("203.0.113.7:23"));
+        }
+        assert!(lab.report(&plan).repairs >= before.repairs + 4);
+    });
+}
+
+#[test]
+fn a_table_of_somebody_elses_is_none_of_our_business() {
+    on_a_host(|lab| {
+        let plan = hub(1);
+        let before = lab.apply(&plan);
+        let name = bastide_agent::network::names::hub_namespace(plan.hub);
+        shell(&format!("ip netns exec {name} nft add table inet theirs; nft add table inet theirs"));
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(lab.report(&plan).repairs, before.repairs);
+        shell(&format!("ip netns exec {name} nft list table inet theirs; nft list table inet theirs"));
+    });
+}
+
+#[test]
+fn interfaces_routes_and_settings_come_back() {
+    on_a_host(|lab| {
+        let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.0/24", &[(22, 22)]);
+        let plan = next(hub(1), |plan| plan.prefixes = vec![lake]);
+        lab.internet.serve(22);
+        lab.apply(&plan);
+        let inside = lab.attach(&plan, "a");
+        let name = bastide_agent::network::names::hub_namespace(plan.hub);
+        let reaches = || inside.connect("203.0.113.7:22").is_ok();
+        for deed in [
+            format!("ip -n {name} link delete uplink"),
+            format!("ip -n {name} link set uplink down"),
+            format!("ip -n {name} route delete default"),
+            format!("ip -n {name} rule delete fwmark 1"),
+            format!("ip -n {name} address delete 10.77.0.1/32 dev lo"),
+            format!("ip -n {name} link delete $(ip -n {name} -o link show | grep -o 'leg[0-9a-f]*' | head -n 1)"),
+            format!("umount -l /run/netns/{name}; rm -f /run/netns/{name}"),
+            "ip link delete $(ip -o link show | grep -o 'bas-u-[0-9a-f]*' | head -n 1)".to_owned(),
+            "nft flush ruleset".to_owned(),
+            "echo 0 > /proc/sys/net/ipv4/ip_forward; nft add table inet x".to_owned(),
+        ] {
+            shell(&deed);
+            let took = until(&deed, || {
+                reaches()
+                    && inside.connect("8.8.8.8:443").is_ok()
+                    && inside.datagram("10.77.0.1:53").is_ok()
+                    && std::fs::exists(format!("/run/netns/{name}")).unwrap()
+            });
+            assert!(took < Duration::from_secs(2), "{deed}: {took:?}");
+        }
+        assert!(lab.report(&plan).repairs >= 5);
+    });
+}

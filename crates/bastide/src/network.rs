@@ -1,0 +1,241 @@
+//! `bastide network ...`: what the wall of a hub would do, and what it did. Over the public API.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+use uuid::Uuid;
+
+use crate::Outcome;
+use crate::client::Api;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a connection from inside a hub would be let through, by which rule, and what to add if not.
+    Explain(Explain),
+    /// List connections and DNS questions from inside a hub, the latest last.
+    Flows(Flows),
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    #[command(flatten)]
+    hub: Hub,
+    /// From which compute [default: any].
+    #[arg(long, value_name = "NAME")]
+    compute: Option<String>,
+    /// The destination: a host name or an IPv4 address, with or without a port [default port: 443].
+    #[arg(long, value_name = "NAME[:PORT]")]
+    to: String,
+}
+
+#[derive(Debug, Args)]
+struct Flows {
+    #[command(flatten)]
+    hub: Hub,
+    /// Only of this compute.
+    #[arg(long, value_name = "NAME")]
+    compute: Option<String>,
+    /// Only what was not let through.
+    #[arg(long)]
+    denied: bool,
+    /// Only what began within this time, such as 90s, 10m or 1h.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    since: Option<SignedDuration>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    top: u32,
+}
+
+#[derive(Debug, Args)]
+struct Hub {
+    /// The hub.
+    #[arg(long, short = 'w', value_name = "NAME")]
+    workspace_name: String,
+    /// Its resource group.
+    #[arg(long, short = 'g', value_name = "NAME")]
+    resource_group: String,
+    /// Its subscription [default: the bootstrap client's, or the only one].
+    #[arg(long, value_name = "ID")]
+    subscription: Option<Uuid>,
+    /// How the answer looks.
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+    /// The data directory of a local Bastide.
+    #[arg(long, env = "BASTIDE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// As the API answers.
+    Json,
+}
+
+/// Asks, and prints the answer.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match &arguments.command {
+        Command::Explain(arguments) => runtime.block_on(explain(arguments)),
+        Command::Flows(arguments) => runtime.block_on(flows(arguments)),
+    }
+}
+
+/// The exit code is 0 whatever the verdict: the question was answered.
+async fn explain(arguments: &Explain) -> Outcome {
+    let (to, port) = match arguments.to.rsplit_once(':') {
+        Some((to, port)) => (to, Some(port)),
+        None => (arguments.to.as_str(), None),
+    };
+    let mut query = vec![("to", to.to_owned())];
+    query.extend(port.map(|port| ("port", port.to_owned())));
+    query.extend(arguments.compute.clone().map(|compute| ("compute", compute)));
+    let answer = ask(&arguments.hub, "explain", &query).await?;
+    if arguments.hub.output == Output::Json {
+        println!("{answer:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let verdict = if answer["allowed"] == true { "ALLOWED" } else { "DENIED" };
+    let rule = answer["rule"].as_str().map(|rule| format!(" by rule '{rule}'")).unwrap_or_default();
+    println!("{verdict}{rule}: {}", text(&answer["reason"]));
+    if let Some(suggestion) = answer["suggestion"].as_object() {
+        let destination = suggestion.get("destination").map(text).unwrap_or_default();
+        let kind = suggestion.get("ruleType").map(text).unwrap_or_default();
+        println!("To let it through: add a rule of type {kind} with destination '{destination}'.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn flows(arguments: &Flows) -> Outcome {
+    let mut query = vec![("$top", arguments.top.to_string())];
+    if let Some(since) = arguments.since {
+        query.push(("since", (Timestamp::now() - since).to_string()));
+    }
+    if arguments.denied {
+        query.push(("denied", "true".to_owned()));
+    }
+    query.extend(arguments.compute.clone().map(|compute| ("compute", compute)));
+    let answer = ask(&arguments.hub, "flows", &query).await?;
+    if arguments.hub.output == Output::Json {
+        println!("{answer:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = vec![
+        ["TIME", "COMPUTE", "KIND", "DESTINATION", "VERDICT", "RULE", "SENT", "RECEIVED", "REASON"].map(str::to_owned),
+    ];
+    rows.extend(answer["value"].as_array().into_iter().flatten().map(row));
+    print(&rows);
+    match answer["dropped"].as_u64() {
+        None | Some(0) => {}
+        Some(dropped) => println!("({dropped} older records were let go)"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(hub: &Hub, what: &str, query: &[(&str, String)]) -> Result<Value, Box<dyn std::error::Error>> {
+    let api = Api::open(hub.data_dir.as_deref()).await?;
+    let subscription = api.subscription(hub.subscription).await?;
+    let mut pairs = Serializer::new(String::new());
+    pairs.append_pair("api-version", API_VERSION).extend_pairs(query);
+    let (group, name) = (segment(&hub.resource_group), segment(&hub.workspace_name));
+    let path = format!(
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces/{name}\
+         /bastide/{what}?{}",
+        pairs.finish()
+    );
+    Ok(api.get(&path).await?)
+}
+
+fn row(record: &Value) -> [String; 9] {
+    let at = record["at"].as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let at = at.map(|at| at.strftime("%H:%M:%S").to_string()).unwrap_or_default();
+    let destination = match (text(&record["name"]), text(&record["address"])) {
+        (name, address) if name.is_empty() => address,
+        (name, address) if address.is_empty() => name,
+        (name, address) => format!("{name} ({address})"),
+    };
+    let port = record["port"].as_u64().filter(|port| *port > 0).map(|port| format!(":{port}")).unwrap_or_default();
+    [
+        at,
+        text(&record["compute"]),
+        text(&record["kind"]),
+        format!("{destination}{port}"),
+        text(&record["verdict"]),
+        text(&record["rule"]),
+        record["sent"].to_string(),
+        record["received"].to_string(),
+        text(&record["reason"]),
+    ]
+}
+
+/// Columns as wide as what is in them; the last one takes what it needs.
+fn print(rows: &[[String; 9]]) {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..8).map(|column| width(column).unwrap_or_default()).collect();
+    for row in rows {
+        let padded: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:width$}", width = widths.get(column).copied().unwrap_or_default()))
+            .collect();
+        println!("{}", padded.join("  ").trim_end());
+    }
+}
+
+/// A text; nothing for what is none. Control characters came from inside a hub and stay out of the terminal.
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().chars().filter(|letter| !letter.is_control()).collect()
+}
+
+/// A name as one segment of a path.
+fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// `90s`, `10m`, `1h`, `2d`.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let refuse = || format!("'{text}' is not a time such as 90s, 10m, 1h or 2d");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(refuse)?;
+    let seconds: i64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(refuse()),
+    };
+    let number: i64 = number.parse().ok().filter(|number| (0..=100_000).contains(number)).ok_or_else(refuse)?;
+    Ok(SignedDuration::from_secs(number * seconds))
+}
+
+const API_VERSION: &str = "2026-11-01";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("10m"), Ok(SignedDuration::from_mins(10)));
+        assert_eq!(duration("2d"), Ok(SignedDuration::from_hours(48)));
+        for wrong in ["", "10", "m", "-1m", "1w", "9999999999999h", "1µ"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_came_from_inside_a_hub_does_not_steer_the_terminal() {
+        assert_eq!(text(&Value::String("a\u{1b}[31mb\n".into())), "a[31mb");
+    }
+}
