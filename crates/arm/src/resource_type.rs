@@ -75,6 +75,11 @@ pub trait ResourceType: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether a DELETE answers 204 also when there was something to delete. Most clients take 200 as well, as ARM has it.
+    fn is_deleted_without_content(&self) -> bool {
+        false
+    }
+
     /// Whether a resource of this type comes back when a deleted resource that it stood in is restored. What runs does
     /// not: it is made anew.
     fn comes_back(&self) -> bool {
@@ -85,6 +90,13 @@ pub trait ResourceType: Send + Sync {
     /// a connection brings along on the network of its hub.
     fn dependants(&self, document: &Document) -> Vec<(ResourceId, Document)> {
         let _ = document;
+        Vec::new()
+    }
+
+    /// What identities must be allowed to do so that the resource can do what it is for: a connection that is used in the
+    /// name of the hub's identity.
+    fn needs(&self, document: &Document, parent: Option<&Linked>) -> Vec<Need> {
+        let _ = (document, parent);
         Vec::new()
     }
 
@@ -390,6 +402,23 @@ pub struct Companion {
     pub id: ResourceId,
     /// The body it is made from.
     pub body: Value,
+}
+
+/// A right that an identity must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Id of the identity, for people.
+    pub identity: String,
+    /// The identity.
+    pub principal: Principal,
+    /// What it must be allowed to do.
+    pub action: &'static str,
+    /// Name of a role that allows it.
+    pub role: &'static str,
+    /// On what.
+    pub scope: ResourceId,
+    /// The place in the body that asks for it.
+    pub target: String,
 }
 
 /// What a resource takes of the host that carries it.

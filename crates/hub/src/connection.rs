@@ -8,8 +8,8 @@ mod dependency;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, Placement,
-    PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, Linked,
+    Need, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,10 @@ impl ResourceType for Connection {
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
         Ok(dependency::link(&document.properties).into_iter().collect())
+    }
+
+    fn needs(&self, document: &Document, parent: Option<&Linked>) -> Vec<Need> {
+        dependency::needs(document, parent)
     }
 
     fn dependants(&self, document: &Document) -> Vec<(ResourceId, Document)> {
@@ -114,9 +118,14 @@ impl ResourceType for Connection {
 fn answer(id: &ResourceId, document: &Document) -> Map<String, Value> {
     let mut properties = document.properties.clone();
     properties.shift_remove(dependency::RULE);
-    let category = properties.get("category").and_then(Value::as_str).unwrap_or_default();
-    let group = category::group(category);
-    properties.insert("group".into(), group.into());
+    let category = properties.get("category").and_then(Value::as_str).unwrap_or_default().to_owned();
+    properties.insert("group".into(), category::group(&category).into());
+    // The SDK fails on a connection to AI services that does not say which (wire-azure-ai-ml.md section 2).
+    if category == "AIServices"
+        && let Some(Value::Object(metadata)) = properties.get_mut("metadata")
+    {
+        metadata.entry("ResourceId").or_insert_with(|| "".into());
+    }
     if let Some(workspace) = id.parent() {
         properties.insert("createdByWorkspaceArmId".into(), workspace.to_string().into());
     }
@@ -162,7 +171,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     // Exactly 200, also when new (wire-azure-ai-ml.md section 2).
     put: PutStatus::OK,
     surroundings: Surroundings { parts: &[], referrers: false, linked: false, secrets: true },
-    actions: &[Action { name: "listsecrets", secret: true }],
+    actions: &[Action { name: "listsecrets", secret: true }, Action { name: "testconnection", secret: false }],
     api_versions: API_VERSIONS,
     data_plane: DataPlane::None,
 };

@@ -75,8 +75,7 @@ impl ResourceType for Workspace {
         associated::respell(&mut document.properties, admission.linked);
         associated::check_storage(&document.properties, admission.linked, admission.parity)?;
         if let Some(existing) = existing {
-            let (new, asked) = (&document.properties, admission.asked);
-            warnings.extend(associated::check_change(existing, new, asked, consent, admission.parity)?);
+            warnings.extend(associated::check_change(existing, &mut document.properties, &admission, consent)?);
         }
         check_identity(&document, admission.parity)?;
         let terms =
@@ -100,6 +99,7 @@ impl ResourceType for Workspace {
             }
         }
         encryption::answer(&mut properties);
+        associated::answer(&mut properties);
         let origin = view.origin;
         let host = origin.strip_prefix("https://").unwrap_or(origin);
         let hns = associated::has_hierarchical_namespace(&properties, view.linked).unwrap_or(false);
@@ -231,6 +231,8 @@ static DESCRIPTOR: Descriptor = Descriptor {
         "storageHnsEnabled",
         "associatedWorkspaces",
         "agentsEndpointUri",
+        "bastide",
+        associated::CHANGES,
     ],
     patchable: Some(&[
         "description",

@@ -10,6 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::batch::BATCH_OUTBOUND_RULES;
+use crate::connection_test::TEST_CONNECTION;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry};
@@ -27,6 +28,9 @@ impl Front {
         let name = request.matched.action_name.as_deref().unwrap_or_default();
         if name == BATCH_OUTBOUND_RULES {
             return self.batch_outbound_rules(request, pass, entry).await;
+        }
+        if name == TEST_CONNECTION {
+            return self.test_connection(request, pass, &entry).await;
         }
         let empty = json!({});
         let around = self.around(request.context, pass, registered, &entry).await?;

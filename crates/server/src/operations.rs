@@ -444,7 +444,7 @@ impl Entry {
 }
 
 /// 202 with both URLs to poll.
-fn accepted(request: &Request<'_>, scope: &ResourceId, operation: Uuid) -> Reply {
+pub(crate) fn accepted(request: &Request<'_>, scope: &ResourceId, operation: Uuid) -> Reply {
     let subscription = scope.subscription_id().unwrap_or_default();
     let url = |word: &str| {
         format!(

@@ -150,7 +150,8 @@ impl Front {
         }
         self.ledger.commit(request.context, pass, entries).await?;
         self.networks.settle(id).await;
-        Ok(Reply::empty(StatusCode::OK))
+        let without_content = registered.rules.is_deleted_without_content();
+        Ok(Reply::empty(if without_content { StatusCode::NO_CONTENT } else { StatusCode::OK }))
     }
 
     /// The wire form of a resource.
@@ -352,6 +353,7 @@ impl Front {
             fresh_secret: &fresh_secret,
         })?;
         let Admitted { document, parts, effects: more, warnings: said } = admitted;
+        self.check_needs(pass, registered, &document, parent_linked.as_ref()).await?;
         let before = existing.as_ref().map(|entry| &entry.document);
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
         let stands = existing.as_ref().map(|_| &around.part_rows);

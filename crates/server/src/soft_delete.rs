@@ -111,6 +111,7 @@ impl Front {
                 )
                 .await?;
                 self.creator_owns(request, &over_there, &id, member.document.kind.as_deref(), &mut entries).await?;
+                self.identity_administers(request, &id, None, &member.document, &mut entries.changes)?;
             }
             entries.expect.push(Expectation::ResourceAbsent(id.key().to_owned()));
             let system = member.document.identity.as_ref().and_then(|identity| identity.system);

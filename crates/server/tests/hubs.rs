@@ -258,14 +258,13 @@ async fn the_small_calls_answer_without_secrets() {
 #[tokio::test]
 async fn a_project_shows_what_its_hub_has_and_the_hub_its_projects() {
     let house = house().await;
-    let storage = make_storage(&house, "store").await;
     let hub = house.hub("rg", "hub");
-    let mut body = approved(&json!({}));
-    body["properties"]["storageAccount"] = json!(storage);
-    house.put(&hub, body).await;
+    let made = house.put(&hub, approved(&json!({}))).await.body;
     let project = make_project(&house, "project").await;
     let shown = house.get(&project).await.body;
-    assert_eq!(shown["properties"]["storageAccount"], json!(storage));
+    for name in ["storageAccount", "keyVault"] {
+        assert_eq!(shown["properties"][name], made["properties"][name]);
+    }
     assert_eq!(shown["properties"]["managedNetwork"]["isolationMode"], "AllowOnlyApprovedOutbound");
     assert_eq!(house.get(&hub).await.body["properties"]["associatedWorkspaces"], json!([project]));
     assert_eq!(house.put(&project, shown.clone()).await.body, shown, "what is read can be sent back");
@@ -468,6 +467,84 @@ async fn a_connection_brings_its_private_endpoint_along_and_takes_it_away() {
 }
 
 #[tokio::test]
+async fn an_identity_that_is_to_use_ai_services_must_be_allowed_to() {
+    let house = house().await;
+    let (storage, identity) = (make_storage(&house, "store").await, house.identity_id("rg", "mine"));
+    house.put(&identity, json!({"location": "westeurope"})).await;
+    let principal = house.get(&identity).await.body["properties"]["principalId"].as_str().unwrap().parse().unwrap();
+    let account = format!("{}/providers/Microsoft.CognitiveServices/accounts/ai", house.group("rg"));
+    house.put(&account, json!({"location": "westeurope", "kind": "AIServices", "sku": {"name": "S0"}})).await;
+    let hub = house.hub("rg", "hub");
+    let assigned = json!({"type": "UserAssigned", "userAssignedIdentities": {identity: {}}});
+    let body = json!({"location": "westeurope", "kind": "hub", "identity": assigned, "properties": {"storageAccount": storage}});
+    assert_eq!(house.put(&hub, body).await.status, StatusCode::OK);
+    let connect = async |auth: Value| {
+        let mut properties =
+            json!({"category": "AIServices", "target": "https://ai/", "metadata": {"ResourceId": account}});
+        properties.as_object_mut().unwrap().extend(auth.as_object().cloned().unwrap());
+        house.put(&format!("{hub}/connections/services"), json!({"properties": properties})).await
+    };
+    let refused = connect(json!({"authType": "AAD"})).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+    assert!(
+        refused.body["error"]["message"].as_str().unwrap().contains("Cognitive Services Contributor"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        house.get(&format!("{hub}/connections/services")).await.status,
+        StatusCode::NOT_FOUND,
+        "before any side effect"
+    );
+    let by_key = connect(json!({"authType": "ApiKey", "credentials": {"key": "k"}})).await;
+    assert_eq!(by_key.status, StatusCode::OK, "a key needs no role: {by_key:?}");
+    let contributor = "/providers/Microsoft.Authorization/roleDefinitions/25fbc0a9-bd7c-42a3-aa1a-3b75d497ee68";
+    house.grant_at(&account, principal, contributor).await;
+    assert_eq!(connect(json!({"authType": "AAD"})).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_test_of_a_connection_says_that_nothing_was_tried() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let connection = format!("{hub}/connections/one");
+    let body = json!({"properties": {"category": "CustomKeys", "authType": "None", "target": "https://a/"}});
+    assert_eq!(house.put(&connection, body).await.status, StatusCode::OK);
+    let accepted = house.call(Method::POST, &format!("{connection}/testconnection"), None).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{accepted:?}");
+    let ended = house.wait(&accepted).await;
+    assert_eq!(
+        (&ended.body["status"], &ended.body["error"]["code"]),
+        (&json!("Failed"), &json!("ConnectionNotTested"))
+    );
+}
+
+#[tokio::test]
+async fn secrets_stay_in_the_store_that_was_chosen_at_creation() {
+    let house = house().await;
+    let storage = make_storage(&house, "store").await;
+    let vault = format!("{}/providers/Microsoft.KeyVault/vaults/kv", house.group("rg"));
+    house.put(&vault, json!({"location": "westeurope", "properties": {}})).await;
+    let hub = house.hub("rg", "hub");
+    let body = |properties: Value| json!({"location": "westeurope", "kind": "hub", "properties": properties});
+    assert_eq!(house.put(&hub, body(json!({"storageAccount": storage}))).await.status, StatusCode::OK);
+    let refused = house.put(&hub, body(json!({"storageAccount": storage, "keyVault": vault}))).await;
+    assert_eq!(
+        (refused.status, &refused.body["error"]["target"]),
+        (StatusCode::BAD_REQUEST, &json!("properties.keyVault"))
+    );
+}
+
+#[tokio::test]
+async fn a_hub_is_terminal_in_its_first_answer() {
+    let house = house().await;
+    let made = house.put(&house.hub("rg", "hub"), approved(&json!({}))).await;
+    assert_eq!((made.status, &made.body["properties"]["provisioningState"]), (StatusCode::OK, &json!("Succeeded")));
+    for header in ["azure-asyncoperation", "location", "retry-after"] {
+        assert_eq!(made.header(header), "", "nothing to wait for");
+    }
+}
+
+#[tokio::test]
 async fn a_project_sees_the_connections_its_hub_shares() {
     let house = house().await;
     let hub = make_approved_hub(&house).await;
@@ -524,7 +601,12 @@ async fn another_registry_takes_consent_and_none_is_not_possible() {
                 assert_eq!(consented.status, StatusCode::OK, "{consented:?}");
             }
         }
-        assert_eq!(house.get(&hub).await.body["properties"]["containerRegistry"], json!(two));
+        let shown = house.get(&hub).await.body;
+        assert_eq!(shown["properties"]["containerRegistry"], json!(two));
+        let changes = shown["properties"]["bastide"]["associatedResourceChanges"].as_array().unwrap();
+        assert_eq!(changes.len(), 1, "on record with what it breaks (O5): {changes:?}");
+        assert_eq!((&changes[0]["from"], &changes[0]["consent"]), (&json!(one), &json!(parity == Parity::Strict)));
+        assert_eq!(house.put(&hub, shown.clone()).await.body, shown, "what is read can be sent back");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
-use bastide_arm::resource_type::{Document, Link, Linked};
+use bastide_arm::resource_type::{Document, Link, Linked, Need};
 use serde_json::{Map, Value, json};
 
 use crate::outbound_rule::{self, subresources_of};
@@ -47,6 +47,27 @@ pub(super) fn link(properties: &Map<String, Value>) -> Option<Link> {
     let action = format!("{}/read", id.type_name());
     // A connection may also lead to a resource in the cloud.
     Some(Link { id, action, target: "properties.metadata.ResourceId".to_owned(), required: false, foreign: true })
+}
+
+/// A connection to AI services without a key is used in the name of the workspace's identity. A user-assigned one has no
+/// rights but those somebody gave it, so it must have them before (mission.md C3, C4).
+pub(super) fn needs(document: &Document, parent: Option<&Linked>) -> Vec<Need> {
+    let is_keyless = matches!(word(&document.properties, "authType"), Some("AAD" | "ManagedIdentity"));
+    let identity = parent.and_then(|parent| parent.document.identity.as_ref());
+    let Some(identity) = identity.filter(|identity| is_keyless && identity.system.is_none()) else { return Vec::new() };
+    let is_account = |id: &ResourceId| id.type_name().eq_ignore_ascii_case("Microsoft.CognitiveServices/accounts");
+    let Some((scope, _)) = target(&document.properties).filter(|(id, _)| is_account(id)) else { return Vec::new() };
+    let primary = parent.and_then(|parent| word(&parent.document.properties, "primaryUserAssignedIdentity"));
+    let named = identity.user.iter().find(|(id, _)| primary.is_none_or(|primary| primary.eq_ignore_ascii_case(id)));
+    let need = named.map(|(id, principal)| Need {
+        identity: id.clone(),
+        principal: *principal,
+        action: "Microsoft.CognitiveServices/accounts/write",
+        role: "Cognitive Services Contributor",
+        scope,
+        target: "properties.metadata.ResourceId".to_owned(),
+    });
+    need.into_iter().collect()
 }
 
 /// The resource that a private endpoint can lead to, and which service of it. The connection may name something below it,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
-use bastide_arm::resource_type::{Document, Link, Linked, Parity};
-use serde_json::{Map, Value};
+use bastide_arm::resource_type::{Admission, Document, Link, Linked, Parity};
+use serde_json::{Map, Value, json};
 
 use crate::field::{self, is_same, refused};
 
@@ -52,15 +52,16 @@ pub(super) fn respell(properties: &mut Map<String, Value>, linked: &BTreeMap<Str
     }
 }
 
-/// Refuses to unset what cannot be unset, and says what a change breaks (O5-O7).
+/// Refuses to unset what cannot be unset, says what a change breaks, and puts it on record (O5-O7).
 pub(super) fn check_change(
     old: &Document,
-    new: &Map<String, Value>,
-    asked: &Map<String, Value>,
+    new: &mut Map<String, Value>,
+    admission: &Admission<'_>,
     consent: bool,
-    parity: Parity,
 ) -> Result<Vec<String>, ArmError> {
+    let (asked, parity) = (admission.asked, admission.parity);
     let mut warnings = Vec::new();
+    let mut changes = old.properties.get(CHANGES).and_then(Value::as_array).cloned().unwrap_or_default();
     for Associated { property, breaks, .. } in ASSOCIATED {
         let (Some(breaks), Some(before)) = (breaks, old.properties.get(*property)) else { continue };
         if asked.get(*property) == Some(&Value::Null) {
@@ -75,8 +76,28 @@ pub(super) fn check_change(
             return Err(refused(&format!("properties.{property}"), message));
         }
         warnings.push(message);
+        changes.push(json!({
+            "property": property,
+            "from": before,
+            "to": after,
+            "at": admission.now.to_string(),
+            "consent": consent,
+            "breaks": breaks,
+        }));
+    }
+    let surplus = changes.len().saturating_sub(MAX_CHANGES);
+    changes.drain(..surplus);
+    if !changes.is_empty() {
+        new.insert(CHANGES.into(), Value::Array(changes));
     }
     Ok(warnings)
+}
+
+/// Shows the changes on record, apart from what the cloud's clients know.
+pub(super) fn answer(properties: &mut Map<String, Value>) {
+    if let Some(changes) = properties.shift_remove(CHANGES) {
+        properties.insert("bastide".into(), json!({CHANGES: changes}));
+    }
 }
 
 /// A default storage account must be without hierarchical namespace, as far as parity goes (A21).
@@ -110,6 +131,12 @@ pub(super) fn linked_by<'a>(
 ) -> Option<&'a Linked> {
     linked.get(&properties.get(property)?.as_str()?.to_ascii_lowercase())
 }
+
+/// Property that keeps the last changes of associated resources with what each breaks.
+pub(super) const CHANGES: &str = "associatedResourceChanges";
+
+/// More than these are for the activity log to remember.
+const MAX_CHANGES: usize = 20;
 
 pub(super) const ASSOCIATED: &[Associated] = &[
     Associated {

@@ -81,6 +81,15 @@ pub(super) fn keep(old: &Document, new: &mut Document, version: &ApiVersion) -> 
             _ => drop(new.properties.insert((*name).to_owned(), before.clone())),
         }
     }
+    // A project repeats what it shows of its hub, which is judged there.
+    let chosen_once = if Kind::of(old) == Kind::Project { &[] } else { NEVER_LATER };
+    for (name, reason) in chosen_once {
+        let is_silent = !matches!(new.properties.get(*name), Some(value) if *value != Value::Bool(false));
+        if !old.properties.contains_key(*name) && !is_silent {
+            let message = format!("{name} cannot be set after creation: {reason}. Leave it out, or create a new hub.");
+            return Err(refused(&format!("{AT}.{name}"), message));
+        }
+    }
     // A client that speaks a stable version cannot say these, and means nothing by its silence.
     let unspoken: &[&str] = if version.is_preview() { &[] } else { PREVIEW_ONLY };
     for name in ONCE.iter().chain(KEPT).chain(unspoken) {
@@ -182,6 +191,12 @@ const CREATE_ONLY: &[&str] = &[
     "hbiWorkspace",
     "workspaceHubConfig",
     "enableServiceSideCMKEncryption",
+];
+
+/// What was not chosen at creation is not chosen later (mission.md M2, N8).
+const NEVER_LATER: &[(&str, &str)] = &[
+    ("keyVault", "the hub's secrets are kept by Bastide, and do not move"),
+    ("enableServiceSideCMKEncryption", "how data is encrypted is chosen once"),
 ];
 
 /// Means something at creation only; what a later body says is passed over.
