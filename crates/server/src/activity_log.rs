@@ -167,7 +167,10 @@ impl Front {
     async fn entries_before(&self, before: i64) -> Result<Vec<AuditEntry>, Failure> {
         let after = (before - 1 - i64::from(CHUNK)).max(0);
         let limit = u32::try_from((before - 1 - after).max(0)).unwrap_or(CHUNK);
-        Ok(self.ledger.store().audit(&AuditQuery { after, limit }).await?)
+        let mut entries = self.ledger.store().audit(&AuditQuery { after, limit }).await?;
+        // Where the chain was cut there are fewer behind `after` than were asked for.
+        entries.retain(|entry| entry.seq < before);
+        Ok(entries)
     }
 
     /// The number of the first entry that is younger than a moment, or the next one to be written.

@@ -340,6 +340,12 @@ async fn a_refusal_says_who_can_grant_and_whyaccess_says_why() {
     let (_, outsider) = house.stranger().await;
     assert_eq!(why(&outsider, &of_another).await.code(), "AuthorizationFailed", "others are not theirs to ask about");
     assert_eq!(why(&token, "").await.status, StatusCode::BAD_REQUEST);
+    let by_name = format!("action={action}&principal=admin@bastide.localhost");
+    assert_eq!(why(&house.token, &by_name).await.body["allowed"], true);
+    assert_eq!(why(&outsider, &by_name).await.code(), "AuthorizationFailed", "nor are their names");
+    let unknown = format!("action={action}&principal=nobody");
+    assert_eq!(why(&house.token, &unknown).await.code(), "PrincipalNotFound");
+    assert_eq!(why(&outsider, &unknown).await.code(), "AuthorizationFailed");
 }
 
 #[tokio::test]

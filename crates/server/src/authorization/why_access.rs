@@ -16,7 +16,7 @@ impl Front {
     /// Which assignment, through which group, minus which notAction, condition or deny; and who could change it.
     pub(crate) async fn why_access(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let subject = match request.context.query_value("principal").filter(|text| !text.is_empty()) {
-            Some(text) => super::guid(&text, "principal")?,
+            Some(text) => self.somebody(request, pass, &text).await?,
             None => pass.principal().object_id,
         };
         let Some(action) = request.context.query_value("action").filter(|text| !text.is_empty()) else {
@@ -56,6 +56,30 @@ impl Front {
             fields.insert("grantors".to_owned(), people.into());
         }
         Ok(Reply::ok(body))
+    }
+
+    /// Somebody by object id or by name. Names of others are told to those only who may ask about others.
+    async fn somebody(&self, request: &Request<'_>, pass: &Pass, text: &str) -> Result<Uuid, Failure> {
+        if let Ok(object_id) = super::guid(text, "principal") {
+            return Ok(object_id);
+        }
+        let caller = pass.principal();
+        if caller.name.eq_ignore_ascii_case(text) {
+            return Ok(caller.object_id);
+        }
+        self.may_ask_about(request, pass, Uuid::nil()).await?;
+        let directory = self.identity.directory();
+        if let Some(user) = directory.user_by_name(text).await? {
+            return Ok(user.object_id);
+        }
+        if let Some(application) = directory.service_principal_by_name(text).await? {
+            return Ok(application.object_id);
+        }
+        let message = format!(
+            "Nobody in the directory is called '{}'. Give an object id, a user name or the name of an application.",
+            text.chars().filter(|letter| !letter.is_control()).take(100).collect::<String>()
+        );
+        Err(ArmError::new(400, "PrincipalNotFound", message).with_target("principal").into())
     }
 
     pub(super) async fn person(&self, object_id: Uuid) -> Result<Value, Failure> {
