@@ -17,7 +17,7 @@ use super::budget::{Overrun, Turn};
 use super::cache::{Outcome, Remembered};
 use super::reading::{End, Known, Lie, MAX_ALIASES};
 use super::upstream::{DEADLINE, Failure};
-use super::verdict::is_asked_for;
+use super::verdict::{is_asked_for, is_open};
 use crate::view::View;
 
 /// What is being asked at this moment, so that nothing is asked twice at once: whoever wants to answer in the resolver's
@@ -77,7 +77,9 @@ impl Resolver {
         if let Some(landing) = flights.get(&key) {
             return Ok(landing.clone());
         }
-        let turn = self.budgets.ask(leg, name, rule, self.clock.instant())?;
+        // Where the internet is open, a name is no way out that there were not others.
+        let bounding = rule.filter(|_| !self.view.load().is_some_and(|view| is_open(&view)));
+        let turn = self.budgets.ask(leg, name, bounding, self.clock.instant())?;
         let (land, landing) = watch::channel(None);
         let landing = Landing(landing);
         flights.insert(key.clone(), landing.clone());

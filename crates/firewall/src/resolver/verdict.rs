@@ -99,6 +99,11 @@ pub fn is_asked_for(view: &View, name: &Name) -> bool {
     }
 }
 
+/// Whether the mode lets out what no rule speaks about.
+pub fn is_open(view: &View) -> bool {
+    view.policy.plan().mode != Mode::ApprovedOutbound
+}
+
 fn refused<'a>(reason: &str, advice: &str) -> Verdict<'a> {
     Verdict::Refused(Refusal::of_name(reason.to_owned(), advice.to_owned()))
 }
@@ -117,10 +122,6 @@ impl Refusal {
     fn of_name(reason: String, advice: String) -> Self {
         Self { code: ResponseCode::NXDomain, error: ErrorCode::Blocked, advice, reason }
     }
-}
-
-fn is_open(view: &View) -> bool {
-    view.policy.plan().mode != Mode::ApprovedOutbound
 }
 
 /// Questions about addresses: who they are is told for the hub's own, and asked for where the internet is open.

@@ -165,6 +165,16 @@ async fn data_in_names_runs_into_bounds() {
 }
 
 #[tokio::test]
+async fn where_the_internet_is_open_a_wildcard_bounds_nothing() {
+    let house = House::new(plan(Mode::InternetOutbound), zone(Vec::new())).await;
+    for number in 0..150 {
+        let message = house.ask(&format!("n{number}.wild.org"), RecordType::A).await;
+        assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
+    }
+    assert_eq!(house.asked().len(), 150);
+}
+
+#[tokio::test]
 async fn only_computes_of_the_hub_are_answered_and_only_so_often() {
     let house = House::alone(plan(Mode::ApprovedOutbound)).await;
     let bytes = question("exact.org", RecordType::AAAA).to_vec().unwrap();
