@@ -4,41 +4,26 @@
 //! leg 100.127.0.2 -- veth -- 100.127.0.1 hub 198.18.0.1 -- veth -- 198.18.0.2, 198.18.1.0/24 internet
 //! ```
 
-use std::io::{Read, Write};
-use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fs, mem, net};
 
 use bastide_firewall::control::Listener;
 use bastide_firewall::worker;
+use bastide_plan::AddressFilter;
 use bastide_plan::flow::{FlowQuery, FlowRecord};
-use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, Stamp};
-use bastide_plan::worker::{FromWorker, Purpose, ToWorker, Transport};
-use bastide_plan::{AddressFilter, RuleName, frame};
-use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use bastide_plan::hub_plan::HubPlan;
+use bastide_plan::worker::{FromWorker, ToWorker};
 
 use crate::internet::Internet;
-
-pub const LEG: Ipv4Addr = Ipv4Addr::new(100, 127, 0, 2);
-/// Where the internet's name server is.
-const NAME_SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 2), 53);
+use crate::support::{Control, inside, make, shell};
 
 /// The namespaces, and what runs in them.
 pub struct Lab {
     tag: String,
     pub internet: Internet,
-    control: Arc<Mutex<UnixStream>>,
-    answers: Receiver<FromWorker>,
+    control: Control,
     worker: Option<JoinHandle<()>>,
-    revision: i64,
 }
 
 impl Lab {
@@ -53,25 +38,10 @@ impl Lab {
         let internet = inside(&format!("{tag}s"), Internet::start);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let hub = format!("{tag}r");
+        let control = Control::new(ours, hub.clone());
+        inside(&hub, || control.hand_over_listeners());
         let worker = thread::spawn(move || inside(&hub, move || run(theirs)));
-        let (sender, answers) = channel();
-        let control = Arc::new(Mutex::new(ours.try_clone().unwrap()));
-        let mut lab = Self { tag, internet, control, answers, worker: Some(worker), revision: 0 };
-        let (hub, writer) = (format!("{}r", lab.tag), Arc::clone(&lab.control));
-        thread::spawn(move || {
-            let mut ours = ours;
-            while let Some(answer) = read(&mut ours) {
-                match answer {
-                    FromWorker::NeedUpstream { transport } => {
-                        let socket = inside(&hub, || upstream(transport));
-                        send(&writer, &ToWorker::Upstream { transport }, Some(socket.as_fd()));
-                    }
-                    // A lab that ends no longer listens.
-                    answer => drop(sender.send(answer)),
-                }
-            }
-        });
-        lab.hand_over_listeners();
+        let mut lab = Self { tag, internet, control, worker: Some(worker) };
         lab.approve(names);
         lab
     }
@@ -84,35 +54,12 @@ impl Lab {
 
     /// A plan that approves these names.
     pub fn plan(&mut self, names: &[&str]) -> HubPlan {
-        self.revision += 1;
-        let leg = Leg { compute: ComputeId(uuid::Uuid::from_u128(2)), name: "dev".to_owned(), address: LEG };
-        HubPlan {
-            version: PLAN_VERSION,
-            hub: HubId(uuid::Uuid::nil()),
-            name: "hub".to_owned(),
-            stamp: Stamp { fence: 1, revision: self.revision },
-            mode: Mode::ApprovedOutbound,
-            subnet: "100.127.0.0/16".parse().unwrap(),
-            legs: vec![leg],
-            names: names.iter().copied().map(rule).collect(),
-            prefixes: Vec::new(),
-            endpoints: Vec::new(),
-            services: Vec::new(),
-        }
+        self.control.plan(names)
     }
 
     /// Decides by a plan; done when the firewall says so.
     pub fn apply(&mut self, plan: HubPlan) {
-        let expected = plan.stamp;
-        self.send(&ToWorker::Plan { plan: Box::new(plan), attached: Vec::new() });
-        match self.answers.recv_timeout(Duration::from_secs(5)) {
-            Ok(FromWorker::Applied { stamp, .. }) => assert_eq!(stamp, expected),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub fn send(&self, message: &ToWorker) {
-        send(&self.control, message, None);
+        self.control.apply(plan);
     }
 
     /// Runs `work` in the compute.
@@ -123,9 +70,9 @@ impl Lab {
     /// All flow records so far.
     pub fn flows(&self) -> Vec<FlowRecord> {
         let query = FlowQuery { limit: u32::MAX, ..FlowQuery::default() };
-        self.send(&ToWorker::Flows { number: 1, query });
-        match self.answers.recv_timeout(Duration::from_secs(5)) {
-            Ok(FromWorker::Flows { flows, .. }) => flows.records,
+        self.control.send(&ToWorker::Flows { number: 1, query });
+        match self.control.answer() {
+            FromWorker::Flows { flows, .. } => flows.records,
             other => panic!("{other:?}"),
         }
     }
@@ -140,30 +87,11 @@ impl Lab {
         }
         panic!("no such flow in {:#?}", self.flows());
     }
-
-    fn hand_over_listeners(&self) {
-        let listeners = inside(&format!("{}r", self.tag), || {
-            let gateway = Ipv4Addr::new(100, 127, 0, 1);
-            let datagrams = net::UdpSocket::bind((gateway, 53)).unwrap();
-            let streams = net::TcpListener::bind((gateway, 53)).unwrap();
-            vec![
-                (Purpose::Tls, transparent(8443)),
-                (Purpose::Tls, transparent(8443)),
-                (Purpose::Http, transparent(8080)),
-                (Purpose::Http, transparent(8080)),
-                (Purpose::DnsUdp, datagrams.into()),
-                (Purpose::DnsTcp, streams.into()),
-            ]
-        });
-        for (purpose, listener) in listeners {
-            send(&self.control, &ToWorker::Listener { purpose }, Some(listener.as_fd()));
-        }
-    }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = self.control.lock().unwrap().shutdown(net::Shutdown::Both);
+        self.control.end();
         if let Some(worker) = self.worker.take() {
             let ended = worker.join();
             assert!(ended.is_ok() || thread::panicking(), "the firewall ended badly");
@@ -172,116 +100,7 @@ impl Drop for Lab {
     }
 }
 
-/// Runs `work` on a thread in a network namespace.
-pub fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let place = fs::File::open(format!("/run/netns/{namespace}")).unwrap();
-            move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            work()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
 /// The firewall, on this thread and those that it starts.
 fn run(control: UnixStream) {
     worker::serve(control, Listener::default(), AddressFilter::default(), "/nonexistent".into(), 2).unwrap();
-}
-
-fn rule(name: &str) -> NameRule {
-    NameRule { rule: RuleName(name.to_owned()), pattern: name.parse().unwrap(), ports: vec![80, 443] }
-}
-
-fn transparent(port: u16) -> OwnedFd {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
-    set_socket_reuseaddr(&socket, true).unwrap();
-    set_socket_reuseport(&socket, true).unwrap();
-    let on: libc::c_int = 1;
-    let length = libc::socklen_t::try_from(mem::size_of_val(&on)).unwrap();
-    // SAFETY: the option takes an int, and is given the address and the length of one that outlives the call.
-    let outcome = unsafe {
-        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
-        libc::setsockopt(descriptor, libc::SOL_IP, libc::IP_TRANSPARENT, (&raw const on).cast(), length)
-    };
-    assert_eq!(outcome, 0);
-    rustix::net::bind(&socket, &net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
-    rustix::net::listen(&socket, 4096).unwrap();
-    socket
-}
-
-fn upstream(transport: Transport) -> OwnedFd {
-    match transport {
-        Transport::Udp => {
-            let socket = net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-            socket.connect(NAME_SERVER).unwrap();
-            socket.into()
-        }
-        Transport::Tcp => net::TcpStream::connect(NAME_SERVER).unwrap().into(),
-    }
-}
-
-fn send(control: &Mutex<UnixStream>, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) {
-    let bytes = frame::encode(message).unwrap();
-    let mut control = control.lock().unwrap();
-    let mut sent = 0;
-    if let Some(descriptor) = descriptor {
-        let descriptors = [descriptor];
-        let mut space = [mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
-        sent = sendmsg(&*control, &[std::io::IoSlice::new(&bytes)], &mut ancillary, SendFlags::empty()).unwrap();
-    }
-    control.write_all(&bytes[sent..]).unwrap();
-}
-
-fn read(control: &mut UnixStream) -> Option<FromWorker> {
-    let mut head = [0; frame::HEAD];
-    control.read_exact(&mut head).ok()?;
-    let mut json = vec![0; frame::length(head).unwrap()];
-    control.read_exact(&mut json).ok()?;
-    Some(frame::decode(&json).unwrap())
-}
-
-fn shell(script: &str) {
-    let mut child = Command::new("sh").args(["-eu"]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success(), "{script}");
-}
-
-/// The namespaces, as the agent makes them: only what these tests are about.
-fn make(tag: &str) -> String {
-    format!(
-        r"
-for n in c r s; do ip netns add {tag}$n; ip -n {tag}$n link set lo up; done
-ip -n {tag}c link add up0 type veth peer name leg netns {tag}r
-ip -n {tag}r link add out type veth peer name net netns {tag}s
-ip -n {tag}c addr add 100.127.0.2/16 dev up0
-ip -n {tag}c link set up0 up
-ip -n {tag}r addr add 100.127.0.1/16 dev leg
-ip -n {tag}r link set leg up
-ip -n {tag}r addr add 198.18.0.1/24 dev out
-ip -n {tag}r link set out up
-ip -n {tag}s addr add 198.18.0.2/24 dev net
-ip -n {tag}s link set net up
-ip -n {tag}s addr add 198.18.1.1/32 dev lo
-ip -n {tag}s addr add 198.18.1.2/32 dev lo
-ip -n {tag}s addr add 198.18.1.3/32 dev lo
-ip -n {tag}c route add default via 100.127.0.1
-ip -n {tag}r route add default via 198.18.0.2
-ip -n {tag}r rule add fwmark 1 lookup 100
-ip -n {tag}r route add local 0.0.0.0/0 dev lo table 100
-ip netns exec {tag}r sysctl -q net.ipv4.ip_forward=1
-ip netns exec {tag}r nft -f - <<'END'
-table inet wall {{
-    chain intercept {{
-        type filter hook prerouting priority mangle; policy accept;
-        iifname leg tcp dport 80 tproxy ip to 127.0.0.1:8080 meta mark set 1 accept
-        iifname leg tcp dport 443 tproxy ip to 127.0.0.1:8443 meta mark set 1 accept
-    }}
-    chain forward {{ type filter hook forward priority filter; policy drop; }}
-}}
-END
-"
-    )
 }

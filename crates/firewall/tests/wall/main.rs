@@ -13,5 +13,7 @@ mod client;
 mod http;
 mod internet;
 mod lab;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;
 mod withdrawal;

@@ -9,7 +9,8 @@ use bastide_plan::flow::{FlowKind, FlowVerdict};
 
 use crate::client::{End, Outcome, connect, exchange, extension, handshake, hear, hello, hello_with, records};
 use crate::internet::{EVIL, GOOD};
-use crate::lab::{LEG, Lab};
+use crate::lab::Lab;
+use crate::support::LEG;
 
 const ACCESS_DENIED: u8 = 49;
 const DECODE_ERROR: u8 = 50;

@@ -104,7 +104,7 @@ impl<'a> FirstLine<'a> {
         };
         let version = Version::read(version)?;
         let method = std::str::from_utf8(method).map_err(|_| HttpRefusal::NotHttp)?;
-        if !field::is_token(method.as_bytes()) {
+        if method.len() > MAX_METHOD || !field::is_token(method.as_bytes()) {
             return Err(HttpRefusal::NotHttp);
         }
         if method.eq_ignore_ascii_case("CONNECT") {
