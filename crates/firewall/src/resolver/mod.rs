@@ -109,11 +109,6 @@ impl Resolver {
         self.upstream.add(transport, descriptor)
     }
 
-    /// Asks for the sockets that the first questions will need.
-    pub fn warm(&self) {
-        self.upstream.warm();
-    }
-
     /// Forgets what belongs to names, rules and computes that the view has no more. To be called after it was replaced.
     pub fn forget(&self) {
         let Some(view) = self.view.load() else { return };

@@ -96,11 +96,6 @@ impl Upstream {
         Ok(())
     }
 
-    /// Asks for the sockets that the first questions will need.
-    pub fn warm(&self) {
-        self.expect(&mut self.sockets(), Transport::Udp, LOW);
-    }
-
     /// Asks one question.
     pub async fn ask(&self, name: &Name, kind: RecordType) -> Result<Known, Failure> {
         match timeout(DEADLINE, self.attempts(name, kind)).await {
@@ -141,15 +136,17 @@ impl Upstream {
     }
 
     async fn by_tcp(&self, name: &Name, kind: RecordType) -> Result<Known, Failure> {
-        let mut stream = self.tcp().await;
         let asked = question(name, kind, false);
         let message = write(&asked).ok_or(Failure::Silent)?;
-        let answer = exchange_stream(&mut stream, &message).await.map_err(|_| Failure::Silent)?;
-        match read(&answer, &asked)? {
-            Reading::Known(known) => Ok(known),
-            Reading::Failed(code) => Err(Failure::Code(code)),
-            Reading::Truncated => Err(Lie::Contradiction.into()),
+        for _ in 0..STREAMS {
+            let Ok(answer) = exchange_stream(&mut self.tcp().await, &message).await else { continue };
+            return match read(&answer, &asked)? {
+                Reading::Known(known) => Ok(known),
+                Reading::Failed(code) => Err(Failure::Code(code)),
+                Reading::Truncated => Err(Lie::Contradiction.into()),
+            };
         }
+        Err(Failure::Silent)
     }
 
     /// A socket to ask through, whichever; waits for one to come.
@@ -296,6 +293,9 @@ const RESTART: Duration = Duration::from_millis(200);
 
 /// After so long a socket that was asked for is asked for again.
 const PATIENCE_OF_AGENT: Duration = Duration::from_millis(500);
+
+/// Streams tried: one that was left over may have been closed by the far side.
+const STREAMS: usize = 2;
 
 /// Questions under way at once.
 const SLOTS: usize = 64;

@@ -102,6 +102,21 @@ async fn a_truncated_answer_is_asked_for_over_tcp() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_closed_meanwhile_is_replaced() {
+    let house = House::new(plan(Mode::ApprovedOutbound), |asked, transport| {
+        let mut message = honest(asked);
+        message.metadata.truncation = transport == Transport::Udp;
+        Act::Send(vec![message])
+    })
+    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stale = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    house.resolver.add_upstream(Transport::Tcp, stale.into_std().unwrap().into()).unwrap();
+    assert_eq!(addresses(&house.ask("exact.org", RecordType::A).await), [Ipv4Addr::from(SITE)]);
+}
+
+#[tokio::test]
 async fn a_lost_datagram_is_asked_again_and_its_port_never_used_again() {
     let mut met = HashSet::new();
     let house = House::new(plan(Mode::ApprovedOutbound), move |asked, _| {
