@@ -46,6 +46,11 @@ impl ResourceType for AccountNetwork {
         properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// Its client takes 202 and 204 alone (wire-az-cli.md section 4).
+    fn is_deleted_without_content(&self) -> bool {
+        true
+    }
+
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
         let mode = IsolationMode::of(&call.existing.document.properties);
         Ok(Acted { answer: Some(managed_network::provisioned(mode, call.observed)), ..Acted::default() })

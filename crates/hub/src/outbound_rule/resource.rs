@@ -63,6 +63,11 @@ impl ResourceType for OutboundRule {
         answer_rule(&view.document.properties, view.observed)
     }
 
+    /// The client of accounts takes 202 and 204 alone (wire-az-cli.md section 4).
+    fn is_deleted_without_content(&self) -> bool {
+        std::ptr::eq(self.0, &raw const OF_ACCOUNTS)
+    }
+
     fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
         let properties = &dismissal.existing.document.properties;
         if !is_user_defined(properties) {
