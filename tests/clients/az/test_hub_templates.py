@@ -88,16 +88,17 @@ def test_a_hub_without_a_public_side(deploy, get, roles, wire, unique):
     assert properties["systemDatastoresAuthMode"] == "Identity"
     assert properties["managedNetwork"]["isolationMode"] == "AllowInternetOutbound"
     assert properties["description"] == "nobody said"
-    # What is private is reached privately: storage, vault and the hub itself (mission.md H2).
+    (connection,) = wire.get(f"{made['hubId']}/connections", WORKSPACES).json()["value"]
+    search = connection["properties"]["metadata"]["ResourceId"]
+    # Private endpoints lead to what is private, the hub itself included (mission.md H2), and to what is connected (K5).
     rules = properties["managedNetwork"]["outboundRules"].values()
     targets = {rule["destination"].get("serviceResourceId") for rule in rules if rule["type"] == "PrivateEndpoint"}
-    assert targets == {properties["storageAccount"], properties["keyVault"], made["hubId"]}
+    assert targets == {properties["storageAccount"], properties["keyVault"], made["hubId"], search}
     principal = shown["identity"]["principalId"]
     assert made["hubPrincipalId"] == principal
     assert roles(properties["storageAccount"]) == {(principal, BLOBS)}
-    (connection,) = wire.get(f"{made['hubId']}/connections", WORKSPACES).json()["value"]
     assert connection["properties"]["authType"] == "AAD"
-    assert roles(connection["properties"]["metadata"]["ResourceId"]) == {(principal, SEARCH)}
+    assert roles(search) == {(principal, SEARCH)}
 
 
 def test_the_same_hub_with_keys_instead_of_roles(deploy, roles, wire, unique):
