@@ -23,6 +23,7 @@ pub const OTHER: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 3);
 pub struct Internet {
     names: Arc<Mutex<HashMap<String, Vec<Ipv4Addr>>>>,
     heard: Arc<Mutex<Vec<Heard>>>,
+    asked: Arc<Mutex<Vec<(String, RecordType)>>>,
 }
 
 /// What a host was told first on a connection, or the head of a request.
@@ -61,6 +62,11 @@ impl Internet {
     /// Changes where a name leads.
     pub fn name(&self, name: &str, addresses: &[Ipv4Addr]) {
         self.names.lock().unwrap().insert(name.to_owned(), addresses.to_vec());
+    }
+
+    /// What the name server was asked so far.
+    pub fn asked(&self) -> Vec<(String, RecordType)> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// What the host at an address has heard so far.
@@ -146,6 +152,7 @@ impl Internet {
             let mut answer = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
             let query = asked.queries[0].clone();
             let name = query.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
+            self.asked.lock().unwrap().push((name.clone(), query.query_type()));
             match self.names.lock().unwrap().get(&name) {
                 Some(addresses) if query.query_type() == RecordType::A => {
                     let record =

@@ -13,6 +13,7 @@ mod client;
 mod http;
 mod internet;
 mod lab;
+mod names;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
