@@ -26,6 +26,9 @@ def homes(worker_id):
     """Gives out a folder for each server; kept for the secrecy suite when the runner asks for it."""
     keep = suite_dir()
     folder = keep / "servers" if keep else Path(tempfile.mkdtemp(prefix="bastide-clients-"))
+    if not keep:
+        # Started by root, the server is a user of its own, who must find the way to its data.
+        folder.chmod(0o711)
     yield lambda: folder / f"{worker_id}-{next(_numbers)}"
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)

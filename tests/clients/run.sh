@@ -27,6 +27,8 @@ python=${CLIENTS_VENV:-$root/.venv/clients}/bin/python
 
 suites=${*:-az sdk wire process durability}
 BASTIDE_SUITE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/bastide-clients.XXXXXX") || fail "no temporary directory"
+# Started by root, the server is a user of its own, who must find the way to its data.
+chmod 711 "$BASTIDE_SUITE_DIR"
 export BASTIDE_SUITE_DIR
 status=0
 
