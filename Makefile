@@ -9,7 +9,7 @@ NEXTEST_PROFILE ?= $(if $(CI),ci,default)
 SOAK_MINUTES ?= 10
 SOAK_KILLS ?= 1000
 
-.PHONY: help up check test bench soak prerequisites release fmt clippy unit doc-tests clients deny
+.PHONY: help up check test oracle bench soak prerequisites release fmt clippy unit doc-tests clients deny
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,17 +21,22 @@ up: ## install what is missing, build, and run a Bastide until Ctrl-C (ARGS="--n
 
 check: fmt clippy unit ## the quick loop: format, lints, unit tests
 
-test: ## everything: check, doc tests, release build, real clients, durability, licences
+test: ## everything: check, doc tests, the oracle, release build, real clients, durability, licences
 	@scripts/prerequisites.sh build test
 	$(MAKE) check
 	$(MAKE) doc-tests
+	$(MAKE) oracle
 	$(MAKE) release
 	$(MAKE) clients
 	$(MAKE) deny
 
+oracle: ## the same 100,000 role decisions by Bastide and by cedar-policy
+	$(CARGO) run --quiet --locked --manifest-path tests/access-oracle/Cargo.toml -- check
+
 bench: ## measure, in one run
 	@scripts/prerequisites.sh build test
 	$(CARGO) bench --workspace --locked --benches
+	$(CARGO) run --release --locked --manifest-path tests/access-oracle/Cargo.toml
 
 soak: ## hours of fuzzing and killing (SOAK_MINUTES, SOAK_KILLS)
 	@scripts/prerequisites.sh build test

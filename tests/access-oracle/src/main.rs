@@ -1,6 +1,7 @@
 //! The access crate against cedar-policy: the same decisions on the same data, and how fast each is.
 //!
-//! `cargo run --release` checks 100,000 random decisions, fails on the first difference, then prints both times. In
+//! `cargo run -- check` checks 100,000 random decisions and fails on the first difference; `cargo run --release` does so
+//! and prints both times. In
 //! Cedar, scopes and groups are entities, a permission block is a policy template, an assignment a link to it, and a deny
 //! assignment a `forbid`. Cedar tries policies one by one, so its time grows with the assignments; a cleverer model of the
 //! same data would be faster there. Conditions are left out: Cedar has a language of its own for them.
@@ -35,6 +36,9 @@ fn main() -> Outcome<()> {
         }
     }
     println!("{asked} decisions, {allowed} allowed, 0 differences");
+    if std::env::args().nth(1).as_deref() == Some("check") {
+        return Ok(());
+    }
     for (assignments, principals, groups, questions) in [(1_000, 100, 20, 200), (100_000, 10_000, 500, 5)] {
         compare(&World::new(assignments, principals, groups, 0, &mut random), questions, &mut random)?;
     }
