@@ -144,6 +144,9 @@ impl Resolver {
             return Ok(pinned);
         }
         let remembered = self.look_up(name, RecordType::A, rule, compute).await?;
+        // The rule may have been withdrawn while the host's resolver thought about it.
+        let view = self.view.load().filter(|view| verdict::is_asked_for(view, name));
+        let Some(view) = view else { return Err(Unresolved::NotAskedFor(name.clone())) };
         let known = remembered.outcome.map_err(|failure| Unresolved::Failed(name.clone(), failure))?;
         match leads(&view, &known) {
             Leads::To(_, addresses) => {

@@ -20,7 +20,7 @@ use super::lookup::{Leads, leads};
 use super::question::{Question, spell};
 use super::reading::{End, Known};
 use super::upstream::Failure;
-use super::verdict::{Refusal, Verdict, decide};
+use super::verdict::{Refusal, Verdict, decide, refused_name};
 use crate::explain::sentence;
 use crate::view::View;
 
@@ -86,7 +86,12 @@ impl Resolver {
         let Some(name) = &pending.question.name else {
             return Reply::plain(Answer::nothing(ResponseCode::ServFail, NOTHING_TTL));
         };
-        match self.look_up(name, pending.kind, pending.rule.as_ref(), leg).await {
+        let found = self.look_up(name, pending.kind, pending.rule.as_ref(), leg).await;
+        // The rule may have been withdrawn while the host's resolver thought about it.
+        if let Some(refusal) = self.view.load().and_then(|view| refused_name(&view, name)) {
+            return Reply::refused(refusal);
+        }
+        match found {
             Ok(remembered) => self.conclude(pending, remembered),
             Err(overrun) => {
                 let answer = Answer::nothing(ResponseCode::Refused, NOTHING_TTL);

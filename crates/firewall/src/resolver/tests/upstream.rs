@@ -183,6 +183,24 @@ async fn a_silent_resolver_is_a_failure_within_two_seconds_and_stops_nobody_else
 }
 
 #[tokio::test]
+async fn a_rule_that_is_withdrawn_while_its_name_is_asked_for_opens_nothing() {
+    let house =
+        House::new(plan(Mode::ApprovedOutbound), |asked, _| Act::Late(Duration::from_millis(200), honest(asked))).await;
+    let house = Arc::new(house);
+    let name = Name::parse("exact.org").unwrap();
+    let (asking, resolver, wanted) = (Arc::clone(&house), Arc::clone(&house.resolver), name.clone());
+    let answered = tokio::spawn(async move { asking.ask("exact.org", RecordType::A).await });
+    let connected = tokio::spawn(async move { resolver.addresses(&wanted, BATCH).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut without = plan(Mode::ApprovedOutbound);
+    without.names.clear();
+    house.replan(without);
+    assert_eq!(answered.await.unwrap().metadata.response_code, ResponseCode::NXDomain);
+    assert!(connected.await.unwrap().is_err());
+    assert!(house.resolver.told(&name).is_empty() && house.resolver.remembered(&name).is_none());
+}
+
+#[tokio::test]
 async fn a_failure_is_remembered_for_a_moment_only() {
     let up = Arc::new(Mutex::new(false));
     let is_up = Arc::clone(&up);
