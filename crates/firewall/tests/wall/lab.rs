@@ -4,6 +4,7 @@
 //! leg 100.127.0.2 -- veth -- 100.127.0.1 hub 198.18.0.1 -- veth -- 198.18.0.2, 198.18.1.0/24 internet
 //! ```
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use bastide_firewall::worker;
 use bastide_plan::AddressFilter;
 use bastide_plan::flow::{FlowQuery, FlowRecord};
 use bastide_plan::hub_plan::HubPlan;
-use bastide_plan::worker::{FromWorker, ToWorker};
+use bastide_plan::worker::{FromWorker, Purpose, ToWorker};
 
 use crate::internet::Internet;
 use crate::support::{Control, inside, make, shell};
@@ -60,6 +61,12 @@ impl Lab {
     /// Decides by a plan; done when the firewall says so.
     pub fn apply(&mut self, plan: HubPlan) {
         self.control.apply(plan);
+    }
+
+    /// Hands over another listener, made in the hub.
+    pub fn listen(&self, purpose: Purpose, make: impl FnOnce() -> OwnedFd + Send) {
+        let listener = inside(&format!("{}r", self.tag), make);
+        self.control.hand_over(purpose, &listener);
     }
 
     /// Runs `work` in the compute.

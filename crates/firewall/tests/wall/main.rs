@@ -14,6 +14,7 @@ mod http;
 mod internet;
 mod lab;
 mod names;
+mod relay;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
