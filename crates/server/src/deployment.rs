@@ -13,6 +13,7 @@ mod complete;
 mod course;
 mod create;
 mod describe;
+mod export;
 mod foretell;
 mod lookups;
 mod mirror;

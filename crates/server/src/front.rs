@@ -278,6 +278,7 @@ impl Front {
             Operation::ListResourceGroups => self.list_resource_groups(request, pass).await,
             Operation::DeleteResourceGroup => self.delete_resource_group(request, pass).await,
             Operation::ListResources => self.list_resources(request, pass).await,
+            Operation::ExportResourceGroup => self.export_group(request, pass).await,
             Operation::ListTagNames => self.list_tag_names(request, pass).await,
             Operation::PutTagName => self.put_tag_name(request, pass).await,
             Operation::DeleteTagName => self.delete_tag_name(request, pass).await,

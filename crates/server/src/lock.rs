@@ -77,6 +77,7 @@ impl Intent {
                 | Operation::DenyAccessRequest
                 | Operation::ValidateDeployment
                 | Operation::ForetellDeployment
+                | Operation::ExportResourceGroup
                 | Operation::CheckNameAvailability,
             )
             | (&Method::GET | &Method::HEAD, _) => Self::Read,

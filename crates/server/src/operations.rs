@@ -279,7 +279,7 @@ impl Front {
             }
             entries.changes.push(Change::PutOperation(done));
             entries.expect.push(Expectation::OperationStatus { id: operation.id, status: RUNNING.to_owned() });
-            match self.commit_for(operation, &group, "delete", entries).await {
+            match self.commit_for(operation, &group, "Succeeded", entries).await {
                 Ok(()) if is_last => return Ok(()),
                 // Something came into the group in the last moment: once more.
                 Ok(()) | Err(Failure::Raced) => {}
@@ -371,7 +371,7 @@ impl Front {
         );
         merge(&mut failed.body, "error", ArmError::new(403, "AuthorizationFailed", message).to_error_value());
         entries.changes.push(Change::PutOperation(failed));
-        self.commit_for(operation, group, "delete", entries).await
+        self.commit_for(operation, group, "Failed", entries).await
     }
 
     /// The right to a part of an operation, asked for anew so that nothing is done after a revocation; locks count, too.
@@ -405,15 +405,15 @@ impl Front {
         &self,
         operation: &Operation,
         scope: &ResourceId,
-        verb: &str,
+        status: &str,
         entries: Entries,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let audit = json!({
             "objectId": operation.principal,
-            "action": format!("{TYPE_NAME}/{verb}"),
+            "action": format!("{TYPE_NAME}/delete"),
             "scope": scope.to_string(),
-            "status": "Succeeded",
+            "status": status,
             "operationId": operation.id,
             "correlationId": operation.body.get("correlationId"),
         });

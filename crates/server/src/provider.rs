@@ -4,7 +4,7 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::location::Location;
 use bastide_arm::resource_type::Descriptor;
-use bastide_store::Change;
+use bastide_store::{Change, Record};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -25,12 +25,14 @@ impl Front {
     /// GET of all providers as the subscription has them.
     pub(crate) async fn list_providers(&self, request: &Request<'_>, _pass: &Pass) -> Result<Reply, Failure> {
         let subscription = &request.matched.target;
-        let mut values = Vec::new();
-        for namespace in self.registry.namespaces() {
-            let registered = self.is_registered(request, namespace).await?;
-            values.push(self.provider(namespace, Some(subscription), registered));
-        }
-        Ok(paged(request, values, None))
+        let records = self.ledger.records(request.context, REGISTRATION, subscription.key()).await?;
+        let withdrawn: Vec<String> =
+            records.into_iter().filter(|record| !says_registered(record)).map(|record| record.key).collect();
+        let provider = |namespace| {
+            let registered = !withdrawn.contains(&registration_key(subscription, namespace));
+            self.provider(namespace, Some(subscription), registered)
+        };
+        Ok(paged(request, self.registry.namespaces().map(provider).collect(), None))
     }
 
     /// GET of one provider.
@@ -81,7 +83,7 @@ impl Front {
         let subscription = ResourceId::parse(&format!("/subscriptions/{subscription}"))?;
         let key = registration_key(&subscription, namespace);
         let record = self.ledger.store().record(REGISTRATION, &key, jiff::Timestamp::MIN).await?;
-        if record.is_some_and(|record| record.body == json!(false)) {
+        if record.is_some_and(|record| !says_registered(&record)) {
             tracing::info!(namespace, principal = %pass.principal().object_id, "registered by first use");
             entries.changes.push(registration(&subscription, namespace, true));
         }
@@ -91,7 +93,7 @@ impl Front {
     async fn is_registered(&self, request: &Request<'_>, namespace: &str) -> Result<bool, Failure> {
         let key = registration_key(&request.matched.target, namespace);
         let record = self.ledger.record(request.context, REGISTRATION, &key).await?;
-        Ok(record.is_none_or(|record| record.body != json!(false)))
+        Ok(record.as_ref().is_none_or(says_registered))
     }
 
     fn namespace(&self, request: &Request<'_>) -> Result<&'static str, ArmError> {
@@ -155,6 +157,10 @@ fn registration(subscription: &ResourceId, namespace: &str, registered: bool) ->
         body: json!(registered),
         expires: None,
     }
+}
+
+fn says_registered(record: &Record) -> bool {
+    record.body != json!(false)
 }
 
 fn registration_key(subscription: &ResourceId, namespace: &str) -> String {

@@ -68,6 +68,7 @@ pub enum Operation {
     ListResourceGroups,
     DeleteResourceGroup,
     ListResources,
+    ExportResourceGroup,
     ListTagNames,
     PutTagName,
     DeleteTagName,
@@ -392,6 +393,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::PATCH, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/write"), Operation::PatchResource),
     route(Method::DELETE, "/subscriptions/{subscription}/resourcegroups/{group}", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/delete"), Operation::DeleteResourceGroup),
     route(Method::GET, "/subscriptions/{subscription}/resourcegroups/{group}/resources", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/resources/read"), Operation::ListResources),
+    route(Method::POST, "/subscriptions/{subscription}/resourcegroups/{group}/exporttemplate", Action::Fixed("Microsoft.Resources/subscriptions/resourceGroups/exportTemplate/action"), Operation::ExportResourceGroup),
 
     route(Method::GET, "/subscriptions/{subscription}/tagnames", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/read"), Operation::ListTagNames),
     route(Method::PUT, "/subscriptions/{subscription}/tagnames/{name}", Action::Fixed("Microsoft.Resources/subscriptions/tagNames/write"), Operation::PutTagName),

@@ -193,7 +193,7 @@ async fn deployments_are_listed_checked_and_deleted() {
     let house = house().await;
     let rg = house.group("rg");
     house.deploy("one", incremental(template(json!({})))).await.succeeded();
-    let broken = template(json!({"resources": [identity("x", json!({"location": "nowhere/x"}))]}));
+    let broken = template(json!({"resources": [identity("xyz", json!({"location": "nowhere/x"}))]}));
     assert_eq!(house.deploy("two", incremental(broken)).await.state(), "Failed");
     let list = async |query: &str| {
         let path = format!("{rg}/providers/Microsoft.Resources/deployments/?{API}{query}");
@@ -244,18 +244,18 @@ async fn nothing_is_written_for_a_template_that_cannot_be_deployed() {
     let cases = [
         (json!({"resources": [identity("[nonsense()]", json!({}))]}), "InvalidTemplate", "$.resources[0].name"),
         (
-            json!({"resources": [identity("a", json!({"dependsOn": ["b"]})), identity("b", json!({"dependsOn": ["a"]}))]}),
+            json!({"resources": [identity("aaa", json!({"dependsOn": ["bbb"]})), identity("bbb", json!({"dependsOn": ["aaa"]}))]}),
             "InvalidTemplate",
             "$.resources[0]",
         ),
         (json!({"parameters": {"p": {"type": "string"}}}), "InvalidTemplate", "$.parameters.p"),
         (
-            json!({"resources": [identity("a", json!({})), thing("x", json!({}))]}),
+            json!({"resources": [identity("aaa", json!({})), thing("x", json!({}))]}),
             "InvalidResourceNamespace",
             "$.resources[1]",
         ),
         (
-            json!({"resources": [identity("a", json!({})), {"type": "Microsoft.Storage/nonsense", "apiVersion": "2023-01-01", "name": "x"}]}),
+            json!({"resources": [identity("aaa", json!({})), {"type": "Microsoft.Storage/nonsense", "apiVersion": "2023-01-01", "name": "x"}]}),
             "InvalidResourceType",
             "$.resources[1]",
         ),
@@ -275,7 +275,7 @@ async fn nothing_is_written_for_a_template_that_cannot_be_deployed() {
         }
     }
     assert_eq!(house.get(&deployment(&house.group("rg"), "bad")).await.code(), "DeploymentNotFound");
-    assert_eq!(house.get(&house.identity_id("rg", "a")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(house.get(&house.identity_id("rg", "aaa")).await.status, StatusCode::NOT_FOUND);
     let missing = house.put(&deployment(&house.group("none"), "x"), incremental(template(json!({})))).await;
     assert_eq!(missing.code(), "ResourceGroupNotFound");
     let named = house.put(&deployment(&house.group("rg"), "a*b"), incremental(template(json!({})))).await;
@@ -861,4 +861,12 @@ async fn a_failure_inside_is_told_outside() {
     assert_eq!(detail["target"], format!("{}/providers/Microsoft.Resources/deployments/inside", house.group("rg")));
     assert_eq!(detail["details"].as_array().unwrap().len(), 1, "{detail}");
     assert_eq!(house.get(&deployment(&house.group("rg"), "inside")).await.state(), "Failed");
+}
+
+#[tokio::test]
+async fn validation_refuses_a_name_that_its_type_does_not_allow() {
+    let house = house().await;
+    let body = incremental(template(json!({"resources": [identity("no", json!({}))]})));
+    let answer = house.call(Method::POST, &below(&house.group("rg"), "main", "validate"), Some(body)).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "InvalidResourceName"), "{answer:?}");
 }

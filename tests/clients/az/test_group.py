@@ -1,5 +1,7 @@
 """`az group`: resource groups from birth to death."""
 
+import json
+
 import pytest
 
 
@@ -97,3 +99,15 @@ def test_a_group_name_outside_the_grammar_is_refused(az, bad):
            f"/subscriptions/{{subscriptionId}}/resourcegroups/{bad.replace(' ', '%20').replace('?', '%3F')}"
            "?api-version=2024-11-01", "--body", '{"location":"westus"}')  # fmt: skip
     assert bad not in [group["name"] for group in az.ok("group", "list")]
+
+
+def test_a_group_is_exported_as_a_template_that_deploys_elsewhere(az, bastide, name, unique, tmp_path):
+    az.ok("group", "create", "-n", name, "-l", "westus")
+    az.ok("identity", "create", "-g", name, "-n", "someone", "--tags", "team=red")
+    template = az.ok("group", "export", "-n", name, "--include-parameter-default-value")
+    assert template["parameters"] == {"userAssignedIdentities_someone_name": {"defaultValue": "someone", "type": "String"}}
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    elsewhere = unique("elsewhere")
+    az.ok("group", "create", "-n", elsewhere, "-l", "westus")
+    az.ok("deployment", "group", "create", "-g", elsewhere, "--template-file", str(tmp_path / "template.json"))
+    assert az.ok("identity", "show", "-g", elsewhere, "-n", "someone")["tags"] == {"team": "red"}

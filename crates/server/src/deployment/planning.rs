@@ -72,7 +72,7 @@ impl Front {
         })
     }
 
-    /// Everything the plan puts must be something the front door takes.
+    /// Everything the plan puts must be something the front door takes, under a name that its type allows.
     pub(super) fn check_types(&self, plan: &Plan) -> Result<(), ArmError> {
         for node in plan.nodes().iter().filter(|node| node.kind != NodeKind::Existing) {
             self.check_type(node).map_err(|mut error| {
@@ -91,9 +91,13 @@ impl Front {
         ApiVersion::parse(version)?;
         let id = ResourceId::parse(&node.id)?;
         let path = PathSegments::parse(&path_of(&id.to_string()))?;
-        match routes::find(&Method::PUT, &path)?.type_name {
-            Some(type_name) => self.registry.find(&type_name, version).map(drop),
-            None => Ok(()),
+        let Some(type_name) = routes::find(&Method::PUT, &path)?.type_name else { return Ok(()) };
+        let registered = self.registry.find(&type_name, version)?;
+        let rule = &registered.rules.descriptor().name;
+        if (rule.accepts)(id.name()) {
+            return Ok(());
         }
+        let explanation = format!("Use {}.", rule.explanation);
+        Err(ArmError::invalid_resource_name(id.name(), &registered.name, &explanation))
     }
 }
