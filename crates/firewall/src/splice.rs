@@ -1,6 +1,6 @@
 //! Bytes from one socket to another without a copy (splice(2)).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 #[derive(Debug, Default)]
 pub struct Pipes {
     idle: RefCell<Vec<Pipe>>,
+    /// Bytes carried since the thread's other flows had their turn.
+    turn: Cell<usize>,
 }
 
 /// A pipe without anything in it, until bytes are on their way.
@@ -35,12 +37,22 @@ impl Pipes {
                         left -= to.async_io(Interest::WRITABLE, || pull(&pipe.read, to, left)).await?;
                     }
                     self.put(pipe);
+                    self.give_way(count).await;
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.put(pipe),
                 Err(error) => return Err(error),
             }
             from.readable().await?;
+        }
+    }
+
+    /// A stream that never pauses must not keep the other flows of its thread waiting.
+    async fn give_way(&self, count: usize) {
+        self.turn.set(self.turn.get() + count);
+        if self.turn.get() >= TURN {
+            self.turn.set(0);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -73,6 +85,8 @@ fn pull(pipe: &OwnedFd, to: &TcpStream, left: usize) -> io::Result<usize> {
 
 /// Bytes of a pipe: 64 pages, each of which may be a fragment of 32 kB.
 const PIPE: usize = 256 << 10;
+/// Bytes that are carried before others get their turn: a millisecond or two.
+const TURN: usize = 4 << 20;
 /// Bytes carried at once at most.
 const STEP: usize = 1 << 20;
 const MOST_IDLE: usize = 16;

@@ -21,9 +21,9 @@ use crate::socket::Socket;
 pub async fn serve(mut arrival: Arrival<'_>) {
     let mut flight = Vec::new();
     let hello = match tokio::time::timeout(HELLO_DEADLINE, read_hello(&mut arrival.client, &mut flight)).await {
-        Ok(Ok(Hello::NeedMore)) if flight.is_empty() => return,
+        // Who has hung up is told nothing any more.
+        Ok(Ok(Hello::NeedMore) | Err(_)) => return,
         Ok(Ok(hello)) => hello,
-        Ok(Err(_)) => return,
         Err(_) => Hello::NeedMore,
     };
     match hello {
