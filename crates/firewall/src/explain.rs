@@ -145,9 +145,14 @@ pub fn approves_only(rule: &NameRule) -> String {
 
 /// Makes a sentence of why and what to do.
 pub fn sentence(reason: &str, advice: &str) -> String {
-    let mut letters = reason.chars();
+    capital(&format!("{reason}; {advice}"))
+}
+
+/// Makes a sentence of words.
+pub fn capital(words: &str) -> String {
+    let mut letters = words.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}; {advice}.", letters.as_str())
+    format!("{first}{}.", letters.as_str())
 }
 
 fn explain_name(view: &View, resolver: &Resolver, name: &Name, port: u16) -> Explanation {

@@ -21,7 +21,7 @@ use super::question::{Question, spell};
 use super::reading::{End, Known};
 use super::upstream::Failure;
 use super::verdict::{Refusal, Verdict, decide, refused_name};
-use crate::explain::sentence;
+use crate::explain::{capital, sentence};
 use crate::view::View;
 
 /// An answer, and what is worth a record about it.
@@ -31,9 +31,8 @@ pub(super) struct Reply {
 }
 
 /// What a flow record says beyond the question.
-#[derive(Default)]
 struct Note {
-    verdict: Option<FlowVerdict>,
+    verdict: FlowVerdict,
     rule: Option<RuleName>,
     address: Option<Ipv4Addr>,
     reason: Option<String>,
@@ -96,7 +95,13 @@ impl Resolver {
             Err(overrun) => {
                 let answer = Answer::nothing(ResponseCode::Refused, NOTHING_TTL);
                 let answer = answer.because(ErrorCode::Prohibited, overrun.to_string());
-                Reply::noted(answer, FlowVerdict::Denied, pending.rule_name(), None, Some(overrun.to_string()))
+                Reply::noted(
+                    answer,
+                    FlowVerdict::Denied,
+                    pending.rule_name(),
+                    None,
+                    Some(capital(&overrun.to_string())),
+                )
             }
         }
     }
@@ -115,7 +120,7 @@ impl Resolver {
                     Failure::Silent | Failure::NoSocket | Failure::Code(_) => ErrorCode::NoReachableAuthority,
                 };
                 let answer = Answer::nothing(ResponseCode::ServFail, NOTHING_TTL).because(code, reason.clone());
-                Reply::noted(answer, FlowVerdict::Failed, pending.rule_name(), None, Some(reason))
+                Reply::noted(answer, FlowVerdict::Failed, pending.rule_name(), None, Some(capital(&reason)))
             }
         }
     }
@@ -172,7 +177,7 @@ impl Resolver {
             name: exchange.name.clone(),
             address: note.address,
             port: PORT,
-            verdict: note.verdict.unwrap_or(FlowVerdict::Denied),
+            verdict: note.verdict,
             rule: note.rule,
             reason: note.reason,
             sent: exchange.sent,
@@ -206,7 +211,7 @@ impl Reply {
         address: Option<Ipv4Addr>,
         reason: Option<String>,
     ) -> Self {
-        Self { answer, note: Some(Note { verdict: Some(verdict), rule, address, reason }) }
+        Self { answer, note: Some(Note { verdict, rule, address, reason }) }
     }
 
     fn refused(refusal: Refusal) -> Self {
