@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use thiserror::Error;
 
 use crate::network::firewall::FirewallCommand;
-use crate::network::host::{Host, HostError};
+use crate::network::host::{Host, HostError, obstacles};
 use crate::network::hub::{Command, Farewell, Hub, Reply, Surroundings, unknown};
 use crate::state::{HubRecord, State, StateError};
 
@@ -85,7 +85,7 @@ impl Agent {
             Surroundings { host: Arc::clone(&host), state: Arc::clone(&state), firewall, publish: Arc::new(publish) };
         let agent = Arc::new(Self { state, host, surroundings, hubs: Mutex::default(), listeners });
         agent.restore(records);
-        for obstacle in agent.host.obstacles() {
+        for obstacle in obstacles() {
             tracing::warn!("{obstacle}");
         }
         let watching = Arc::downgrade(&agent);

@@ -13,5 +13,7 @@ mod tool;
 
 pub use agent::{Agent, AgentError, Settings};
 pub use link::{Client, ClientError, listen};
+pub use network::host::obstacles;
 pub use network::hub::Farewell;
 pub use network::leftover::Leftovers;
+pub use network::probe::probe;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use bastide_plan::HubReport;
 use bastide_plan::frame;
 use bastide_plan::hub_plan::PLAN_VERSION;
 use bastide_plan::message::{Answer, Ask, Request, Tell};
@@ -52,6 +53,7 @@ pub fn listen(agent: &Arc<Agent>, path: &Path, server_user: Option<u32>) -> io::
 pub struct Client {
     stream: UnixStream,
     last: u64,
+    hubs: Vec<HubReport>,
 }
 
 /// Why there is no answer.
@@ -78,9 +80,16 @@ impl Client {
     pub fn connect(path: &Path, fence: i64) -> Result<Self, ClientError> {
         let absent = |source| ClientError::Absent { path: path.display().to_string(), source };
         let stream = UnixStream::connect(path).map_err(absent)?;
-        let mut client = Self { stream, last: 0 };
-        client.ask(Request::Hello { version: PLAN_VERSION, fence })?;
+        let mut client = Self { stream, last: 0, hubs: Vec::new() };
+        if let Answer::Welcome { hubs, .. } = client.ask(Request::Hello { version: PLAN_VERSION, fence })? {
+            client.hubs = hubs;
+        }
         Ok(client)
+    }
+
+    /// The hubs that the agent held when it was connected to.
+    pub fn hubs(&self) -> &[HubReport] {
+        &self.hubs
     }
 
     /// Asks, and waits for the answer. A refusal is an error.

@@ -19,11 +19,12 @@ use thiserror::Error;
 
 use super::facts::Slot;
 use super::interface::{Layout, batch};
-use super::names::host_interface;
+use super::names::{HOST_INTERFACE, host_interface};
 use super::namespace::{Namespace, NamespaceError};
 use super::ruleset::{Ruleset, join, set, write_chain};
 use super::table::{Change, Table, TableError};
 use super::upstream::resolvers;
+use super::watcher::News;
 use super::{socket, watcher};
 use crate::state::{State, StateError};
 use crate::tool::{self, ToolError};
@@ -103,13 +104,13 @@ impl Host {
         let namespace = Arc::clone(&self);
         namespace.namespace.within(move || {
             watcher::watch(move |news| {
-                match self.refresh(news == watcher::News::Interfaces) {
+                match self.refresh(news) {
                     Ok(false) => {}
                     Ok(true) => return tell(),
                     Err(error) => tracing::error!("the host's side of the wall: {error}"),
                 }
                 // Asked with nothing new as well, so that an agent that has gone is noticed.
-                news != watcher::News::Quiet || Arc::strong_count(&self) > 1
+                news != News::Quiet || Arc::strong_count(&self) > 1
             })
         })?;
         Ok(())
@@ -178,34 +179,14 @@ impl Host {
         Ok(self.namespace.within(|| socket::upstream(resolver, transport, user))?)
     }
 
-    /// What on this host keeps hubs from reaching the internet, though not from being walled.
-    pub fn obstacles(&self) -> Vec<String> {
-        let chains = self.in_host(|| tool::run("nft", &["-j", "list", "chains"], ""));
-        let Ok(Ok(printed)) = chains else { return Vec::new() };
-        let Ok(Value::Object(listing)) = serde_json::from_str(&printed) else { return Vec::new() };
-        let entries = listing.get("nftables").and_then(Value::as_array).into_iter().flatten();
-        let chains = entries.filter_map(|entry| entry.get("chain"));
-        let drops = chains.filter(|chain| chain["hook"] == "forward" && chain["policy"] == "drop");
-        let names =
-            drops.filter_map(|chain| Some(format!("{} {}", chain["family"].as_str()?, chain["table"].as_str()?)));
-        names
-            .map(|table| {
-                format!(
-                    "the table {table} of this host drops what is forwarded: let '{}*' pass there (for Docker: iptables -I DOCKER-USER -i {0}+ -j ACCEPT, and the same with -o)",
-                    super::names::HOST_INTERFACE
-                )
-            })
-            .collect()
-    }
-
     /// How often somebody else's change was mended.
     pub fn repairs(&self) -> u64 {
         self.held().repairs
     }
 
     /// Reads everything again that may have changed. Whether the host's addresses have.
-    fn refresh(&self, interfaces: bool) -> Result<bool, HostError> {
-        let own = if interfaces { Some(self.in_host(own_addresses)??) } else { None };
+    fn refresh(&self, news: News) -> Result<bool, HostError> {
+        let own = if news == News::Interfaces { Some(self.in_host(own_addresses)??) } else { None };
         let mut held = self.held();
         held.resolvers = resolvers(self.upstream);
         let is_moved = own.is_some_and(|own| {
@@ -218,6 +199,10 @@ impl Host {
         }
         self.forward()?;
         self.settle(&mut held)?;
+        if news == News::Quiet {
+            let table = &mut held.table;
+            self.in_host(|| table.memorise())??;
+        }
         Ok(is_moved)
     }
 
@@ -250,6 +235,23 @@ impl Host {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What keeps hubs of this host, whose network namespace the calling thread is in, from reaching the internet, though not
+/// from being walled.
+pub fn obstacles() -> Vec<String> {
+    let Ok(printed) = tool::run("nft", &["-j", "list", "chains"], "") else { return Vec::new() };
+    let Ok(Value::Object(listing)) = serde_json::from_str(&printed) else { return Vec::new() };
+    let entries = listing.get("nftables").and_then(Value::as_array).into_iter().flatten();
+    let chains = entries.filter_map(|entry| entry.get("chain"));
+    let drops = chains.filter(|chain| chain["hook"] == "forward" && chain["policy"] == "drop");
+    let tables = drops.filter_map(|chain| Some(format!("{} {}", chain["family"].as_str()?, chain["table"].as_str()?)));
+    let sentence = |table| {
+        format!(
+            "the table '{table}' of this host drops what is forwarded: let '{HOST_INTERFACE}*' pass there (for Docker: iptables -I DOCKER-USER -i {HOST_INTERFACE}+ -j ACCEPT, and the same with -o)"
+        )
+    };
+    tables.map(sentence).collect()
 }
 
 fn connect(hub: HubId, uplink: &Uplink) -> Result<(), HostError> {

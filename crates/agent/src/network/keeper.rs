@@ -50,6 +50,8 @@ pub struct Keeper {
     is_unsaved: bool,
     /// What may have changed since it was last read.
     stirred: Stirred,
+    /// Nothing has happened for a while.
+    is_quiet: bool,
     /// The plan that the kernel was last read back to hold.
     verified: Option<Stamp>,
     fault: Option<String>,
@@ -127,6 +129,7 @@ impl Keeper {
             looked_up: BTreeMap::new(),
             is_unsaved: true,
             stirred: Stirred::Everything,
+            is_quiet: false,
             verified: None,
             fault: None,
             retry_at: None,
@@ -192,8 +195,9 @@ impl Keeper {
                     self.is_outdated = true;
                 }
             }
+            Command::News(News::Quiet) => self.is_quiet = true,
             // To be awake is enough, for rules; who stops does not come here.
-            Command::News(News::Rules | News::Quiet) | Command::Stop(_) => {}
+            Command::News(News::Rules) | Command::Stop(_) => {}
         }
     }
 
@@ -365,6 +369,9 @@ impl Keeper {
                 "the rule set of {} had been changed by somebody else; it is as it was",
                 self.record.plan.name
             );
+        }
+        if std::mem::take(&mut self.is_quiet) && change == Change::None {
+            inside.table.memorise()?;
         }
         if self.stirred != Stirred::Nothing {
             let is_repair = self.verified == Some(compiled.plan.stamp) && change == Change::None;

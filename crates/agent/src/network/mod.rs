@@ -13,6 +13,7 @@ pub mod leftover;
 pub mod names;
 pub mod namespace;
 pub mod netlink;
+pub mod probe;
 pub mod ranges;
 pub mod ruleset;
 pub mod socket;

@@ -399,3 +399,6 @@ const SHUT: &str = "\tchain origin {
 \t\ttype filter hook output priority filter; policy drop;
 \t}
 ";
+
+#[cfg(test)]
+mod tests;

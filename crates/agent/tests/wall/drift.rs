@@ -40,6 +40,8 @@ fn a_table_of_somebody_elses_is_none_of_our_business() {
     on_a_host(|lab| {
         let plan = hub(1);
         let before = lab.apply(&plan);
+        // It takes a quiet moment to look at what is ours.
+        std::thread::sleep(Duration::from_millis(2500));
         let name = bastide_agent::network::names::hub_namespace(plan.hub);
         shell(&format!("ip netns exec {name} nft add table inet theirs; nft add table inet theirs"));
         std::thread::sleep(Duration::from_millis(300));
