@@ -77,7 +77,7 @@ impl ResourceType for Workspace {
         if let Some(existing) = existing {
             warnings.extend(associated::check_change(existing, &mut document.properties, &admission, consent)?);
         }
-        check_identity(&document, admission.parity)?;
+        check_identity(&document, &admission)?;
         let terms =
             Terms { mode: IsolationMode::of(&document.properties), zone: admission.zone, parity: admission.parity };
         let mut parts = required_rule::changes(admission.id, &document, admission.linked, admission.parts);
@@ -152,7 +152,7 @@ fn projects<'a>(hub: &'a ResourceId, referrers: &'a [Linked]) -> impl Iterator<I
 
 /// The rules of user-assigned identities: the primary one is among them, and under strict parity they need the associated
 /// resources to be given (mission.md C2).
-fn check_identity(document: &Document, parity: Parity) -> Result<(), ArmError> {
+fn check_identity(document: &Document, admission: &Admission<'_>) -> Result<(), ArmError> {
     let properties = &document.properties;
     let assigned = document.identity.as_ref().map(|identity| &identity.user);
     if let Some(primary) = properties.get("primaryUserAssignedIdentity").and_then(Value::as_str) {
@@ -167,9 +167,11 @@ fn check_identity(document: &Document, parity: Parity) -> Result<(), ArmError> {
     }
     let has_user_only = document.identity.as_ref().is_some_and(|identity| identity.system.is_none())
         && assigned.is_some_and(|user| !user.is_empty());
-    let missing =
-        ["storageAccount", "keyVault", "containerRegistry"].into_iter().find(|name| !properties.contains_key(*name));
-    if let (Parity::Strict, true, Some(missing)) = (parity, has_user_only, missing) {
+    // What was made just now for a body that named none is not what the cloud asks for.
+    let given = if admission.existing.is_some() { properties } else { admission.asked };
+    let is_named = |name: &&str| given.get(*name).and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+    let missing = ["storageAccount", "keyVault", "containerRegistry"].into_iter().find(|name| !is_named(name));
+    if let (Parity::Strict, true, Some(missing)) = (admission.parity, has_user_only, missing) {
         let message = format!(
             "A user-assigned identity needs an existing storage account, key vault and container registry; {missing} is \
              missing. Name it, or use the system-assigned identity."

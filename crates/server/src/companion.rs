@@ -6,17 +6,21 @@
 
 use std::collections::BTreeMap;
 
+use bastide_access::{PrincipalType, RoleAssignment};
 use bastide_arm::envelope::Envelope;
 use bastide_arm::error::ArmError;
 use bastide_arm::path::PathSegments;
-use bastide_arm::resource_type::{Companion, Document, Linked, Making};
+use bastide_arm::resource_type::{AssignedIdentity, Companion, Document, Linked, Making};
+use bastide_store::Change;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::Method;
+use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::failure::Failure;
+use crate::founding;
 use crate::front::Front;
 use crate::ledger::Entries;
 use crate::lock::Intent;
@@ -32,6 +36,29 @@ pub(crate) struct Made {
     pub linked: BTreeMap<String, Linked>,
     /// Their writes.
     pub entries: Entries,
+}
+
+impl Made {
+    /// The roles on what is made that the user-assigned identities of the other one get: they have no rights but those
+    /// somebody gives them (mission.md C2). A system-assigned identity has its own.
+    pub(crate) fn grant(&mut self, identity: Option<&AssignedIdentity>, now: Timestamp) -> Result<(), Failure> {
+        let Some(identity) = identity.filter(|identity| identity.system.is_none()) else { return Ok(()) };
+        for companion in self.linked.values() {
+            let type_name = companion.id.type_name();
+            let Some((_, role)) = ROLES.iter().find(|(known, _)| known.eq_ignore_ascii_case(&type_name)) else {
+                continue;
+            };
+            for principal in identity.user.values() {
+                let scope = companion.id.to_string();
+                let mut assignment = RoleAssignment::new(Uuid::new_v4(), scope, *role, principal.principal_id);
+                assignment.principal_type = PrincipalType::ServicePrincipal;
+                assignment.created_on = Some(now);
+                assignment.updated_on = Some(now);
+                self.entries.changes.extend([founding::stored(&assignment)?, Change::RaiseAccessEpoch]);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Front {
@@ -99,3 +126,10 @@ impl Front {
         .boxed()
     }
 }
+
+/// What an identity is to do with each: data of the account, secrets of the vault.
+const ROLES: [(&str, Uuid); 2] = [
+    // Storage Blob Data Contributor, Key Vault Secrets Officer.
+    ("Microsoft.Storage/storageAccounts", uuid::uuid!("ba92f5b4-2d11-453d-a403-e96b0029c9fe")),
+    ("Microsoft.KeyVault/vaults", uuid::uuid!("b86a8fe4-44ce-4948-aee5-eccb2c155cd7")),
+];

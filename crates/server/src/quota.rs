@@ -90,12 +90,13 @@ impl Front {
 
     /// POST of new limits. Each line is judged for itself, as clients expect; what is right is set in one commit.
     pub(crate) async fn update_quotas(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        let nothing_taken = self.nothing_taken_since(request, &request.matched.target).await?;
         let quotas = self.quotas(request, pass).await?;
         let Some(lines) = request.object()?.get("value").and_then(Value::as_array) else {
             let message = "updateQuotas takes a list under 'value', each line with an id and a limit.";
             return Err(ArmError::invalid_parameter("value", message).into());
         };
-        let mut entries = Entries::default();
+        let mut entries = Entries { expect: vec![nothing_taken], changes: Vec::new() };
         let mut answers = Vec::new();
         for line in lines {
             let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -136,6 +137,7 @@ impl Front {
         let Some(subscription) = id.subscription_id() else { return Ok(()) };
         let subscription = ResourceId::parse(&format!("/subscriptions/{subscription}"))?;
         let Some((hub, place)) = self.hub_of(pass, id).await? else { return Ok(()) };
+        entries.expect.push(self.nothing_taken_since(request, &subscription).await?);
         let quotas = self.quotas_at(request.context.now, pass, &subscription, &place).await?;
         for measure in Measure::all() {
             let own = self.quota_of(&quotas, measure, None);
@@ -143,13 +145,21 @@ impl Front {
             let of_hub = self.quota_of(&quotas, measure, Some(&hub));
             of_hub.admit(&format!("hub '{}'", hub.name()), before.as_ref(), &demand)?;
         }
-        let (kind, key) = (LAST_USE.to_owned(), subscription.key().to_owned());
-        entries.expect.push(match self.ledger.record(request.context, LAST_USE, subscription.key()).await? {
-            Some(record) => Expectation::RecordRevision { kind, key, revision: record.revision },
-            None => Expectation::RecordAbsent { kind, key },
-        });
         entries.changes.push(last_use(&subscription));
         Ok(())
+    }
+
+    /// What must hold for a write that has seen who takes what of a subscription's quotas; to be asked for before that.
+    async fn nothing_taken_since(
+        &self,
+        request: &Request<'_>,
+        subscription: &ResourceId,
+    ) -> Result<Expectation, Failure> {
+        let (kind, key) = (LAST_USE.to_owned(), subscription.key().to_owned());
+        Ok(match self.ledger.record(request.context, LAST_USE, subscription.key()).await? {
+            Some(record) => Expectation::RecordRevision { kind, key, revision: record.revision },
+            None => Expectation::RecordAbsent { kind, key },
+        })
     }
 
     async fn quotas(&self, request: &Request<'_>, pass: &Pass) -> Result<Quotas, Failure> {

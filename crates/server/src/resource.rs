@@ -245,7 +245,7 @@ impl Front {
     ) -> Result<Reply, Failure> {
         let registered = request.registered()?;
         let is_new = existing.is_none();
-        let made = match is_new && !request.is_rehearsal {
+        let mut made = match is_new && !request.is_rehearsal {
             true => self.companions(request, pass, &mut wish.document).await?,
             false => Made::default(),
         };
@@ -255,6 +255,7 @@ impl Front {
             let foreseen = Entry { id: decided.id, document: decided.document, row: entry.row };
             return self.written(request, pass, registered, false, foreseen, &decided.warnings).await;
         }
+        made.grant(decided.document.identity.as_ref(), request.context.now)?;
         let (id, warnings) = (decided.id.clone(), decided.warnings.clone());
         let entry = match self.settle(request, pass, registered, decided).await? {
             Settled::Same(entry) => *entry,

@@ -8,7 +8,7 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Effect, Link, Parity};
 use bastide_hub::deleted_workspace::{MEMBERS, TYPE_NAME};
-use bastide_store::{Change, Expectation, ResourceQuery, Write};
+use bastide_store::{Change, Expectation, RecordQuery, ResourceQuery, Write};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -71,6 +71,13 @@ impl Front {
         let kept = tombstone(first, &members, request.context.now, days)?;
         let id = place_of(&first.id, first.row.incarnation)?;
         entries.changes.push(Entry::put(&id, TYPE_NAME, Uuid::new_v4(), false, kept, pass)?);
+        entries.changes.push(Change::PutRecord {
+            kind: KEPT.to_owned(),
+            key: id.key().to_owned(),
+            owner: Some(first.id.key().to_owned()),
+            body: Value::Null,
+            expires: None,
+        });
         Ok(())
     }
 
@@ -126,6 +133,7 @@ impl Front {
             entries.changes.push(Entry::put(&id, &registered.name, member.incarnation, member.listed, document, pass)?);
         }
         entries.changes.push(Change::DeleteResource(kept.row.key.clone()));
+        entries.changes.push(Change::DeleteRecord { kind: KEPT.to_owned(), key: kept.row.key.clone() });
         self.ledger.commit(request.context, pass, entries).await?;
         let first = members.first().map(|member| member.id.as_str()).unwrap_or_default();
         Ok(ResourceId::parse(first)?)
@@ -156,24 +164,11 @@ impl Front {
 
     /// The deleted workspaces that stood under an id, the one that was deleted last at the end.
     pub(crate) async fn kept_of(&self, pass: &Pass, id: &ResourceId) -> Result<Vec<Entry>, Failure> {
-        let Some(group) = id.resource_group_id() else { return Ok(Vec::new()) };
-        let mut query = ResourceQuery {
-            prefix: Some(format!("{}providers/{}/", group.prefix(), TYPE_NAME.to_ascii_lowercase())),
-            types: vec![TYPE_NAME.to_owned()],
-            limit: MAX_KEPT,
-            ..ResourceQuery::default()
-        };
-        let stood_there =
-            |entry: &Entry| text(&entry.document, RESOURCE).is_some_and(|stood| stood.eq_ignore_ascii_case(id.key()));
+        let (kind, owner) = (KEPT.to_owned(), Some(id.key().to_owned()));
+        let query = RecordQuery { kind, owner, now: self.clock.now(), after: None, limit: MAX_KEPT };
         let mut kept = Vec::new();
-        loop {
-            let page = self.ledger.surroundings(pass, &query).await?;
-            let rest_after = page.last().filter(|_| page.len() == MAX_KEPT as usize).map(|last| last.row.key.clone());
-            kept.extend(page.into_iter().filter(stood_there));
-            match rest_after {
-                Some(after) => query.after = Some(after),
-                None => break,
-            }
+        for record in self.ledger.store().records(&query).await? {
+            kept.extend(self.ledger.surrounding(pass, &ResourceId::parse(&record.key)?).await?);
         }
         kept.sort_by_key(|entry| entry.row.revision);
         Ok(kept)
@@ -273,7 +268,8 @@ pub(crate) fn purge(kept: &Entry) -> Vec<Change> {
         return Vec::new();
     }
     let secretive = members(kept).unwrap_or_default().into_iter().filter(|member| member.has_secrets);
-    secretive.map(|member| Change::DeleteSecrets(member.incarnation)).collect()
+    let forgotten = secretive.map(|member| Change::DeleteSecrets(member.incarnation));
+    forgotten.chain([Change::DeleteRecord { kind: KEPT.to_owned(), key: kept.row.key.clone() }]).collect()
 }
 
 /// What a caller hears who makes a resource where a deleted one is kept.
@@ -334,6 +330,9 @@ fn text<'a>(document: &'a Document, name: &str) -> Option<&'a str> {
     document.properties.get(name).and_then(Value::as_str)
 }
 
+/// Kind of the records that find what is kept of an id, one a deletion.
+const KEPT: &str = "deleted-workspace";
+
 /// Id under which the workspace stood.
 const RESOURCE: &str = "workspaceResourceId";
 
@@ -342,5 +341,5 @@ const PURGE_DATE: &str = "scheduledPurgeDate";
 /// Ten years.
 const MAX_DAYS: u32 = 3650;
 
-/// Deleted workspaces read at a time.
+/// Deleted workspaces read at a time; of one name, more than these are found in the list alone.
 const MAX_KEPT: u32 = 100;

@@ -78,6 +78,37 @@ async fn what_a_body_chooses_is_left_as_chosen() {
 }
 
 #[tokio::test]
+async fn a_user_assigned_identity_may_use_what_is_made_for_its_hub() {
+    let house = house().await;
+    let identity = house.identity_id("rg", "mine");
+    house.put(&identity, json!({"location": "westeurope"})).await;
+    let principal = house.get(&identity).await.body["properties"]["principalId"].clone();
+    let mut asked = body("hub", json!({}));
+    asked["identity"] = json!({"type": "UserAssigned", "userAssignedIdentities": {identity: {}}});
+    let hub = house.put(&house.hub("rg", "hub"), asked).await;
+    assert_eq!(hub.status, StatusCode::OK, "{hub:?}");
+    for (name, role) in [
+        ("storageAccount", "ba92f5b4-2d11-453d-a403-e96b0029c9fe"),
+        ("keyVault", "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"),
+    ] {
+        let list = format!("{}/providers/Microsoft.Authorization/roleAssignments", text(&hub, name));
+        let list = house.get(&format!("{list}?api-version=2022-04-01")).await;
+        let held =
+            list.body["value"].as_array().unwrap().iter().find(|held| held["properties"]["principalId"] == principal);
+        let role_of = held.map(|held| held["properties"]["roleDefinitionId"].as_str().unwrap().ends_with(role));
+        assert_eq!(role_of, Some(true), "{name}: {list:?}");
+    }
+    let strict = House::found_with(Options { parity: Parity::Strict, ..Options::default() }).await;
+    strict.make_group("rg").await;
+    let identity = strict.identity_id("rg", "mine");
+    strict.put(&identity, json!({"location": "westeurope"})).await;
+    let mut asked = body("hub", json!({}));
+    asked["identity"] = json!({"type": "UserAssigned", "userAssignedIdentities": {identity: {}}});
+    let refused = strict.put(&strict.hub("rg", "hub"), asked).await;
+    assert_eq!(refused.body["error"]["target"], "properties.storageAccount", "the cloud wants them given: {refused:?}");
+}
+
+#[tokio::test]
 async fn a_hub_that_is_refused_leaves_nothing_behind() {
     let house = house().await;
     let rules = json!({"managedNetwork": {"isolationMode": "AllowInternetOutbound", "outboundRules": {
