@@ -12,8 +12,8 @@ SUBJECT = "repo:example/castle:ref:refs/heads/main"
 
 
 @pytest.fixture(scope="module")
-def issuer(tmp_path_factory):
-    issuer = Issuer(tmp_path_factory.mktemp("issuer"))
+def issuer(homes):
+    issuer = Issuer(homes())
     yield issuer
     issuer.close()
 

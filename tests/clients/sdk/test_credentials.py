@@ -88,9 +88,9 @@ def test_the_login_of_an_az_on_the_path(bastide, az, token_by):
     assert claims["tid"] == bastide.bootstrap.tenant_id
 
 
-def test_a_workload_with_a_token_of_its_own_cluster(homes, start_bastide, token_by, tmp_path_factory, tmp_path):
+def test_a_workload_with_a_token_of_its_own_cluster(homes, start_bastide, token_by, tmp_path):
     """What a pod has: a file with a token of the cluster's issuer, and no secret at all. Best for servers."""
-    issuer = Issuer(tmp_path_factory.mktemp("cluster"))
+    issuer = Issuer(homes())
     home = homes()
     (home / "data").mkdir(parents=True, mode=0o700)
     (home / "data" / "bastide.toml").write_text(f"[[trusted-issuers]]\nissuer = '{issuer.url}'\n")

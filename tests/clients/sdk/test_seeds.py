@@ -148,11 +148,13 @@ def test_a_hub_is_updated_to_approve(run, make, storage, network):
     expect_three_rules(network(), storage)
 
 
-def test_a_network_is_provisioned_and_its_status_read(run, make):
+def test_a_network_is_provisioned_and_its_status_read(run, make, wire):
     """The block that prints the status continues the one that provisions."""
-    make("myAIHubName", managedNetwork={"isolationMode": "AllowInternetOutbound"})
+    made = make("myAIHubName", managedNetwork={"isolationMode": "AllowInternetOutbound"})
     run("004-6")
-    assert "Inactive" in run("004-7")
+    printed = run("004-7")
+    status = wire.get(made, WORKSPACES).json()["properties"]["managedNetwork"]["status"]["status"]
+    assert f"'{status}'" in printed
 
 
 def test_rules_are_got_listed_and_removed(run, make, network):

@@ -29,6 +29,7 @@ class Issuer:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.requests: list[str] = []
         pem, ca = server_certificate("localhost")
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "issuer.pem").write_text(pem)
         self.ca_file = folder / "issuer-ca.pem"
         self.ca_file.write_text(ca)
