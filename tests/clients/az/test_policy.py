@@ -35,7 +35,7 @@ def definition(az, unique):
         "--metadata", "category=Names",
     )  # fmt: skip
     yield made
-    az.run("policy", "definition", "delete", "-n", name, "-y")
+    az.run("policy", "definition", "delete", "-n", name)
 
 
 def in_group(group):
@@ -64,7 +64,7 @@ def test_a_definition_is_created_shown_listed_updated_and_deleted(az, definition
     assert updated["description"] == "Not in production"
     (version,) = az.ok("policy", "definition", "version", "list", "-n", name)
     assert version["version"] == "1.0.0"
-    az.ok("policy", "definition", "delete", "-n", name, "-y")
+    az.ok("policy", "definition", "delete", "-n", name)
     az.run("policy", "definition", "show", "-n", name).failed("PolicyDefinitionNotFound", exit_code=3)
 
 
@@ -100,10 +100,12 @@ def test_an_assignment_denies_and_names_itself(az, group, unique):
 
 def test_a_custom_definition_is_assigned_by_name(az, group, definition, unique):
     prefix = json.dumps({"prefix": {"value": "tmp"}})
-    az.ok("policy", "assignment", "create", "-n", "names", *in_group(group), "--policy", definition["name"], "-p", prefix)
+    az.ok(
+        "policy", "assignment", "create", "-n", "names", *in_group(group), "--policy", definition["name"], "-p", prefix
+    )
     message = identity(az, group, unique("tmp")).failed("RequestDisallowedByPolicy")
     assert "No such names" in message
-    refused = az.run("policy", "definition", "delete", "-n", definition["name"], "-y")
+    refused = az.run("policy", "definition", "delete", "-n", definition["name"])
     assert "names" in refused.failed("InvalidDeletePolicyDefinitionRequest")
     az.ok("policy", "assignment", "delete", "-n", "names", *in_group(group))
 
@@ -162,7 +164,7 @@ def test_an_initiative_is_created_assigned_and_deleted(az, group, unique):
     assert name in message
     assert identity(az, group, unique("id"), "westus", "--tags", "cost=7").code == 0
     az.ok("policy", "assignment", "delete", "-n", "set", *in_group(group))
-    az.ok("policy", "set-definition", "delete", "-n", name, "-y")
+    az.ok("policy", "set-definition", "delete", "-n", name)
 
 
 def test_an_exemption_lets_through_until_its_day(az, group, unique):
@@ -178,7 +180,7 @@ def test_an_exemption_lets_through_until_its_day(az, group, unique):
     assert made["exemptionCategory"] == "Waiver"
     assert identity(az, group, unique("id")).code == 0
     assert [found["name"] for found in az.ok("policy", "exemption", "list", *in_group(group))] == ["for-now"]
-    az.ok("policy", "exemption", "delete", "-n", "for-now", *in_group(group), "-y")
+    az.ok("policy", "exemption", "delete", "-n", "for-now", *in_group(group))
     identity(az, group, unique("id")).failed("RequestDisallowedByPolicy")
 
 
@@ -207,7 +209,9 @@ def test_compliance_is_told_and_counted(az, group):
 
 
 def test_a_deployment_is_refused_before_it_begins(az, group, tmp_path):
-    az.ok("policy", "assignment", "create", "-n", "west", *in_group(group), "--policy", LOCATIONS, "-p", allow("westus"))
+    az.ok(
+        "policy", "assignment", "create", "-n", "west", *in_group(group), "--policy", LOCATIONS, "-p", allow("westus")
+    )
     template = tmp_path / "template.json"
     template.write_text(
         json.dumps(
