@@ -53,12 +53,14 @@ impl<'a> Request<'a> {
         for field in &self.fields {
             field.write(out);
         }
-        match (self.is_websocket, self.keeps_alive, self.version) {
-            (true, ..) => out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
-            (_, true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            (_, false, Version::Http11) => out.extend_from_slice(b"Connection: close\r\n"),
-            (_, true, Version::Http11) | (_, false, Version::Http10) => {}
-        }
+        let connection: &[u8] = match (self.is_websocket, self.keeps_alive, self.version) {
+            (true, true, _) => b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            (true, false, _) => b"Connection: close, Upgrade\r\nUpgrade: websocket\r\n",
+            (false, true, Version::Http10) => b"Connection: keep-alive\r\n",
+            (false, false, Version::Http11) => b"Connection: close\r\n",
+            (false, true, Version::Http11) | (false, false, Version::Http10) => b"",
+        };
+        out.extend_from_slice(connection);
         out.extend_from_slice(b"\r\n");
     }
 
