@@ -139,9 +139,8 @@ fn modify(members: &Map<String, Value>, reader: &mut Reader<'_>) -> Result<Detai
     let conflict =
         match member(members, "conflictEffect").and_then(Value::as_str).map(str::to_ascii_lowercase).as_deref() {
             None | Some("deny") => ConflictEffect::Deny,
-            Some("audit") => ConflictEffect::Audit,
             // Where nothing may be changed the conflict is left alone.
-            Some("disabled") => ConflictEffect::Audit,
+            Some("audit" | "disabled") => ConflictEffect::Audit,
             Some(_) => return Err(PolicyError::rule(format!("{AT}.conflictEffect"), "Use deny, audit or disabled.")),
         };
     Ok(Details::Modify { operations, conflict })

@@ -83,7 +83,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Whether a condition could hold for a resource of this type, name and kind, whatever else it is like.
-    pub(super) fn is_about(mut self, condition: &Condition) -> bool {
+    pub(super) fn could_hold(mut self, condition: &Condition) -> bool {
         self.only_what_it_is = true;
         self.truth(condition).map_or(true, |truth| truth.unwrap_or(true))
     }

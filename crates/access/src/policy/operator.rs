@@ -1,5 +1,7 @@
 //! The operators of conditions. Texts are compared without regard to case, but for `match`.
 
+use std::cmp::Ordering;
+
 use serde_json::Value;
 
 /// One operator.
@@ -69,10 +71,10 @@ impl Operator {
             Self::NotIn => negated(is_in(actual, expected)),
             Self::ContainsKey => contains_key(actual, expected),
             Self::NotContainsKey => negated(contains_key(actual, expected)),
-            Self::Less => ordered(actual, expected, |order| order.is_lt()),
-            Self::LessOrEquals => ordered(actual, expected, |order| order.is_le()),
-            Self::Greater => ordered(actual, expected, |order| order.is_gt()),
-            Self::GreaterOrEquals => ordered(actual, expected, |order| order.is_ge()),
+            Self::Less => ordered(actual, expected, Ordering::is_lt),
+            Self::LessOrEquals => ordered(actual, expected, Ordering::is_le),
+            Self::Greater => ordered(actual, expected, Ordering::is_gt),
+            Self::GreaterOrEquals => ordered(actual, expected, Ordering::is_ge),
             Self::Exists => exists(actual, expected),
         }
     }
@@ -175,7 +177,7 @@ fn contains_key(actual: Actual<'_>, expected: &Value) -> Result<bool, String> {
     })
 }
 
-fn ordered(actual: Actual<'_>, expected: &Value, fits: impl Fn(std::cmp::Ordering) -> bool) -> Result<bool, String> {
+fn ordered(actual: Actual<'_>, expected: &Value, fits: impl Fn(Ordering) -> bool) -> Result<bool, String> {
     let Actual::Is(value) = actual else { return Ok(false) };
     if let (Some(value), Some(expected)) = (number(value), number(expected)) {
         return Ok(fits(value.total_cmp(&expected)));

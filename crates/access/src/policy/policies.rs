@@ -297,7 +297,7 @@ impl Policies {
             for rule in &assigned.rules {
                 let is_about = rule.effect != Effect::Disabled
                     && rule.looks_at(subject)
-                    && rule.evaluation(subject).is_about(&rule.definition.condition);
+                    && rule.evaluation(subject).could_hold(&rule.definition.condition);
                 if !is_about {
                     continue;
                 }
@@ -407,8 +407,7 @@ fn change(rule: &Rule, operation: &Operation, subject: &Subject<'_>) -> Result<O
         (Verb::Remove, Found::Missing, _) => return Ok(None),
         (Verb::Remove, _, _) => return Ok(Some(Change { target, value: None })),
         // A value that is not there, such as a tag the group does not have.
-        (_, _, None | Some(Value::Null)) => return Ok(None),
-        (Verb::Add, Found::One(_), _) => return Ok(None),
+        (_, _, None | Some(Value::Null)) | (Verb::Add, Found::One(_), _) => return Ok(None),
         (Verb::AddOrReplace, Found::One(stands), Some(new)) if same(&stands, &new) => return Ok(None),
         (Verb::Append, Found::One(stands), Some(new)) => {
             if same(&stands, &new) {
