@@ -4,9 +4,11 @@ import json
 
 import pytest
 from support import hub
+from support.secrets import SECRETS
 
 WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
 VERSION = ["--api-version", "2024-10-01-preview"]
+CANARY = "canary-of-a-connection-by-rest"
 
 
 @pytest.fixture
@@ -109,14 +111,15 @@ def test_a_rule_is_a_resource(az, rg, create, name):
 
 
 def test_a_connection_by_rest_keeps_its_key(create, rest, name):
+    SECRETS.add(CANARY)
     made = create(name)["id"]
     body = {"properties": {"category": "CustomKeys", "authType": "CustomKeys", "target": "x",
-                           "credentials": {"keys": {"one": "canary-of-az-rest"}}}}  # fmt: skip
+                           "credentials": {"keys": {"one": CANARY}}}}  # fmt: skip
     answer = rest("put", f"{made}/connections/mine", body)
-    assert answer.code == 0 and "canary-of-az-rest" not in answer.stdout
-    assert "canary-of-az-rest" not in rest("get", f"{made}/connections").stdout
+    assert answer.code == 0 and CANARY not in answer.stdout
+    assert CANARY not in rest("get", f"{made}/connections").stdout
     told = rest("post", f"{made}/connections/mine/listsecrets").json
-    assert told["properties"]["credentials"] == {"keys": {"one": "canary-of-az-rest"}}
+    assert told["properties"]["credentials"] == {"keys": {"one": CANARY}}
 
 
 def test_a_refusal_is_printed_with_its_sentence(az, rg, rest, group, name):

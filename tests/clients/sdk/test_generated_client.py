@@ -9,6 +9,9 @@ from azure.ai.ml._restclient.arm_ml_service import models as m
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 from support import hub
+from support.secrets import SECRETS
+
+CANARY = "canary-of-the-newest-client"
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +112,13 @@ def test_a_network_is_provisioned(client, rg, name, create):
 
 
 def test_the_life_of_a_connection(client, rg, name, create):
+    SECRETS.add(CANARY)
     create()
     connections = client.workspace_connections
     body = m.WorkspaceConnectionPropertiesV2BasicResource(
         properties=m.CustomKeysWorkspaceConnectionProperties(
             category="CustomKeys", target="x", metadata={"team": "red"},
-            credentials=m.CustomKeys(keys_property={"one": "canary-of-a-new-client"}),
+            credentials=m.CustomKeys(keys_property={"one": CANARY}),
         )
     )  # fmt: skip
     made = connections.create(rg, name, "mine", body)
@@ -122,7 +126,7 @@ def test_the_life_of_a_connection(client, rg, name, create):
     assert made.properties.credentials is None
     assert made.properties.metadata == {"team": "red"}
     told = connections.list_secrets(rg, name, "mine").properties.credentials
-    assert told.as_dict() == {"keys": {"one": "canary-of-a-new-client"}}
+    assert told.as_dict() == {"keys": {"one": CANARY}}
     assert [one.name for one in connections.list(rg, name)] == ["mine"]
     connections.delete(rg, name, "mine")
     with pytest.raises(ResourceNotFoundError):
