@@ -128,7 +128,9 @@ impl Access {
         let touched = next.change(changes);
         if touched.iter().any(|hash| !next.known_scopes.may_contain(*hash)) {
             let known = Arc::make_mut(&mut next.known_scopes);
-            touched.into_iter().for_each(|hash| known.insert(hash));
+            for hash in touched {
+                known.insert(hash);
+            }
         }
         next
     }

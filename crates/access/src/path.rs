@@ -155,7 +155,9 @@ impl Filter {
     /// About one hash in sixteen that was not put in is found all the same.
     pub(crate) fn new(hashes: impl ExactSizeIterator<Item = u64>) -> Self {
         let mut filter = Self { words: vec![0; (hashes.len() / 4).next_power_of_two()].into() };
-        hashes.for_each(|hash| filter.insert(hash));
+        for hash in hashes {
+            filter.insert(hash);
+        }
         filter
     }
 

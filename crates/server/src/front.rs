@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use bastide_arm::api_version::ApiVersion;
@@ -222,6 +222,8 @@ impl Front {
             let message = "What this request would change cannot be told before it is sent.";
             return Err(ArmError::new(400, "NotForeseeable", message).into());
         }
+        // Who sends a body may take half a minute over it.
+        let has_waited = matches!(&body, Incoming::Wire(body) if !body.is_end_stream());
         let (body, nested) = match body {
             Incoming::Wire(body) => (read(headers, body, matched.route.operation.dialect()).await?, None),
             Incoming::Read(body) => (body, None),
@@ -243,8 +245,8 @@ impl Front {
         // An operation reads, decides and commits what it decided only if nothing it read has changed. When something
         // has, it is run again from the very beginning: who asks may have lost the right meanwhile, as while a slow body
         // came in.
-        for _ in 0..MAX_ATTEMPTS {
-            if self.gatekeeper.epoch().await? != pass.epoch() {
+        for attempt in 0..MAX_ATTEMPTS {
+            if (has_waited || attempt > 0) && self.gatekeeper.epoch().await? != pass.epoch() {
                 caller = self.identify(&credential).await?;
                 pass = self.admit(context, &caller, action.as_deref(), &matched).await?;
             }
