@@ -154,7 +154,8 @@ def test_a_network_is_provisioned_and_its_status_read(run, make, wire):
     run("004-6")
     printed = run("004-7")
     status = wire.get(made, WORKSPACES).json()["properties"]["managedNetwork"]["status"]["status"]
-    assert f"'{status}'" in printed
+    # The kernel may come in between.
+    assert f"'{status}'" in printed or (status == "Active" and "'Inactive'" in printed)
 
 
 def test_rules_are_got_listed_and_removed(run, make, network):
