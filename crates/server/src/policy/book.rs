@@ -317,7 +317,7 @@ fn place<'a>(document: &'a mut Document, path: &[String]) -> Option<&'a mut Valu
     let (mut at, rest) = match first.as_str() {
         "properties" => {
             let (next, rest) = rest.split_first()?;
-            (member(&mut document.properties, next)?, rest)
+            (member(&mut document.properties, next), rest)
         }
         "sku" => (document.sku.get_or_insert_with(|| json!({})), rest),
         _ => return None,
@@ -326,13 +326,13 @@ fn place<'a>(document: &'a mut Document, path: &[String]) -> Option<&'a mut Valu
         if !at.is_object() {
             *at = json!({});
         }
-        at = member(at.as_object_mut()?, name)?;
+        at = member(at.as_object_mut()?, name);
     }
     Some(at)
 }
 
 /// The member of that name in any case, made where it is not there.
-fn member<'a>(members: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Value> {
+fn member<'a>(members: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
     let known = members.keys().find(|known| known.eq_ignore_ascii_case(name)).cloned();
-    Some(members.entry(known.unwrap_or_else(|| name.to_owned())).or_insert(Value::Null))
+    members.entry(known.unwrap_or_else(|| name.to_owned())).or_insert(Value::Null)
 }

@@ -33,7 +33,7 @@ impl Book {
         body: &Value,
     ) -> Result<Option<ArmError>, Failure> {
         let edition = self.edition(pass.epoch()).await?;
-        let Some(mut document) = said(body) else { return Ok(None) };
+        let Some(mut document) = said(body).filter(|_| !super::decides(&id.type_name())) else { return Ok(None) };
         let (asking, sights) = (Asking::of(context, pass), Sights::new(self, &[]));
         let raw = sights.of(&Seen::asked(id, &document), &asking).await?;
         let adjustment = edition.policies.adjust(&raw.subject());
