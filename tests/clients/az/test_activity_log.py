@@ -22,6 +22,8 @@ def test_what_was_done_to_a_group_is_listed(az, group):
 
 def test_only_what_is_selected_is_shown_and_no_more_than_asked(az, group):
     rg = group.rsplit("/", 1)[1]
-    events = az.ok("monitor", "activity-log", "list", "-g", rg, "--offset", "1h", "--select", "caller", "--max-events", "1")
+    events = az.ok(
+        "monitor", "activity-log", "list", "-g", rg, "--offset", "1h", "--select", "caller", "--max-events", "1"
+    )
     assert len(events) == 1 and events[0]["caller"] == "bootstrap"
     assert not events[0].get("resourceId")

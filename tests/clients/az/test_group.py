@@ -105,7 +105,9 @@ def test_a_group_is_exported_as_a_template_that_deploys_elsewhere(az, bastide, n
     az.ok("group", "create", "-n", name, "-l", "westus")
     az.ok("identity", "create", "-g", name, "-n", "someone", "--tags", "team=red")
     template = az.ok("group", "export", "-n", name, "--include-parameter-default-value")
-    assert template["parameters"] == {"userAssignedIdentities_someone_name": {"defaultValue": "someone", "type": "String"}}
+    assert template["parameters"] == {
+        "userAssignedIdentities_someone_name": {"defaultValue": "someone", "type": "String"}
+    }
     (tmp_path / "template.json").write_text(json.dumps(template))
     elsewhere = unique("elsewhere")
     az.ok("group", "create", "-n", elsewhere, "-l", "westus")

@@ -72,7 +72,9 @@ def test_an_assignment_by_client_id_and_role_name_is_resolved_and_given_once(az,
 
 def test_without_a_principal_type_graph_is_asked(az, group, somebody):
     _, object_id = somebody
-    made = az.ok("role", "assignment", "create", "--assignee-object-id", object_id, "--role", "Reader", "--scope", group)
+    made = az.ok(
+        "role", "assignment", "create", "--assignee-object-id", object_id, "--role", "Reader", "--scope", group
+    )
     assert made["principalType"] == "ServicePrincipal"
 
 

@@ -68,7 +68,9 @@ def test_a_shortened_chain_whose_head_was_moved_shows_by_its_checkpoint(server):
     server.stop()
     last = verify(server)[1]["to"]
     tamper(server, f"DELETE FROM audit WHERE seq = {last}")
-    tamper(server, f"UPDATE meta SET audit_seq = {last - 1}, audit_hash = (SELECT hash FROM audit WHERE seq = {last - 1})")
+    tamper(
+        server, f"UPDATE meta SET audit_seq = {last - 1}, audit_hash = (SELECT hash FROM audit WHERE seq = {last - 1})"
+    )
     assert verify(server)[1]["entry"] == last
 
 
