@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::logging::{self, LogFormat};
 use crate::stop::Stop;
-use crate::{Outcome, privilege};
+use crate::{Outcome, privilege, serve};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,6 +49,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     logging::start(arguments.log_format);
     privilege::require()?;
+    // Its own, and that of the firewalls it starts.
+    serve::raise_file_limit();
     bastide_agent::privilege::drop_unneeded()?;
     let data_directory = std::fs::canonicalize(&arguments.data_dir)?;
     let run = data_directory.join("run");

@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut findings = vec![capabilities()];
     findings.extend(Probe::value_variants().iter().map(|probe| probe.finding()));
     findings.push(storage::finding(&directory));
-    findings.push(outbound_wall());
+    findings.extend(forwarding());
     let report = Report::new(findings);
     match arguments.output {
         Output::Table => print!("{}", report.table()),
@@ -93,7 +93,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 impl Report {
     fn new(findings: Vec<Finding>) -> Self {
         let can_run = findings.iter().all(|finding| !finding.required || finding.status != Status::Missing);
-        Self { mode: "kernel", can_run, protected: false, findings }
+        let is_whole = |finding: &Finding| finding.name == probe::WALL && finding.status == Status::Ok;
+        let protected = can_run && findings.iter().any(is_whole);
+        Self { mode: "kernel", can_run, protected, findings }
     }
 
     fn table(&self) -> String {
@@ -117,7 +119,11 @@ impl Report {
             "This host lacks what the default mode takes; --network simulated runs anywhere and enforces nothing."
                 .to_owned()
         });
-        lines.push("NOT PROTECTED: this version enforces no outbound wall, in either mode.\n".to_owned());
+        lines.push(if self.protected {
+            "PROTECTED: in the default mode, the outbound wall of a hub holds on this host.\n".to_owned()
+        } else {
+            "NOT PROTECTED: on this host, the outbound wall of a hub cannot be enforced.\n".to_owned()
+        });
         lines.join("\n")
     }
 }
@@ -149,9 +155,15 @@ fn capabilities() -> Finding {
     Finding::fault("capabilities", true, Status::Missing, detail, "run as root; in a container, add these capabilities")
 }
 
-fn outbound_wall() -> Finding {
-    let detail = "not protected: hubs' rules are stored, and no kernel is programmed from them";
-    Finding::fault("outbound wall", false, Status::Warn, detail, "keep data that must not leave away from this version")
+/// What other rules of this host do to hubs.
+fn forwarding() -> Vec<Finding> {
+    let obstacles = bastide_agent::obstacles();
+    if obstacles.is_empty() {
+        return vec![Finding::ok("forwarding", false, "no rule of this host stands in the way of hubs")];
+    }
+    let advice = "hubs stay walled, but cannot reach the internet until then";
+    let finding = |obstacle| Finding::fault("forwarding", false, Status::Warn, obstacle, advice);
+    obstacles.into_iter().map(finding).collect()
 }
 
 #[cfg(test)]
@@ -170,11 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_what_to_do_and_that_nothing_is_enforced() {
+    fn the_table_says_what_to_do_and_whether_the_wall_holds() {
         let table = report(true, Status::Missing).table();
         for text in ["veth pairs  missing  no", "-> do this", "--network simulated", "NOT PROTECTED"] {
             assert!(table.contains(text), "{table}");
         }
+        let table = Report::new(vec![Finding::ok(probe::WALL, true, "built")]).table();
+        assert!(table.contains("\nPROTECTED"), "{table}");
     }
 
     #[test]

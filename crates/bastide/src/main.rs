@@ -14,6 +14,7 @@ mod firewall;
 mod founding;
 mod logging;
 mod network;
+mod network_leg;
 mod privilege;
 mod ready;
 mod serve;
@@ -57,6 +58,8 @@ enum Command {
     Access(access::Arguments),
     /// Prove that the audit chain is whole, or take it out.
     Audit(audit::Arguments),
+    #[command(hide = true)]
+    NetworkLeg(network_leg::Arguments),
     /// Try what Bastide needs of this host, and say what is missing.
     Doctor(doctor::Arguments),
     /// Print the version.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Env(arguments) => env::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
+        Command::NetworkLeg(arguments) => network_leg::run(&arguments),
         Command::Access(arguments) => access::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

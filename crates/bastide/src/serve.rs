@@ -221,7 +221,7 @@ fn warn(configuration: &Configuration) {
 }
 
 /// Every connection is a file descriptor, and the usual soft limit of 1024 is for programs that use select(2).
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

@@ -30,7 +30,8 @@ fn twenty_thousand_prefixes_are_in_force_soon_and_not_sent_twice() {
         lab.apply(&next(plan, |plan| plan.prefixes.push(small)));
         let second = begin.elapsed();
         eprintln!("20,000 prefixes: {first:?}; one rule more: {second:?}");
-        assert!(first < Duration::from_secs(3), "{first:?}");
+        // A third of a second on a quiet machine; tests run on others.
+        assert!(first < Duration::from_secs(10), "{first:?}");
     });
 }
 

@@ -19,6 +19,7 @@ pub(super) enum Probe {
     NetworkNamespaces,
     VirtualEthernet,
     Nftables,
+    Wall,
     UserNamespaces,
     Cgroups,
     Seccomp,
@@ -52,6 +53,7 @@ impl Probe {
             Self::NetworkNamespaces => network_namespaces(),
             Self::VirtualEthernet => virtual_ethernet(),
             Self::Nftables => nftables(),
+            Self::Wall => wall(),
             Self::UserNamespaces => user_namespaces(),
             Self::Cgroups => cgroups(),
             Self::Seccomp => seccomp(),
@@ -74,6 +76,7 @@ impl Probe {
             Self::NetworkNamespaces => "network namespaces",
             Self::VirtualEthernet => "veth pairs",
             Self::Nftables => "nftables",
+            Self::Wall => WALL,
             Self::UserNamespaces => "user namespaces",
             Self::Cgroups => "cgroups",
             Self::Seccomp => "seccomp",
@@ -83,7 +86,7 @@ impl Probe {
 
     /// Whether enforcing a network takes it; the others harden what runs beside it or inside computes.
     fn is_required(self) -> bool {
-        matches!(self, Self::NetworkNamespaces | Self::VirtualEthernet | Self::Nftables)
+        matches!(self, Self::NetworkNamespaces | Self::VirtualEthernet | Self::Nftables | Self::Wall)
     }
 
     fn in_child(self) -> io::Result<Result<String, (String, String)>> {
@@ -143,6 +146,15 @@ fn nftables() -> Found {
         return Err(("a rule set was accepted and is not there".to_owned(), "load the nf_tables kernel modules"));
     }
     Ok("a rule set was loaded and read back".to_owned())
+}
+
+/// A whole one, small, with a leg that tries it.
+fn wall() -> Found {
+    unshare(UnshareFlags::NEWNET)?;
+    bastide_agent::probe().map_err(|error| {
+        let advice = "use a kernel with nf_tables, TPROXY, NFLOG and connection tracking, and load their modules";
+        (error.to_string(), advice)
+    })
 }
 
 fn cgroups() -> Found {
@@ -265,6 +277,9 @@ fn tool(name: &str, arguments: &[&str], input: &str, install: &'static str) -> R
         Err(error) => Err((format!("'{name}' could not be run: {error}"), install)),
     }
 }
+
+/// What the probe of a whole wall is called.
+pub(super) const WALL: &str = "outbound wall";
 
 /// What a hub's wall is made of: a base chain that drops, a named set, a reference to it.
 const RULES: &str = "table inet bastide {
