@@ -5,10 +5,14 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 /// A data directory that this process alone uses, for as long as the value lives.
 #[derive(Debug)]
 pub(crate) struct DataDirectory {
     path: PathBuf,
+    /// What people call it, where that is another path.
+    called: Option<PathBuf>,
     _lock: Option<File>,
 }
 
@@ -44,12 +48,22 @@ impl DataDirectory {
         // Other programs are told paths in it and run in other directories.
         let path = fs::canonicalize(path).map_err(unusable)?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: Some(lock) })
+        Ok(Self { path, called: None, _lock: Some(lock) })
     }
 
-    /// The directory that the parent process holds for this one.
-    pub(crate) fn lent(path: &Path) -> Self {
-        Self { path: path.to_owned(), _lock: None }
+    /// The directory that the parent process holds for this one, at the path it has here.
+    pub(crate) fn lent(path: &Path, called: &Path) -> Self {
+        Self { path: path.to_owned(), called: Some(called.to_owned()), _lock: None }
+    }
+
+    /// The path that other processes know it by.
+    pub(crate) fn called(&self) -> &Path {
+        self.called.as_deref().unwrap_or(&self.path)
+    }
+
+    /// A short name for things of this Bastide's that stand elsewhere.
+    pub(crate) fn mark(&self) -> String {
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path.as_os_str().as_encoded_bytes()).simple().to_string()
     }
 
     /// Where it is when nobody says: `/var/lib/bastide` for root, else `~/.local/share/bastide`.
@@ -68,7 +82,12 @@ impl DataDirectory {
 
     /// The authority and the server's certificate.
     pub(crate) fn pki(&self) -> PathBuf {
-        self.path.join("pki")
+        Self::pki_of(&self.path)
+    }
+
+    /// The same, of the data directory at `path`.
+    pub(crate) fn pki_of(path: &Path) -> PathBuf {
+        path.join("pki")
     }
 
     /// Every certificate a client of this Bastide is to trust, in the data directory at `path`: see `trust`.
@@ -86,15 +105,13 @@ impl DataDirectory {
         self.run().join("agent.sock")
     }
 
-    /// Where the server listens for what comes from inside hubs.
-    pub(crate) fn inside_socket(&self) -> PathBuf {
-        self.run().join("inside.sock")
-    }
-
     /// The certificate that the supervisor hands to the server, with its key.
     pub(crate) fn handed_certificate(&self) -> PathBuf {
-        self.path.join("serve.pem")
+        self.path.join(Self::HANDED_CERTIFICATE)
     }
+
+    /// Its name.
+    pub(crate) const HANDED_CERTIFICATE: &str = "serve.pem";
 
     /// The embedded database.
     pub(crate) fn database(&self) -> PathBuf {

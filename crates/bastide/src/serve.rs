@@ -1,11 +1,14 @@
 //! `bastide serve`: the API, in a process of its own or as the child of `bastide up`.
 
 use std::error::Error;
+use std::fs::DirBuilder;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bastide_agent::privilege::become_user;
 use bastide_arm::clock::Clock;
 use bastide_identity::PasswordCost;
 use bastide_server::origin::Origins;
@@ -13,6 +16,7 @@ use bastide_server::tls::{Authority, Certificates, Listener, ServerNames, TlsErr
 use bastide_server::{Enforcement, NetworkSettings, Server, Settings, SystemClock};
 use bastide_store::{Location, Store};
 use clap::Args;
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::audit::Keeping;
@@ -45,7 +49,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 struct HandedArguments {
     /// The bound port.
-    #[arg(long, hide = true, requires_all = ["inside_fd", "certificate"], value_name = "N")]
+    #[arg(long, hide = true, requires_all = ["inside_fd", "certificate", "as_user"], value_name = "N")]
     listen_fd: Option<RawFd>,
     /// The socket for what comes from inside hubs.
     #[arg(long, hide = true, requires = "listen_fd", value_name = "N")]
@@ -53,6 +57,9 @@ struct HandedArguments {
     /// The certificate to present and its key in one file, which the supervisor renews.
     #[arg(long, hide = true, requires = "listen_fd", value_name = "FILE")]
     certificate: Option<PathBuf>,
+    /// The number of the user to become.
+    #[arg(long, hide = true, requires = "listen_fd", value_name = "UID")]
+    as_user: Option<u32>,
 }
 
 /// The same, taken over.
@@ -61,6 +68,7 @@ pub(crate) struct Handed {
     listener: std::net::TcpListener,
     inside: std::os::unix::net::UnixListener,
     certificate: PathBuf,
+    as_user: u32,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -78,6 +86,9 @@ pub(crate) fn alone(configuration: Configuration, renewal: Renewal, ready: Ready
     // Whatever is made below is for this user alone, whether or not its code thinks of it.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     raise_file_limit();
+    if let Some(handed) = &handed {
+        step_down(&configuration.data_directory, handed.as_user)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(configuration, renewal, ready, handed))
 }
@@ -87,14 +98,18 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready, han
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let directory = match handed {
         // The supervisor holds it, for all its children.
-        Some(_) => DataDirectory::lent(&configuration.data_directory),
+        Some(_) => DataDirectory::lent(Path::new(DATA), &std::path::absolute(&configuration.data_directory)?),
         None => DataDirectory::open(&configuration.data_directory)?,
     };
     let (socket, inside, certificate) = match handed {
-        Some(Handed { listener, inside, certificate }) => {
+        Some(Handed { listener, inside, certificate, .. }) => {
             listener.set_nonblocking(true)?;
             inside.set_nonblocking(true)?;
-            (TcpListener::from_std(listener)?, Some(UnixListener::from_std(inside)?), Some(certificate))
+            (
+                TcpListener::from_std(listener)?,
+                Some(UnixListener::from_std(inside)?),
+                Some(Path::new(DATA).join(certificate)),
+            )
         }
         None => (Listener::bind(configuration.listen.resolve()?).await?, None, None),
     };
@@ -174,8 +189,8 @@ async fn found(
     };
     let founded = Founded::open(Store::open(&location).await?, &plan, clock).await?;
     let ca_file = match configuration.certificate {
-        Some(_) => DataDirectory::trust_file(directory.path()),
-        None => Authority::certificate_file(&directory.pki()),
+        Some(_) => DataDirectory::trust_file(directory.called()),
+        None => Authority::certificate_file(&DataDirectory::pki_of(directory.called())),
     };
     founded.settle(origins, ca_file, &Bootstrap::file(directory.path()), renewal, clock.as_ref()).await?;
     Ok(founded)
@@ -205,13 +220,37 @@ impl Arguments {
 impl HandedArguments {
     /// Takes the descriptors over. Must come before this process opens anything.
     fn claim(self) -> Result<Option<Handed>, ReadyError> {
-        let (Some(listen), Some(inside), Some(certificate)) = (self.listen_fd, self.inside_fd, self.certificate) else {
-            return Ok(None);
-        };
+        let (Some(listen), Some(inside)) = (self.listen_fd, self.inside_fd) else { return Ok(None) };
+        let (Some(certificate), Some(as_user)) = (self.certificate, self.as_user) else { return Ok(None) };
         let (listener, inside) = (ready::claim(listen)?.into(), ready::claim(inside)?.into());
-        Ok(Some(Handed { listener, inside, certificate }))
+        Ok(Some(Handed { listener, inside, certificate, as_user }))
     }
 }
+
+/// Becomes the server's user, for good. That user may have no way to the data directory: the directories above it can be
+/// anybody's. So this process gets a view of the file system of its own, in which it stands at a path that all may walk.
+fn step_down(data_directory: &Path, user: u32) -> Result<(), StepDownError> {
+    let failed = |deed: &'static str| move |source: std::io::Error| StepDownError { deed, source };
+    // SAFETY: the one thread there is; nothing else relies on the view of the file system that it leaves.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+        .map_err(|error| failed("leave the mount namespace")(error.into()))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(|error| failed("part the mounts")(error.into()))?;
+    DirBuilder::new().recursive(true).mode(0o755).create(DATA).map_err(failed("make /run/bastide"))?;
+    mount_bind(data_directory, DATA).map_err(|error| failed("mount the data directory")(error.into()))?;
+    become_user(user).map_err(failed("become another user"))
+}
+
+/// The server could not give up its privileges.
+#[derive(Debug, thiserror::Error)]
+#[error("the server cannot {deed}, so it does not start with more privileges than it needs: {source}")]
+struct StepDownError {
+    deed: &'static str,
+    source: std::io::Error,
+}
+
+/// Where a server with a view of its own finds the data directory.
+const DATA: &str = "/run/bastide/data";
 
 /// What the operator must not overlook, whatever the log level.
 fn warn(configuration: &Configuration) {

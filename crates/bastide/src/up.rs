@@ -1,8 +1,8 @@
 //! `bastide up`: a whole Bastide in the foreground.
 //!
 //! With a kernel to enforce, it is a supervisor: it holds the data directory, the port and the authority, starts the agent
-//! and then the server, and starts them again when they end. The server runs as a user of its own and without a capability;
-//! what only root may do was done for it before. With a simulated network there is nothing to part, and one process does it
+//! and then the server, and starts them again when they end. The server becomes a user of its own without a
+//! capability before it reads a byte of anybody's. With a simulated network there is nothing to part, and one process does it
 //! all.
 
 use std::error::Error;
@@ -12,11 +12,10 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bastide_agent::privilege::become_user;
 use bastide_arm::clock::Clock;
 use bastide_server::SystemClock;
 use bastide_server::tls::{Certificates, Listener};
@@ -97,6 +96,7 @@ async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> O
     // Nobody asks the agent for anything any more when it takes the networks down.
     server.stop().await;
     agent.stop().await;
+    house.leave();
     Ok(outcome)
 }
 
@@ -117,6 +117,7 @@ struct House<'a> {
     directory: DataDirectory,
     listener: tokio::net::TcpListener,
     inside: UnixListener,
+    inside_path: PathBuf,
     /// Those of our own authority; the operator's files the server reads itself.
     certificates: Certificates,
     origin: String,
@@ -132,12 +133,18 @@ impl<'a> House<'a> {
         let certificates = serve::certificates(configuration, &directory, &origins, &clock)?;
         trust::write_for(configuration, &directory)?;
         make_directory(&directory.run(), 0o755)?;
-        let inside = bind(&directory.inside_socket())?;
+        // Not in the data directory: the firewalls of hubs, each a user of its own, need not get there.
+        let meeting = Path::new(MEETINGS).join(directory.mark());
+        make_directory(Path::new(MEETINGS), 0o755)?;
+        make_directory(&meeting, 0o755)?;
+        let inside_path = meeting.join("inside.sock");
+        let inside = bind(&inside_path)?;
         let house = Self {
             configuration,
             directory,
             listener,
             inside,
+            inside_path,
             certificates,
             origin: origins.public().to_string(),
             keep,
@@ -161,8 +168,6 @@ impl<'a> House<'a> {
                     .map_err(|source| HandOverError { path: entry.path(), source })?;
             }
         }
-        // The firewalls of hubs, each a user of its own, pass through it to the server's socket.
-        fs::set_permissions(directory, Permissions::from_mode(0o711)).map_err(failed)?;
         chown(directory, Some(SERVER), Some(SERVER)).map_err(failed)
     }
 
@@ -198,11 +203,20 @@ impl<'a> House<'a> {
         }
     }
 
+    /// Takes away what stands outside of the data directory.
+    fn leave(&self) {
+        let removed = fs::remove_file(&self.inside_path);
+        let directory = self.inside_path.parent().map_or(Ok(()), fs::remove_dir);
+        if let Err(error) = removed.and(directory) {
+            tracing::warn!(path = %self.inside_path.display(), %error, "a socket is left behind");
+        }
+    }
+
     fn agent(&self) -> Result<Launch, io::Error> {
         let mut command = this_program("agent")?;
         command.arg("--data-dir").arg(self.directory.path());
         command.arg("--server-user").arg(SERVER.to_string());
-        command.arg("--server-socket").arg(self.directory.inside_socket());
+        command.arg("--server-socket").arg(&self.inside_path);
         if let Some(upstream) = &self.configuration.upstream_dns {
             command.arg("--upstream-dns").arg(upstream.to_string());
         }
@@ -228,9 +242,8 @@ impl<'a> House<'a> {
         for (flag, fd) in ["--listen-fd", "--inside-fd", "--ready-fd"].iter().zip(&lent) {
             command.arg(flag).arg(fd.as_raw_fd().to_string());
         }
-        command.arg("--certificate").arg(self.directory.handed_certificate());
-        // SAFETY: it makes system calls and nothing else, as is allowed between fork and exec.
-        unsafe { command.pre_exec(|| become_user(SERVER)) };
+        command.arg("--certificate").arg(DataDirectory::HANDED_CERTIFICATE);
+        command.arg("--as-user").arg(SERVER.to_string());
         Ok(Launch { command, lent, said: Some(said) })
     }
 }
@@ -301,7 +314,7 @@ impl Service {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot hand {} to the server's user: {source}", .path.display())]
 struct HandOverError {
-    path: std::path::PathBuf,
+    path: PathBuf,
     source: io::Error,
 }
 
@@ -346,6 +359,9 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// The server's user and group. A number without a name: no file of the distribution's belongs to it.
 const SERVER: u32 = 1_990_000;
+
+/// Where sockets are that other users of this host must reach.
+const MEETINGS: &str = "/run/bastide";
 
 /// How often the certificate is looked at.
 const RENEWAL: Duration = Duration::from_secs(60);
