@@ -38,7 +38,7 @@ impl Front {
         let mut envelope = Envelope { properties: object(properties), ..Envelope::default() };
         let document = document_of_patch(&mut envelope, registered.rules.descriptor(), &entry)?;
         let wish = Wish { envelope, document, warnings: Vec::new() };
-        let written = self.write_resource(&request, pass, Some(entry), wish).await?;
+        let written = Box::pin(self.write_resource(&request, pass, Some(entry), wish)).await?;
         let warnings = written.header_text(&X_MS_BASTIDE_WARNING).map(str::to_owned);
         let id = &request.matched.target;
         let entry = self.ledger.resource(pass, id).await?.ok_or_else(|| ArmError::resource_not_found(id))?;

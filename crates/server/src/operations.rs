@@ -489,7 +489,7 @@ fn merge(body: &mut Value, name: &str, value: Value) {
 const ROUND: Duration = Duration::from_secs(5);
 
 /// Time between two looks for deleted resources whose time is over.
-const PURGE_ROUND: Duration = Duration::from_secs(3600);
+const PURGE_ROUND: Duration = Duration::from_hours(1);
 
 /// An operation that has not changed for this long is not being worked on by another replica either.
 const UNATTENDED: SignedDuration = SignedDuration::from_secs(60);

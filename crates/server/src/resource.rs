@@ -88,7 +88,7 @@ impl Front {
             envelope.properties.remove(*name);
         }
         let document = document_of_put(&mut envelope, descriptor, existing.as_ref(), &request.matched.target)?;
-        self.write_resource(request, pass, existing, Wish { envelope, document, warnings }).await
+        Box::pin(self.write_resource(request, pass, existing, Wish { envelope, document, warnings })).await
     }
 
     /// PATCH of a resource: what the body names changes, the rest stays.
@@ -102,7 +102,8 @@ impl Front {
             envelope.properties.remove(*name);
         }
         let document = document_of_patch(&mut envelope, descriptor, &existing)?;
-        self.write_resource(request, pass, Some(existing), Wish { envelope, document, warnings: Vec::new() }).await
+        let wish = Wish { envelope, document, warnings: Vec::new() };
+        Box::pin(self.write_resource(request, pass, Some(existing), wish)).await
     }
 
     /// DELETE of a resource and everything below it. What its type keeps can be restored, unless the caller wants it gone

@@ -449,7 +449,7 @@ async fn a_connection_brings_its_private_endpoint_along_and_takes_it_away() {
     let after = (revision(&house, &rule).await, revision(&house, &format!("{hub}/connections/lake")).await);
     assert_eq!(after, before, "the same again changes nothing");
     connect(&hub, json!({"peRequirement": "NotRequired"})).await;
-    assert_eq!(rules().await, [of_project.clone()]);
+    assert_eq!(rules().await, std::slice::from_ref(&of_project));
     assert_eq!(house.call(Method::DELETE, &project, None).await.status, StatusCode::OK);
     assert_eq!(rules().await, [], "goes with the project");
     let kept = house
