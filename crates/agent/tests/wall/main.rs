@@ -14,6 +14,7 @@ mod drift;
 mod egress;
 mod host;
 mod life;
+mod real;
 mod scale;
 mod stub;
 mod support;

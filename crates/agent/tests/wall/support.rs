@@ -78,6 +78,15 @@ impl Lab {
         Self { directory, agent, internet: Internet(Namespace::open("internet").unwrap()) }
     }
 
+    /// The same host with an agent that starts another firewall.
+    pub fn with_firewall(self, firewall: Vec<String>) -> Self {
+        let Self { directory: _, agent, internet } = self;
+        agent.stop(Farewell::Clear);
+        let directory = tempfile::tempdir().unwrap();
+        let agent = Agent::start(&Settings { firewall, ..settings(directory.path()) }).unwrap();
+        Self { directory, agent, internet }
+    }
+
     /// Asks, and waits for the answer.
     pub fn ask(&self, request: Request) -> Answer {
         ask(&self.agent, request)
@@ -164,6 +173,39 @@ impl Internet {
                             return;
                         }
                     }
+                });
+            }
+        });
+    }
+
+    /// Answers every question for an address with 203.0.113.7.
+    pub fn resolve(&self) {
+        let socket = self.0.within(|| UdpSocket::bind("198.18.0.2:53")).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1500];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let question = &buffer[12..length];
+                let name = question.iter().position(|byte| *byte == 0).unwrap();
+                let kind = question[name + 2];
+                let mut answer = buffer[..2].to_vec();
+                answer.extend([0x81, 0x80, 0, 1, 0, u8::from(kind == 1), 0, 0, 0, 0]);
+                answer.extend(&question[..name + 5]);
+                if kind == 1 {
+                    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 7]);
+                }
+                let _ = socket.send_to(&answer, peer);
+            }
+        });
+    }
+
+    /// A web server.
+    pub fn web(&self) {
+        let listener = self.0.within(|| TcpListener::bind("203.0.113.7:80")).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 2048]);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
                 });
             }
         });
