@@ -77,8 +77,8 @@ async fn writes(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()
             let (served, drove) = (processor_time(server.id())?, processor_time("self")?);
             let (count, elapsed) = acknowledged_puts(&client, series.kind, series.clients, round).await?;
             let puts = f64::from(count);
-            series.served.push((processor_time(server.id())? - served).as_secs_f64() * 1e6 / puts);
-            series.drove.push((processor_time("self")? - drove).as_secs_f64() * 1e6 / puts);
+            series.served.push(processor_time(server.id())?.saturating_sub(served).as_secs_f64() * 1e6 / puts);
+            series.drove.push(processor_time("self")?.saturating_sub(drove).as_secs_f64() * 1e6 / puts);
             let after = bare.commits(BARE_TURN)?;
             series.rates.push(rate(count, elapsed));
             series.ratios.push(rate(count, elapsed) * 2.0 / (before + after));
@@ -87,7 +87,9 @@ async fn writes(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()
         }
     }
     report.add("bare SQLite, one row a commit [1/s]", format!("{:.0}", median(&mut bare_rates)), None);
-    series.iter_mut().for_each(|series| series.add_to(report));
+    for series in &series {
+        series.add_to(report);
+    }
     let aim = |mebibytes: f64| Some(Aim::new("< 40", mebibytes < 40.0));
     report.add("resident memory, first start, idle [MiB]", format!("{first_memory:.1}"), aim(first_memory));
     tokio::time::sleep(SETTLING).await;

@@ -131,8 +131,11 @@ fn slots(runs: &[Slot]) -> Box<[Slot]> {
 /// Assignments by scope.
 #[derive(Debug, Clone)]
 pub(crate) struct Scopes {
-    parts: Box<[Arc<HashMap<Box<str>, Arc<[Arc<Assignment>]>>>]>,
+    parts: Box<[Arc<ByText>]>,
 }
+
+/// What is assigned at some of the scopes, by their text. A change copies one of these.
+type ByText = HashMap<Box<str>, Arc<[Arc<Assignment>]>>;
 
 impl Scopes {
     /// Everything assigned at the scope with that text and hash.

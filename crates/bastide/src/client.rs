@@ -143,8 +143,8 @@ impl Api {
             return Ok(subscription);
         }
         let list = self.get("/subscriptions?api-version=2022-12-01").await?;
-        let ids = list["value"].as_array().into_iter().flatten();
-        let mut ids = ids.filter_map(|subscription| subscription["subscriptionId"].as_str()?.parse().ok());
+        let ids = list.get("value").and_then(Value::as_array).into_iter().flatten();
+        let mut ids = ids.filter_map(|subscription| subscription.get("subscriptionId")?.as_str()?.parse().ok());
         match (ids.next(), ids.next()) {
             (Some(only), None) => Ok(only),
             _ => Err(ClientError::WhichSubscription),
@@ -165,7 +165,10 @@ impl Api {
         if status.is_success() {
             return Ok(body);
         }
-        let said = |name: &str| body["error"][name].as_str().unwrap_or_default().to_owned();
+        let said = |name: &str| {
+            let text = body.get("error").and_then(|error| error.get(name)?.as_str());
+            text.unwrap_or_default().to_owned()
+        };
         Err(match said("message") {
             message if message.is_empty() => ClientError::Answer(format!("{} answered {status}", self.endpoint)),
             message => ClientError::Answer(format!("({}) {message}", said("code"))),

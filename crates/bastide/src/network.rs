@@ -107,10 +107,10 @@ async fn explain(arguments: &Explain) -> Outcome {
         println!("{answer:#}");
         return Ok(ExitCode::SUCCESS);
     }
-    let verdict = if answer["allowed"] == true { "ALLOWED" } else { "DENIED" };
-    let rule = answer["rule"].as_str().map(|rule| format!(" by rule '{rule}'")).unwrap_or_default();
-    println!("{verdict}{rule}: {}", text(&answer["reason"]));
-    if let Some(suggestion) = answer["suggestion"].as_object() {
+    let verdict = if field(&answer, "allowed") == &Value::Bool(true) { "ALLOWED" } else { "DENIED" };
+    let rule = field(&answer, "rule").as_str().map(|rule| format!(" by rule '{rule}'")).unwrap_or_default();
+    println!("{verdict}{rule}: {}", text(field(&answer, "reason")));
+    if let Some(suggestion) = field(&answer, "suggestion").as_object() {
         let destination = suggestion.get("destination").map(text).unwrap_or_default();
         let kind = suggestion.get("ruleType").map(text).unwrap_or_default();
         println!("To let it through: add a rule of type {kind} with destination '{destination}'.");
@@ -135,9 +135,9 @@ async fn flows(arguments: &Flows) -> Outcome {
     let mut rows = vec![
         ["TIME", "COMPUTE", "KIND", "DESTINATION", "VERDICT", "RULE", "SENT", "RECEIVED", "REASON"].map(str::to_owned),
     ];
-    rows.extend(answer["value"].as_array().into_iter().flatten().map(row));
+    rows.extend(field(&answer, "value").as_array().into_iter().flatten().map(row));
     print(&rows);
-    match answer["dropped"].as_u64() {
+    match field(&answer, "dropped").as_u64() {
         None | Some(0) => {}
         Some(dropped) => println!("({dropped} older records were let go)"),
     }
@@ -159,24 +159,25 @@ async fn ask(hub: &Hub, what: &str, query: &[(&str, String)]) -> Result<Value, B
 }
 
 fn row(record: &Value) -> [String; 9] {
-    let at = record["at"].as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let at = field(record, "at").as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
     let at = at.map(|at| at.strftime("%H:%M:%S").to_string()).unwrap_or_default();
-    let destination = match (text(&record["name"]), text(&record["address"])) {
+    let destination = match (text(field(record, "name")), text(field(record, "address"))) {
         (name, address) if name.is_empty() => address,
         (name, address) if address.is_empty() => name,
         (name, address) => format!("{name} ({address})"),
     };
-    let port = record["port"].as_u64().filter(|port| *port > 0).map(|port| format!(":{port}")).unwrap_or_default();
+    let port =
+        field(record, "port").as_u64().filter(|port| *port > 0).map(|port| format!(":{port}")).unwrap_or_default();
     [
         at,
-        text(&record["compute"]),
-        text(&record["kind"]),
+        text(field(record, "compute")),
+        text(field(record, "kind")),
         format!("{destination}{port}"),
-        text(&record["verdict"]),
-        text(&record["rule"]),
-        record["sent"].to_string(),
-        record["received"].to_string(),
-        text(&record["reason"]),
+        text(field(record, "verdict")),
+        text(field(record, "rule")),
+        field(record, "sent").to_string(),
+        field(record, "received").to_string(),
+        text(field(record, "reason")),
     ]
 }
 
@@ -192,6 +193,10 @@ fn print(rows: &[[String; 9]]) {
             .collect();
         println!("{}", padded.join("  ").trim_end());
     }
+}
+
+fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
+    object.get(name).unwrap_or(&Value::Null)
 }
 
 /// A text; nothing for what is none. Control characters came from inside a hub and stay out of the terminal.

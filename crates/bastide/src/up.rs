@@ -65,7 +65,7 @@ async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> O
     let stopping = stop.asked();
     tokio::pin!(stopping);
     // Walls first: the agent puts back what was there before anybody can ask for more.
-    let mut agent = Service::start("agent", house.agent()?)?;
+    let mut agent = Service::start("agent", house.agent())?;
     let mut server = Service::start("serve", house.server(true)?)?;
     let mut said = server.said.take();
     let mut outcome = ExitCode::SUCCESS;
@@ -75,7 +75,7 @@ async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> O
             // Who cannot even start is not helped by starting again; it has said why.
             () = agent.ended() => match ready {
                 Some(_) => outcome = ExitCode::FAILURE,
-                None => agent.again(house.agent()?).await?,
+                None => agent.again(house.agent()).await?,
             },
             () = server.ended() => match ready {
                 Some(_) => outcome = ExitCode::FAILURE,
@@ -108,7 +108,7 @@ async fn announced(said: &mut Option<pipe::Receiver>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// What the supervisor holds for its children.
@@ -212,8 +212,8 @@ impl<'a> House<'a> {
         }
     }
 
-    fn agent(&self) -> Result<Launch, io::Error> {
-        let mut command = this_program("agent")?;
+    fn agent(&self) -> Launch {
+        let mut command = this_program("agent");
         command.arg("--data-dir").arg(self.directory.path());
         command.arg("--server-user").arg(SERVER.to_string());
         command.arg("--server-socket").arg(&self.inside_path);
@@ -230,13 +230,13 @@ impl<'a> House<'a> {
         let dies_with_us = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
         // SAFETY: it makes one system call and nothing else, as is allowed between fork and exec.
         unsafe { command.pre_exec(dies_with_us) };
-        Ok(Launch { command, lent: Vec::new(), said: None })
+        Launch { command, lent: Vec::new(), said: None }
     }
 
     fn server(&self, is_first: bool) -> Result<Launch, io::Error> {
         let (theirs, said) = pipe::pipe()?;
         let theirs = theirs.into_blocking_fd()?;
-        let mut command = this_program("serve")?;
+        let mut command = this_program("serve");
         command.args(own_arguments(is_first));
         let lent = vec![self.listener.as_fd().try_clone_to_owned()?, self.inside.as_fd().try_clone_to_owned()?, theirs];
         for (flag, fd) in ["--listen-fd", "--inside-fd", "--ready-fd"].iter().zip(&lent) {
@@ -279,7 +279,7 @@ impl Service {
     async fn ended(&mut self) {
         match self.child.wait().await {
             Ok(status) => {
-                tracing::error!(name = self.name, %status, "a process of this Bastide ended; starting it again")
+                tracing::error!(name = self.name, %status, "a process of this Bastide ended; starting it again");
             }
             Err(error) => tracing::error!(name = self.name, %error, "a process of this Bastide cannot be waited for"),
         }
@@ -318,10 +318,10 @@ struct HandOverError {
     source: io::Error,
 }
 
-fn this_program(subcommand: &str) -> io::Result<Command> {
+fn this_program(subcommand: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("bastide").arg(subcommand);
-    Ok(command)
+    command
 }
 
 /// The arguments we were given, without those that are for us alone. The environment is inherited.
@@ -364,7 +364,7 @@ const SERVER: u32 = 1_990_000;
 const MEETINGS: &str = "/run/bastide";
 
 /// How often the certificate is looked at.
-const RENEWAL: Duration = Duration::from_secs(60);
+const RENEWAL: Duration = Duration::from_mins(1);
 
 /// A child that ends sooner than this has not lived.
 const SHORT_LIFE: Duration = Duration::from_secs(2);

@@ -4,15 +4,15 @@
 //! resolver and the kernel's log are handed in by the agent. Everything it decides it decides by the [`view::View`] of the
 //! moment, which is replaced as a whole when the plan changes.
 
-pub mod admission;
+mod admission;
 mod arrival;
 mod carry;
 pub mod clock;
 mod confine;
-pub mod connect;
-pub mod context;
+mod connect;
+mod context;
 pub mod control;
-pub mod decision;
+mod decision;
 pub mod explain;
 pub mod flow_log;
 mod http;
@@ -24,7 +24,7 @@ pub mod resolver;
 mod socket;
 mod splice;
 mod switch;
-pub mod thread;
+mod thread;
 mod tls;
 pub mod view;
 pub mod worker;

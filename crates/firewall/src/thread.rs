@@ -5,7 +5,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bastide_plan::flow::FlowRecord;
@@ -41,8 +40,6 @@ pub struct Thread {
 #[derive(Debug)]
 pub struct ThreadHandle {
     commands: mpsc::UnboundedSender<Command>,
-    /// Ends when the thread has.
-    pub join: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -58,13 +55,13 @@ impl ThreadHandle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (commands, receiver) = mpsc::unbounded_channel();
         let run = move || LocalSet::new().block_on(&runtime, Thread::run(context, limits, receiver));
-        let join = std::thread::Builder::new().name(format!("carry-{number}")).stack_size(STACK).spawn(run)?;
-        Ok(Self { commands, join })
+        std::thread::Builder::new().name(format!("carry-{number}")).stack_size(STACK).spawn(run)?;
+        Ok(Self { commands })
     }
 
     /// Takes connections from a listener.
     pub fn listen(&self, purpose: Purpose, listener: StdListener) {
-        // A thread that is gone is noticed by its join handle.
+        // No thread goes before the process: a panic ends that.
         let _ = self.commands.send(Command::Listen(purpose, listener));
     }
 

@@ -12,7 +12,7 @@ use bastide_plan::hub_plan::{
 use ipnet::Ipv4Net;
 
 use crate::isolation_mode::IsolationMode;
-use crate::outbound_rule::{Destination, PrivateEndpointDestination, Rule, ServiceTagDestination};
+use crate::outbound_rule::{Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination};
 
 /// Where a hub's network stands, beside its own resources.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Compiler<'_> {
     ) -> Result<(), String> {
         match destination {
             Destination::Fqdn(fqdn) => {
-                plan.names.push(NameRule { rule: name.clone(), pattern: fqdn.pattern().clone(), ports: WEB.to_vec() })
+                plan.names.push(NameRule { rule: name.clone(), pattern: fqdn.pattern().clone(), ports: WEB.to_vec() });
             }
             Destination::ServiceTag(destination) => plan.prefixes.push(prefix_rule(name, &destination)?),
             Destination::PrivateEndpoint(destination) => {
@@ -116,7 +116,7 @@ impl Compiler<'_> {
     }
 
     fn endpoint(&mut self, name: &RuleName, row: &Linked, destination: &PrivateEndpointDestination) -> Endpoint {
-        let given = destination.names.iter().map(|fqdn| fqdn.pattern());
+        let given = destination.names.iter().map(Fqdn::pattern);
         let mut names: Vec<Name> =
             given.filter(|pattern| !pattern.is_wildcard()).map(NamePattern::name).cloned().collect();
         names.extend(self.private_name(destination));

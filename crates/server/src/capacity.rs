@@ -14,7 +14,7 @@ pub(crate) fn of_host() -> Capacity {
     Capacity { cores, memory: memory.unwrap_or(0), gpus: 0 }
 }
 
-/// `MemTotal` of `/proc/meminfo` (proc_meminfo(5): in KiB), in MiB.
+/// `MemTotal` of `/proc/meminfo` (in KiB, see proc(5)), in MiB.
 fn total_memory(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes / 1024)

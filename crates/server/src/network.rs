@@ -129,6 +129,13 @@ impl Networks {
         let settled = passes.wait_for(|_| self.hubs().by_key.get(&key).is_none_or(|hub| hub.done >= wanted));
         if tokio::time::timeout(PATIENCE, settled).await.is_err() {
             tracing::warn!(hub = key, "the network of a hub takes its time");
+            return;
+        }
+        // A node that is still at it says so by an event.
+        let is_in_force = |hub: &Hub| hub.observed.as_ref().is_none_or(|observed| observed.is_in_force());
+        let in_force = passes.wait_for(|_| self.hubs().by_key.get(&key).is_none_or(is_in_force));
+        if matches!(self.shared.node, node::Node::Agent(_)) && tokio::time::timeout(GRACE, in_force).await.is_err() {
+            tracing::warn!(hub = key, "the network of a hub is not in force");
         }
     }
 
@@ -167,6 +174,9 @@ fn hub_key(id: &ResourceId) -> Option<String> {
 pub const DEFAULT_SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 127, 0, 0), 16);
 
 const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
+
+/// What a node may still need after it has answered.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Longer than any change takes that goes well: provisioning a hub with 1,000 rules is to take less than a second.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -119,7 +119,6 @@ pub enum Operation {
     ReadLock,
     PutLock,
     DeleteLock,
-    ListEvents,
     ListPolicyDefinitions,
     ReadPolicyDefinition,
     PutPolicyDefinition,
@@ -143,6 +142,7 @@ pub enum Operation {
     QueryPolicyStates,
     SummarizePolicyStates,
     TriggerPolicyEvaluation,
+    ListEvents,
     ListUsages,
     ListQuotas,
     UpdateQuotas,
@@ -458,8 +458,6 @@ pub static ROUTES: &[Route] = &[
     route(Method::PUT, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/write"), Operation::PutLock),
     route(Method::DELETE, "{scope}/providers/microsoft.authorization/locks/{name}", Action::Fixed("Microsoft.Authorization/locks/delete"), Operation::DeleteLock),
 
-    route(Method::GET, "/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
-    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
     route(Method::GET, "/providers/microsoft.authorization/policydefinitions", Action::SignedIn, Operation::ListPolicyDefinitions),
     route(Method::GET, "/providers/microsoft.authorization/policydefinitions/{name}", Action::SignedIn, Operation::ReadPolicyDefinition),
     route(Method::GET, "/providers/microsoft.authorization/policydefinitions/{name}/versions", Action::SignedIn, Operation::ListPolicyVersions),
@@ -503,6 +501,8 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "{scope}/providers/microsoft.policyinsights/policystates/latest/summarize", Action::Fixed("Microsoft.PolicyInsights/policyStates/summarize/action"), Operation::SummarizePolicyStates),
     route(Method::POST, "{scope}/providers/microsoft.policyinsights/policystates/latest/triggerevaluation", Action::Fixed("Microsoft.PolicyInsights/policyStates/triggerEvaluation/action"), Operation::TriggerPolicyEvaluation),
 
+    route(Method::GET, "/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
 
     route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.machinelearningservices/locations/{location}/usages", Action::Fixed("Microsoft.MachineLearningServices/locations/usages/read"), Operation::ListUsages),
     route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.machinelearningservices/locations/{location}/quotas", Action::Fixed("Microsoft.MachineLearningServices/locations/quotas/read"), Operation::ListQuotas),

@@ -1,5 +1,6 @@
 //! The file that holds the key of the audit chain: its name and 32 bytes, for its owner only.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -59,7 +60,10 @@ impl KeyFile {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).map_err(|_| KeyFileError::Random)?;
         let key = SigningKey::new(name, &seed)?;
-        let digits: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut digits = String::with_capacity(2 * seed.len());
+        for byte in seed {
+            let _never_fails = write!(digits, "{byte:02x}");
+        }
         let write = || {
             // Whole or not at all: a half key would be a lost one.
             let half = self.path.with_extension("key.new");

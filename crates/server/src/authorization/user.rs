@@ -1,6 +1,7 @@
 //! `GET {scope}/providers/Bastide.Authorization/users`: who has access to a hub and its projects, or to any scope, and
 //! through what (mission.md D4 to D8).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bastide_access::{PrincipalType, RoleAssignment};
@@ -41,8 +42,8 @@ impl Front {
         for (assignment, reaches) in assignments_about(&rights, &scopes) {
             if assignment.principal_type == PrincipalType::Group {
                 let group = assignment.principal_id;
-                if !members.contains_key(&group) {
-                    members.insert(group, self.all_members(group).await?);
+                if let Entry::Vacant(unknown) = members.entry(group) {
+                    unknown.insert(self.all_members(group).await?);
                 }
                 for member in members.get(&group).into_iter().flatten() {
                     let held = Held { assignment, reaches: reaches.clone(), group: Some(group) };

@@ -117,7 +117,12 @@ impl Planner {
             }
             Some(Event::Changed(report)) => {
                 let changed = self.sent.iter_mut().find(|(_, sent)| sent.compiled.plan.hub == report.hub);
-                if let Some((key, sent)) = changed {
+                // An event may have been overtaken by the answer to a question that was asked later.
+                let is_news = |sent: &Sent| match &sent.answered {
+                    Ok(held) => (held.stamp, held.at) <= (report.stamp, report.at),
+                    Err(_) => true,
+                };
+                if let Some((key, sent)) = changed.filter(|(_, sent)| is_news(sent)) {
                     sent.answered = Ok(*report);
                     let observed =
                         observation::observed(&sent.compiled, &sent.answered, self.networks.shared.node.word());
@@ -291,6 +296,7 @@ impl Networks {
         if let Some(hub) = self.hubs().by_key.get_mut(key) {
             hub.observed = observed.map(Arc::new);
         }
+        self.shared.passes.send_modify(|passes| *passes += 1);
     }
 }
 

@@ -34,9 +34,11 @@ pub struct Facts {
 /// Role assignments by name.
 #[derive(Debug, Clone)]
 pub struct Assignments {
-    /// A change copies one of these.
-    parts: Box<[Arc<HashMap<Uuid, Arc<RoleAssignment>>>]>,
+    parts: Box<[Arc<Part>]>,
 }
+
+/// Some of the assignments. A change copies one of these.
+type Part = HashMap<Uuid, Arc<RoleAssignment>>;
 
 /// What became of the facts between two epochs.
 #[derive(Debug, Default)]

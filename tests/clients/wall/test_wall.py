@@ -1,0 +1,191 @@
+"""The wall holds: what is approved gets out, nothing else does, and the wire says what the kernel holds (issue of the wall,
+egress.md section 6; mission.md F, G, J)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from support.wall import ELSEWHERE, RESOLVER, SITE, Prober, run, until
+
+URL = "https://allowed.example.com/"
+
+
+def test_an_approved_name_gets_out_and_is_in_the_log(hub):
+    done = hub.curl(URL)
+    assert done.stdout == "hello\n", done.stderr
+    record = until(lambda: [flow for flow in hub.flows() if flow["kind"] == "tls" and flow["verdict"] == "allowed"])[-1]
+    assert (record["name"], record["rule"], record["compute"]) == ("allowed.example.com", "site", "probe")
+    assert record["address"] == SITE and record["sent"] > 0 and record["received"] > 0
+
+
+def test_an_unapproved_name_has_no_address_at_once_and_the_log_names_the_missing_rule(hub):
+    began = time.monotonic()
+    assert hub.asks("evil.example.com").returncode != 0
+    assert time.monotonic() - began < 1.5, "a refused name must not make clients wait"
+    denied = until(lambda: [flow for flow in hub.flows("--denied") if flow["name"] == "evil.example.com"])[-1]
+    assert denied["kind"] == "dns" and "evil.example.com" in denied["reason"] and "hub" in denied["reason"]
+
+
+def test_another_site_on_an_approved_address_stays_closed(hub):
+    assert hub.curl("https://other.example.com/", "--resolve", f"other.example.com:443:{SITE}").returncode != 0
+    refused = hub.curl("http://other.example.com/", "--resolve", f"other.example.com:80:{SITE}", "-w", "%{http_code}")
+    assert "403" in refused.stdout and "other.example.com" in refused.stdout
+
+
+def test_an_approved_name_does_not_open_another_address(hub):
+    """The address that a client has in mind does not count: it is led to where the hub's own resolver was led."""
+    done = hub.curl(URL, "--resolve", f"allowed.example.com:443:{ELSEWHERE}")
+    assert done.stdout == "hello\n", done.stderr
+    record = until(lambda: [flow for flow in hub.flows() if flow["kind"] == "tls" and flow["verdict"] == "allowed"])[-1]
+    assert record["address"] == SITE
+
+
+@pytest.mark.parametrize("url", [f"https://{SITE}/", f"http://{ELSEWHERE}/", f"telnet://{SITE}:22", "http://169.254.169.254/"])
+def test_addresses_and_other_ports_are_refused_fast(hub, url):
+    began = time.monotonic()
+    done = hub.curl(url, "-k")
+    assert "hello" not in done.stdout and "SSH" not in done.stdout
+    assert time.monotonic() - began < 3, "rejected, not dropped"
+
+
+def test_other_resolvers_and_udp_are_refused(hub):
+    code = f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(({RESOLVER!r}, 53)); s.send(bytes(12)); s.recv(512)"
+    done = hub.inside(sys.executable, "-c", code)
+    assert "ConnectionRefusedError" in done.stderr, done.stderr
+
+
+def test_the_host_is_out_of_reach(hub):
+    host = hub.server.endpoint.rsplit(":", 1)[1]
+    for address in ("127.0.0.1", "100.126.0.0", "198.18.77.1"):
+        assert hub.curl(f"https://{address}:{host}/healthz", "-k").returncode != 0, address
+
+
+def test_the_api_is_reached_by_its_inner_name(hub):
+    port = hub.server.endpoint.rsplit(":", 1)[1]
+    done = hub.inside("curl", "-sS", "-m", "8", "--cacert", hub.server.ca_file, f"https://api.bastide.internal:{port}/healthz")
+    assert done.stdout == "ok", done.stderr
+
+
+@pytest.mark.parametrize("name", ["rebind.example.com", "private.example.com"])
+def test_an_approved_name_never_leads_inside(hub, name):
+    rule = name.split(".")[0]
+    assert hub.put_rule(rule, name)["status"] == "Active"
+    assert hub.asks(name).returncode != 0
+    assert hub.call("DELETE", f"/outboundRules/{rule}").status_code == 200
+
+
+def test_a_rule_opens_with_its_answer_and_closes_with_its_deletion(hub):
+    assert hub.asks("later.example.com").returncode != 0
+    assert hub.put_rule("later", "later.example.com")["status"] == "Active"
+    assert hub.curl("https://later.example.com/").stdout == "hello\n"
+    stream = subprocess.Popen(
+        ["ip", "netns", "exec", hub.namespace, "curl", "-sSN", "--cacert", str(hub.authority), "https://later.example.com/endless"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert stream.stdout.readline() == b"more\n"
+    assert hub.call("DELETE", "/outboundRules/later").status_code == 200
+    assert stream.wait(2) != 0, "a live connection goes with its rule"
+    assert hub.curl("https://later.example.com/").returncode != 0
+    cut = until(lambda: [flow for flow in hub.flows() if flow["verdict"] == "cut"])[-1]
+    assert cut["name"] == "later.example.com" and cut["rule"] == "later"
+
+
+def test_explain_says_what_the_wall_does(hub):
+    allowed = hub.explain("allowed.example.com")
+    assert allowed["allowed"] and allowed["rule"] == "site"
+    denied = hub.explain("evil.example.com:443")
+    assert not denied["allowed"] and denied["suggestion"]["destination"] == "evil.example.com"
+    assert not hub.explain("allowed.example.com:22")["allowed"]
+    assert not hub.explain("169.254.169.254:80")["allowed"]
+
+
+def test_thirty_rules_at_once_all_survive(hub):
+    answers: dict[int, dict] = {}
+
+    def put(number: int) -> None:
+        answers[number] = hub.put_rule(f"many-{number:02}", f"host-{number}.example.com")
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answers[number]["status"] for number in range(30)] == ["Active"] * 30
+    assert hub.curl(URL).stdout == "hello\n"
+
+
+def test_nobody_holds_more_than_they_need(hub):
+    for word, user in (("serve", 1_990_000), ("firewall", None)):
+        (process,) = hub.processes(word)
+        facts = dict(line.split(":\t", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines() if ":\t" in line)
+        users = {int(number) for number in facts["Uid"].split()}
+        assert len(users) == 1 and (users == {user} if user else min(users) >= 2_000_000), (word, users)
+        for held in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(facts[held], 16) == 0, (word, held)
+        assert facts["NoNewPrivs"] == "1"
+        if word == "firewall":
+            assert facts["Seccomp"] == "2"
+    assert not Path(hub.server.data_dir / "pki/ca.key").stat().st_uid, "the authority's key is root's"
+
+
+def test_a_flushed_rule_set_is_back_within_two_seconds(hub):
+    (namespace,) = [line.split()[0] for line in run("ip", "netns").stdout.splitlines() if line.startswith("bas-h-")]
+    run("ip", "netns", "exec", namespace, "nft", "flush", "ruleset")
+    until(lambda: "bastide" in run("ip", "netns", "exec", namespace, "nft", "list", "tables").stdout, 2)
+    until(lambda: hub.network()["status"]["status"] == "Active", 3)
+    assert hub.curl(URL).stdout == "hello\n"
+    assert hub.curl(f"https://{SITE}/", "-k").returncode != 0
+
+
+def test_pip_installs_from_an_approved_index(hub, tmp_path):
+    """With the host's own resolver behind the hub's this is the real index; here it is the hub's refusal that is seen."""
+    done = hub.inside(sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "0", "--no-find-links", "-d", str(tmp_path), "six==1.16.0")
+    assert done.returncode != 0
+    assert until(lambda: [flow for flow in hub.flows("--denied") if flow["kind"] == "dns" and flow["name"]])
+
+
+@pytest.mark.parametrize("word", ["firewall", "agent", "serve"])
+def test_killing_any_process_opens_nothing_and_it_is_back_within_seconds(hub, word):
+    prober = Prober(hub)
+    for _ in range(3):
+        time.sleep(0.3)
+        for process in hub.processes(word):
+            os.kill(process, signal.SIGKILL)
+        until(lambda: hub.processes(word), 5)
+        until(lambda: hub.curl(URL).stdout == "hello\n", 5)
+    assert prober.stop() == [], "a denied connection succeeded"
+    until(lambda: requests_answer(hub), 5)
+
+
+def test_without_the_supervisor_the_wall_stays_shut_and_the_next_start_adopts_it(hub):
+    prober = Prober(hub)
+    hub.server.process.kill()
+    hub.server.process.wait()
+    time.sleep(1)
+    assert hub.curl(URL).returncode != 0, "nothing passes that asks a firewall that is gone"
+    hub.server.start()
+    until(lambda: hub.curl(URL).stdout == "hello\n", 10)
+    assert prober.stop() == [], "a denied connection succeeded"
+    until(lambda: hub.network()["status"]["status"] == "Active", 5)
+
+
+def test_an_orderly_stop_leaves_nothing_behind(hub):
+    assert hub.server.stop(30) == 0
+    names = run("ip", "netns").stdout + run("nft", "list", "tables").stdout + run("ip", "-br", "link").stdout
+    assert hub.namespace not in names
+    assert not [line for line in names.splitlines() if line.startswith(("bas-h-", "bas-u-"))], names
+
+
+def requests_answer(hub) -> bool:
+    try:
+        return hub.network()["status"]["status"] == "Active"
+    except (AssertionError, OSError):
+        return False
