@@ -57,6 +57,10 @@ for purpose in "$@"; do
             need python3-venv python3 -c 'import ensurepip, venv'
             need curl has curl
             need postgresql postgresql
+            # A wall, and an internet in front of it.
+            need iproute2 has ip
+            need nftables has nft
+            need openssl has openssl
             ;;
         nextest) tests=yes ;;
         deny) deny=yes ;;

@@ -87,7 +87,7 @@ async fn writes(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()
         }
     }
     report.add("bare SQLite, one row a commit [1/s]", format!("{:.0}", median(&mut bare_rates)), None);
-    for series in &series {
+    for series in &mut series {
         series.add_to(report);
     }
     let aim = |mebibytes: f64| Some(Aim::new("< 40", mebibytes < 40.0));
