@@ -7,6 +7,7 @@ mod audit;
 mod bootstrap;
 mod client;
 mod configuration;
+mod confine;
 mod data_directory;
 mod doctor;
 mod env;

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::audit::Keeping;
 use crate::bootstrap::Bootstrap;
 use crate::configuration::{Configuration, Given, Network};
+use crate::confine::confine;
 use crate::data_directory::DataDirectory;
 use crate::founding::{Founded, Plan, Renewal};
 use crate::ready::{Ready, ReadyError};
@@ -88,6 +89,7 @@ pub(crate) fn alone(configuration: Configuration, renewal: Renewal, ready: Ready
     raise_file_limit();
     if let Some(handed) = &handed {
         step_down(&configuration.data_directory, handed.as_user)?;
+        confine(Path::new(DATA))?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(configuration, renewal, ready, handed))

@@ -65,7 +65,9 @@ def test_an_assignment_by_client_id_and_role_name_is_resolved_and_given_once(az,
     assert (listed["roleDefinitionName"], listed["principalName"]) == ("Reader", client_id)
     inherited = assignments(az, group, "--include-inherited")
     assert {"Owner", "Reader"} <= {one["roleDefinitionName"] for one in inherited}
-    assert made["id"] in [one["id"] for one in az.ok("role", "assignment", "list", "--all")]
+    every = az.ok("role", "assignment", "list", "--all")
+    assert made["id"] in [one["id"] for one in every]
+    assert all(one["roleDefinitionName"] for one in every), "also those of the administrator, above the subscription"
     az.ok("role", "assignment", "delete", "--assignee", client_id, "--role", "Reader", "--scope", group)
     assert assignments(az, group) == []
 

@@ -35,6 +35,7 @@ class Hub:
     path: str
     namespace: str
     authority: Path
+    incarnation: str = ""
 
     def call(self, method: str, path: str = "", body: dict | None = None) -> requests.Response:
         token = self.server.run("token").strip()
@@ -42,6 +43,10 @@ class Hub:
             method, f"{self.server.endpoint}{self.path}{path}?api-version=2024-10-01", json=body, timeout=30,
             headers={"authorization": f"Bearer {token}"}, verify=self.server.ca_file,
         )  # fmt: skip
+
+    @property
+    def own_namespace(self) -> str:
+        return f"bas-h-{self.incarnation[-12:]}"
 
     def network(self) -> dict:
         return self.call("GET").json()["properties"]["managedNetwork"]

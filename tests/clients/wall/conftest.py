@@ -72,6 +72,7 @@ def make_hub(server: Bastide, internet: Path):
     made = hub.call("PUT", body=body)
     assert made.status_code == 200, made.text
     assert made.json()["properties"]["managedNetwork"]["status"]["status"] == "Active", made.text
+    hub.incarnation = made.json()["properties"]["workspaceId"]
     hub.namespace = json.loads(server.run("network-leg", "attach", "probe"))["namespace"]
     settings = Path("/etc/netns") / hub.namespace
     settings.mkdir(parents=True)

@@ -52,7 +52,7 @@ impl Front {
                 })
         });
         let found = found.map(|assignment| (assignment.id().to_ascii_lowercase(), assignment)).collect();
-        page_of(request, found, |assignment| answer(assignment))
+        page_of(request, found, |assignment| seen_from(&request.matched.target, answer(assignment)))
     }
 
     /// GET of one.
@@ -280,6 +280,18 @@ fn own_role_name(principal: Uuid) -> Uuid {
 /// The wire form.
 pub(super) fn answer(assignment: &RoleAssignment) -> Value {
     json!(assignment)
+}
+
+/// A role is named as the subscription sees it that was asked: az finds a role's name by comparing ids with those in the
+/// subscription's list of definitions.
+fn seen_from(scope: &ResourceId, mut answer: Value) -> Value {
+    if let (Some(subscription), Some(Value::String(role))) =
+        (scope.subscription_id(), answer.pointer_mut("/properties/roleDefinitionId"))
+        && role.starts_with("/providers/")
+    {
+        role.insert_str(0, &format!("/subscriptions/{subscription}"));
+    }
+    answer
 }
 
 /// Reads the body; what only the server writes is dropped.
