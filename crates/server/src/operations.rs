@@ -419,7 +419,11 @@ impl Front {
         });
         let Entries { expect, changes } = entries;
         match self.ledger.store().commit(Write { at: now, expect, changes, audit: vec![audit] }).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                // What goes with a group may be a hub.
+                self.networks.touch_all();
+                Ok(())
+            }
             Err(CommitError::Conflict(_)) => Err(Failure::Raced),
             Err(CommitError::Store(error)) => Err(error.into()),
         }
