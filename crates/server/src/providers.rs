@@ -6,7 +6,9 @@ use bastide_arm::resource_type::{Document, Principal, ResourceType};
 
 mod blob_service;
 mod cognitive_services_account;
+mod cognitive_services_deployment;
 mod container_registry;
+mod federated_identity_credential;
 pub(crate) mod generic_resource;
 mod insights_component;
 mod key_vault;
@@ -25,6 +27,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(resource_group::ResourceGroup),
         Arc::new(crate::deployment::DeploymentType),
         Arc::new(user_assigned_identity::UserAssignedIdentity),
+        Arc::new(federated_identity_credential::FederatedIdentityCredential),
         Arc::new(bastide_hub::workspace::Workspace),
         Arc::new(bastide_hub::deleted_workspace::DeletedWorkspace),
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_workspaces()),
@@ -48,6 +51,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(container_registry::ContainerRegistry),
         Arc::new(search_service::SearchService),
         Arc::new(cognitive_services_account::CognitiveServicesAccount),
+        Arc::new(cognitive_services_deployment::CognitiveServicesDeployment),
     ];
     types.extend(network::all().map(|network| Arc::new(network) as Arc<dyn ResourceType>));
     types

@@ -211,3 +211,34 @@ async fn a_private_endpoint_does_not_claim_to_carry_anything() {
     assert_eq!(state["status"], "Pending", "{made:?}");
     assert_eq!(made.body["bastide"], json!({"dataPlane": "none"}));
 }
+
+#[tokio::test]
+async fn what_stands_below_accounts_identities_and_networks_is_stored_and_says_so() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let provider = |path: &str| format!("{}/providers/{path}", house.group("rg"));
+    let account = provider("Microsoft.CognitiveServices/accounts/ai");
+    house.put(&account, json!({"location": "westeurope", "kind": "AIServices"})).await;
+    let model = json!({"format": "OpenAI", "name": "gpt-4o"});
+    let made = house.put(&format!("{account}/deployments/chat"), json!({"properties": {"model": model}})).await;
+    assert_eq!((made.status, &made.body["sku"]["name"]), (StatusCode::CREATED, &json!("Standard")), "{made:?}");
+    assert_eq!(made.body["bastide"]["dataPlane"], "none");
+    let refused = house.put(&format!("{account}/deployments/nothing"), json!({"properties": {}})).await;
+    assert_eq!(refused.body["error"]["target"], "properties.model.format", "{refused:?}");
+
+    let identity = house.identity_id("rg", "robot");
+    house.put(&identity, json!({"location": "westeurope"})).await;
+    let credential = format!("{identity}/federatedIdentityCredentials/github");
+    let trust = json!({"issuer": "https://issuer.example", "subject": "repo:a/b", "audiences": ["api://x"]});
+    assert_eq!(house.put(&credential, json!({"properties": trust})).await.status, StatusCode::CREATED);
+    let refused = house.put(&credential, json!({"properties": {"issuer": "http://issuer.example"}})).await;
+    assert_eq!(refused.body["error"]["target"], "properties.issuer", "{refused:?}");
+
+    let group = provider("Microsoft.Network/networkSecurityGroups/nsg");
+    house.put(&group, json!({"location": "westeurope"})).await;
+    let rule = json!({"properties": {"priority": 100, "direction": "Outbound", "access": "Deny", "protocol": "*"}});
+    house.put(&format!("{group}/securityRules/none"), rule).await;
+    let seen = house.get(&group).await.body;
+    assert_eq!(seen["properties"]["securityRules"][0]["name"], "none", "{seen}");
+    assert_eq!(seen["properties"]["defaultSecurityRules"], json!([]));
+}

@@ -3,7 +3,7 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType,
+    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, Linked, NameRule, Placement, PutStatus, ResourceType,
     Surroundings, View,
 };
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ pub struct NetworkResource(&'static Descriptor);
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = NetworkResource> {
-    DESCRIPTORS.iter().map(NetworkResource)
+    DESCRIPTORS.iter().chain([&SECURITY_GROUP]).map(NetworkResource)
 }
 
 impl ResourceType for NetworkResource {
@@ -39,8 +39,27 @@ impl ResourceType for NetworkResource {
                 }
             }
         }
+        if self.0.types == SECURITY_GROUP.types {
+            show_rules(&mut properties, view.parts);
+        }
         properties.insert("provisioningState".into(), "Succeeded".into());
         properties
+    }
+}
+
+/// The rules of a group, those in its body and those that were made one by one. Clients read both lists unasked.
+fn show_rules(properties: &mut Map<String, Value>, parts: &[Linked]) {
+    let made = parts.iter().map(|part| {
+        let mut rule = part.document.properties.clone();
+        rule.insert("provisioningState".into(), "Succeeded".into());
+        json!({"id": part.id.to_string(), "name": part.id.name(), "type": part.id.type_name(), "properties": rule})
+    });
+    let made: Vec<Value> = made.collect();
+    for list in ["securityRules", "defaultSecurityRules"] {
+        let rules = properties.entry(list).or_insert_with(|| json!([]));
+        if let (Some(rules), "securityRules") = (rules.as_array_mut(), list) {
+            rules.extend(made.iter().cloned());
+        }
     }
 }
 
@@ -73,12 +92,21 @@ const fn descriptor(
     }
 }
 
-static DESCRIPTORS: [Descriptor; 8] = [
+static SECURITY_GROUP: Descriptor = Descriptor {
+    surroundings: Surroundings { parts: &["securityRules"], ..Surroundings::NONE },
+    ..descriptor(&["networkSecurityGroups"], true, API_VERSIONS)
+};
+
+static DESCRIPTORS: [Descriptor; 12] = [
     descriptor(&["privateEndpoints"], true, API_VERSIONS),
     descriptor(&["privateEndpoints", "privateDnsZoneGroups"], false, API_VERSIONS),
     descriptor(&["privateDnsZones"], true, DNS_API_VERSIONS),
     descriptor(&["privateDnsZones", "virtualNetworkLinks"], true, DNS_API_VERSIONS),
-    descriptor(&["networkSecurityGroups"], true, API_VERSIONS),
+    descriptor(&["privateDnsZones", "A"], false, DNS_API_VERSIONS),
+    descriptor(&["privateDnsZones", "AAAA"], false, DNS_API_VERSIONS),
+    descriptor(&["privateDnsZones", "CNAME"], false, DNS_API_VERSIONS),
+    descriptor(&["privateDnsZones", "TXT"], false, DNS_API_VERSIONS),
+    descriptor(&["networkSecurityGroups", "securityRules"], false, API_VERSIONS),
     descriptor(&["publicIPAddresses"], true, API_VERSIONS),
     descriptor(&["networkInterfaces"], true, API_VERSIONS),
     descriptor(&["natGateways"], true, API_VERSIONS),
