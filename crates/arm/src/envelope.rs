@@ -176,7 +176,9 @@ impl Sku {
         };
         let capacity = match fields.get("capacity") {
             Some(value) if !value.is_null() => {
-                Some(value.as_i64().ok_or_else(|| wrong_kind("sku.capacity", "an integer", value))?)
+                // az sends what was typed (az cognitiveservices account deployment create --sku-capacity).
+                let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+                Some(number.ok_or_else(|| wrong_kind("sku.capacity", "an integer", value))?)
             }
             _ => None,
         };
@@ -364,6 +366,7 @@ mod tests {
             (json!({"sku": "Basic"}), "sku"),
             (json!({"sku": {}}), "sku.name"),
             (json!({"sku": {"name": "a", "capacity": 1.5}}), "sku.capacity"),
+            (json!({"sku": {"name": "a", "capacity": "much"}}), "sku.capacity"),
             (json!({"zones": [1]}), "zones"),
             (json!({"identity": true}), "identity"),
             (json!({"identity": {}}), "identity.type"),

@@ -116,3 +116,14 @@ def test_refusals_are_those_of_a_hub(az, on):
     assert "Rule 'bad'" in message and "AllowOnlyApprovedOutbound" in message
     result = az.run(*NETWORK, "update", *on, "--managed-network", "disabled")
     assert result.code != 0
+
+
+def test_a_model_is_deployed_on_paper(az, rg, unique):
+    name = unique("ai")
+    az.ok("cognitiveservices", "account", "create", "-g", rg, "-n", name, "--kind", "OpenAI", "--sku", "S0", "-l", "westus", "--yes")
+    deployment = ["cognitiveservices", "account", "deployment"]
+    made = az.ok(*deployment, "create", "-g", rg, "-n", name, "--deployment-name", "chat", "--model-name", "gpt-4o",
+                 "--model-version", "2024-11-20", "--model-format", "OpenAI", "--sku-name", "Standard",
+                 "--sku-capacity", "1")  # fmt: skip
+    assert made["properties"]["provisioningState"] == "Succeeded"
+    assert az.ok(*deployment, "list", "-g", rg, "-n", name, "--query", "[].name") == ["chat"]

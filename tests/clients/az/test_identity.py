@@ -56,3 +56,12 @@ def test_an_identity_needs_its_group(az):
     az.run("identity", "create", "-g", "nobody-made-this", "-n", "someone", "-l", "westus").failed(
         "ResourceGroupNotFound", exit_code=3
     )
+
+
+def test_a_federated_credential_is_stored(az, group, unique):
+    name = unique("id")
+    az.ok("identity", "create", "-g", group, "-n", name)
+    credential = ["identity", "federated-credential"]
+    az.ok(*credential, "create", "-g", group, "--identity-name", name, "-n", "github", "--issuer",
+          "https://issuer.example", "--subject", "repo:a/b", "--audiences", "api://bastide")  # fmt: skip
+    assert az.ok(*credential, "list", "-g", group, "--identity-name", name, "--query", "[].name") == ["github"]

@@ -76,3 +76,22 @@ def test_what_a_private_endpoint_may_lead_to_in_a_hub(az, wire, bastide, rg, uni
     made = hub.create(wire, f"{bastide.subscription}/resourceGroups/{rg}/{hub.KIND}/{unique('hub')}")
     found = az.ok("network", "private-link-resource", "list", "--id", made["id"])
     assert [one["properties"]["groupId"] for one in found] == ["amlworkspace"]
+
+
+def test_rules_of_a_security_group_are_made_one_by_one(az, rg, unique):
+    name = unique("nsg")
+    az.ok("network", "nsg", "create", "-g", rg, "-n", name)
+    az.ok("network", "nsg", "rule", "create", "-g", rg, "--nsg-name", name, "-n", "none", "--priority", "100",
+          "--access", "Deny", "--direction", "Outbound")  # fmt: skip
+    assert az.ok("network", "nsg", "rule", "list", "-g", rg, "--nsg-name", name, "--query", "[].name") == ["none"]
+    assert az.ok("network", "nsg", "show", "-g", rg, "-n", name, "--query", "securityRules[].name") == ["none"]
+
+
+def test_a_private_zone_has_records(az, rg, unique):
+    zone = f"{unique('zone')}.example"
+    az.ok("network", "private-dns", "zone", "create", "-g", rg, "-n", zone)
+    made = az.ok("network", "private-dns", "record-set", "a", "add-record", "-g", rg, "-z", zone, "-n", "www",
+                 "-a", "10.0.0.4")  # fmt: skip
+    assert [record["ipv4Address"] for record in made["aRecords"]] == ["10.0.0.4"]
+    listed = az.ok("network", "private-dns", "record-set", "a", "list", "-g", rg, "-z", zone, "--query", "[].name")
+    assert listed == ["www"]

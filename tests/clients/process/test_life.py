@@ -56,7 +56,7 @@ def test_the_first_start_writes_the_bootstrap_file(own):
     }  # fmt: skip
     assert stat.S_IMODE(own.data_dir.stat().st_mode) == 0o700
     for path in own.data_dir.rglob("*"):
-        if path.stat().st_mode & 0o077:
+        if path.is_file() and path.stat().st_mode & 0o077:
             text = path.read_text()
             assert "BEGIN CERTIFICATE" in text and "PRIVATE" not in text, f"{path} can be read by others"
 

@@ -85,7 +85,10 @@ class Hub:
         while queue:
             for child in children.get(queue.pop(), []):
                 queue.append(child)
-                arguments = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                try:
+                    arguments = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue  # it has gone meanwhile
                 if arguments[1:2] == [word.encode()]:
                     found.append(child)
         return found
