@@ -199,10 +199,13 @@ impl Planner {
     }
 
     async fn looked(&self, key: &str, fence: i64) -> Result<Option<(Sent, Observed)>, Failure> {
+        // Before anything is read: what is committed meanwhile is for a later plan.
+        let revision = *self.store.revisions().borrow();
         let Some(hub) = self.hub(key).await? else { return Ok(None) };
         let rules = self.rules(&hub.id).await?;
-        let revision = rules.iter().map(|rule| rule.row.revision).chain([hub.row.revision]).max().unwrap_or_default();
-        let revision = revision.max(*self.store.revisions().borrow());
+        // Two plans of a hub that differ never have the same stamp, by which a node tells them apart.
+        let next = self.sent.get(key).map_or(i64::MIN, |sent| sent.compiled.plan.stamp.revision + 1);
+        let revision = revision.max(next);
         let rules: Vec<Linked> = rules.iter().map(Entry::linked).collect();
         let stamp = Stamp { fence, revision };
         let mut compiled = compile(&hub.linked(), &rules, Vec::new(), &self.site, stamp);
