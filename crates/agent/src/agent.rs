@@ -111,6 +111,14 @@ impl Agent {
                 Ok(()) => reply(self.retain(&hubs)),
                 Err(reason) => reply(Answer::Refused { reason }),
             },
+            Request::Run { .. }
+            | Request::Usage { .. }
+            | Request::Log { .. }
+            | Request::Open { .. }
+            | Request::Resize { .. }
+            | Request::Signal { .. } => {
+                reply(Answer::Refused { reason: "this agent runs no instances".to_owned() });
+            }
             Request::Report { hub } => self.pass(hub, reply, Command::Report),
             Request::Explain { hub, question } => self.pass(hub, reply, |reply| Command::Explain(question, reply)),
             Request::Flows { hub, query } => self.pass(hub, reply, |reply| Command::Flows(query, reply)),
@@ -171,7 +179,7 @@ impl Agent {
         });
         let mut hubs: Vec<_> = reports.collect();
         hubs.sort_by_key(|report| report.hub);
-        Answer::Welcome { version: PLAN_VERSION, hubs }
+        Answer::Welcome { version: PLAN_VERSION, hubs, computes: Vec::new() }
     }
 
     fn listens_to(&self, peer: Peer) -> Result<(), String> {

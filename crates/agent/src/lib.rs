@@ -5,6 +5,7 @@
 //! live in the kernel, plans on disk, and the next start puts back what is missing before it answers anybody.
 
 pub mod agent;
+pub mod compute;
 pub mod link;
 pub mod network;
 pub mod privilege;

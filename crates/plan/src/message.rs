@@ -1,14 +1,18 @@
 //! What server and agent say to each other, over a local socket on which the kernel says who the peer is.
 //!
-//! The server asks and the agent answers each request once, in any order. An event is an [`Answer::Changed`] with request
-//! number 0.
+//! The server asks and the agent answers each request once, in any order. An event is an [`Answer::Changed`] or
+//! [`Answer::ComputeChanged`] with request number 0. A connection that asks for [`Request::Open`] asks for nothing else
+//! afterwards but what is about the process it opened.
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute_plan::ComputePlan;
+use crate::compute_report::{ComputeReport, ScriptLog, Usage};
 use crate::explanation::{Explanation, Question};
 use crate::flow::{FlowQuery, Flows};
-use crate::hub_plan::{HubId, HubPlan, Leg};
+use crate::hub_plan::{ComputeId, HubId, HubPlan, Leg};
 use crate::report::HubReport;
+use crate::way_in::{Exit, TerminalSize, WayIn};
 
 /// From the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +50,12 @@ pub enum Request {
         /// What it must look like.
         plan: Box<HubPlan>,
     },
-    /// These are all the hubs there are: take down every other one.
+    /// Make the instances of a hub match a plan. Answered when it is kept; what becomes of it is told by events.
+    Run {
+        /// What must run.
+        plan: Box<ComputePlan>,
+    },
+    /// These are all the hubs there are: take down every other one, its instances first.
     Retain {
         /// The hubs with a network, ordered.
         hubs: Vec<HubId>,
@@ -69,6 +78,35 @@ pub enum Request {
         hub: HubId,
         /// Which records.
         query: FlowQuery,
+    },
+    /// What an instance has used.
+    Usage {
+        /// Of which.
+        compute: ComputeId,
+    },
+    /// What a script has printed, its last 256 KiB.
+    Log {
+        /// In which instance.
+        compute: ComputeId,
+        /// Which script.
+        script: ScriptLog,
+    },
+    /// Open a way into an instance. The answer, [`Answer::Opened`], brings descriptors.
+    Open {
+        /// Into which.
+        compute: ComputeId,
+        /// What.
+        way: Box<WayIn>,
+    },
+    /// The terminal of the process that this connection has opened has another size now. Not answered.
+    Resize {
+        /// Its size.
+        size: TerminalSize,
+    },
+    /// Send the process that this connection has opened a signal. Not answered.
+    Signal {
+        /// Its number.
+        signal: u8,
     },
     /// Give the hub a leg with nothing in it, for tests of the wall. Only root may ask.
     Attach {
@@ -96,11 +134,40 @@ pub enum Answer {
         version: u32,
         /// The state of every hub it holds.
         hubs: Vec<HubReport>,
+        /// The state of every instance it holds.
+        computes: Vec<ComputeReport>,
     },
     /// To [`Request::Apply`] and [`Request::Report`]; as an event, when the kernel's state has changed by itself.
     Changed {
         /// What the kernel holds.
         report: Box<HubReport>,
+    },
+    /// To [`Request::Run`].
+    Planned,
+    /// As an event: an instance does something else than before.
+    ComputeChanged {
+        /// What.
+        report: Box<ComputeReport>,
+    },
+    /// To [`Request::Usage`].
+    Used {
+        /// How much.
+        usage: Usage,
+    },
+    /// To [`Request::Log`].
+    Logged {
+        /// The end of what was printed.
+        text: String,
+    },
+    /// To [`Request::Open`]; brings as many descriptors as the way in says.
+    Opened {
+        /// How many descriptors come with it.
+        descriptors: u8,
+    },
+    /// After [`Answer::Opened`] for a process, with the same number: it has ended.
+    Exited {
+        /// How.
+        exit: Exit,
     },
     /// To [`Request::Retain`].
     Retained {

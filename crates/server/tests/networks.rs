@@ -84,7 +84,7 @@ fn answer(told: &mut Told, request: Request) -> Answer {
         Request::Hello { version, fence } => {
             assert_eq!(version, PLAN_VERSION);
             told.fences.push(fence);
-            Answer::Welcome { version, hubs: Vec::new() }
+            Answer::Welcome { version, hubs: Vec::new(), computes: Vec::new() }
         }
         Request::Apply { plan } => {
             let rules = plan.names.iter().map(|rule| &rule.rule).chain(plan.endpoints.iter().map(|end| &end.rule));

@@ -1,0 +1,3 @@
+//! Instances: sandboxes behind the wall of a hub.
+
+pub mod runtime;
