@@ -7,11 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use bastide_template::{
-    Context, Deployment, Limits, Mode, Nothing, Plan, Request, ResourceGroup, Subscription, Template,
-};
+use bastide_template::{Limits, Nothing, Plan, Request, Template};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
+
+#[path = "../../../fuzz/checks/context.rs"]
+mod context;
+
+use context::context;
 
 fn main() {
     report("own template of the SDK's size", &like_the_sdk().to_string(), &json!({}), Duration::from_millis(5));
@@ -43,27 +45,6 @@ fn once(text: &str, parameters: &Value) -> Duration {
         node.body(&Nothing).expect("a body");
     }
     start.elapsed()
-}
-
-fn context() -> Context {
-    Context {
-        tenant_id: Uuid::nil().to_string(),
-        subscription: Some(Subscription { id: Uuid::nil().to_string(), display_name: "bench".to_owned() }),
-        group: Some(ResourceGroup {
-            name: "rg".to_owned(),
-            location: Some("local".to_owned()),
-            tags: json!({}),
-            managed_by: None,
-        }),
-        management_group: None,
-        deployment: Deployment { name: "d".to_owned(), location: None, mode: Mode::Incremental, template_uri: None },
-        deployer: json!({}),
-        environment: json!({"name": "AzureCloud"}),
-        providers: Map::new(),
-        roles: std::collections::BTreeMap::new(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-        seed: Uuid::nil(),
-    }
 }
 
 fn like_the_sdk() -> Value {
