@@ -48,6 +48,32 @@ async fn a_role_is_given_and_taken_with_effect_on_the_next_request() {
     assert_eq!(house.get(&id).await.code(), "RoleAssignmentNotFound");
 }
 
+/// In the cloud a token stops listing groups at 200 and says so by a reference, which must never be read as "no groups"
+/// (security.md 1.1). Bastide's tokens list none, and every group counts: for a grant as for a deny.
+#[tokio::test]
+async fn somebody_in_more_groups_than_a_token_holds_has_what_each_of_them_gives() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let (somebody, token) = house.stranger().await;
+    let directory = house.identity.directory();
+    let mut groups = Vec::new();
+    for number in 0..250 {
+        let group = directory.create_group(&format!("team-{number}")).await.unwrap().object_id;
+        directory.add_member(group, somebody.object_id).await.unwrap();
+        groups.push(group);
+    }
+    let rg = house.group("rg");
+    let may_read = async || house.call_as(&token, Method::GET, &rg, None, &[]).await.status.as_u16() == 200;
+    assert!(!may_read().await);
+    for (number, group) in [(1, groups[249]), (2, groups[0])] {
+        let id = assignment(&rg, number);
+        assert_eq!(house.put(&id, grant(&house, READER, group)).await.status.as_u16(), 201);
+        assert!(may_read().await, "group {number}");
+        assert_eq!(house.call(Method::DELETE, &id, None).await.status.as_u16(), 200);
+        assert!(!may_read().await, "group {number}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_assigned_is_refused_with_the_code_clients_know() {
     let house = House::found().await;
