@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bastide_plan::hub_plan::{HubId, PLAN_VERSION};
+use bastide_plan::HubPlan;
+use bastide_plan::hub_plan::{ComputeId, HubId, PLAN_VERSION};
 use bastide_plan::message::{Answer, Request};
-use bastide_plan::{HubPlan, HubReport};
+use bastide_plan::way_in::WayIn;
 use ipnet::Ipv4Net;
 use thiserror::Error;
 
+use crate::compute::runtime::RuntimeError;
+use crate::compute::way::Way;
 use crate::network::firewall::FirewallCommand;
 use crate::network::host::{Host, HostError, obstacles};
 use crate::network::hub::{Command, Farewell, Hub, Reply, Surroundings, unknown};
@@ -41,8 +44,8 @@ pub struct Agent {
     listeners: Arc<Mutex<Vec<Listener>>>,
 }
 
-/// Gets every report that has changed; false ends that.
-pub type Listener = Box<dyn Fn(&HubReport) -> bool + Send>;
+/// Gets every event, [`Answer::Changed`] or [`Answer::ComputeChanged`]; false ends that.
+pub type Listener = Box<dyn Fn(&Answer) -> bool + Send>;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,7 @@ impl Agent {
         let listeners: Arc<Mutex<Vec<Listener>>> = Arc::default();
         let publish = {
             let listeners = Arc::clone(&listeners);
-            move |report: HubReport| locked(&listeners).retain(|listener| listener(&report))
+            move |event: Answer| locked(&listeners).retain(|listener| listener(&event))
         };
         let firewall = FirewallCommand {
             command: settings.firewall.clone(),
@@ -111,13 +114,12 @@ impl Agent {
                 Ok(()) => reply(self.retain(&hubs)),
                 Err(reason) => reply(Answer::Refused { reason }),
             },
-            Request::Run { .. }
-            | Request::Usage { .. }
-            | Request::Log { .. }
-            | Request::Open { .. }
-            | Request::Resize { .. }
-            | Request::Signal { .. } => {
+            Request::Run { .. } | Request::Usage { .. } | Request::Log { .. } => {
                 reply(Answer::Refused { reason: "this agent runs no instances".to_owned() });
+            }
+            Request::Open { .. } | Request::Resize { .. } | Request::Signal { .. } => {
+                let reason = "a way into an instance has a connection to itself, on which it comes first";
+                reply(Answer::Refused { reason: reason.to_owned() });
             }
             Request::Report { hub } => self.pass(hub, reply, Command::Report),
             Request::Explain { hub, question } => self.pass(hub, reply, |reply| Command::Explain(question, reply)),
@@ -130,7 +132,13 @@ impl Agent {
         }
     }
 
-    /// Has a listener told of every report that changes from now on.
+    /// Opens a way into an instance, or says why not.
+    pub fn open(&self, version: u32, compute: ComputeId, _way: &WayIn) -> Result<Way, String> {
+        same_version(version)?;
+        Err(RuntimeError::Unknown(compute).to_string())
+    }
+
+    /// Has a listener told of everything that changes from now on.
     pub fn subscribe(&self, listener: Listener) {
         locked(&self.listeners).push(listener);
     }
@@ -159,9 +167,7 @@ impl Agent {
     }
 
     fn hello(&self, version: u32, fence: i64) -> Answer {
-        if version != PLAN_VERSION {
-            let reason =
-                format!("this agent speaks version {PLAN_VERSION}, not {version}: run the same Bastide on both sides");
+        if let Err(reason) = same_version(version) {
             return Answer::Refused { reason };
         }
         if let Err(error) = self.state.change_node(|node| node.fence = node.fence.max(fence)) {
@@ -248,12 +254,17 @@ impl Agent {
     }
 }
 
+fn same_version(version: u32) -> Result<(), String> {
+    if version == PLAN_VERSION {
+        return Ok(());
+    }
+    Err(format!("this agent speaks version {PLAN_VERSION}, not {version}: run the same Bastide on both sides"))
+}
+
 /// Whether a plan is one that a kernel can be made to match. The server makes no other; this is where that ends being a
 /// promise.
 fn check(plan: &HubPlan) -> Result<(), String> {
-    if plan.version != PLAN_VERSION {
-        return Err(format!("this agent speaks version {PLAN_VERSION}, not {}", plan.version));
-    }
+    same_version(plan.version)?;
     if plan.subnet.prefix_len() > SMALLEST_SUBNET {
         return Err(format!("the subnet {} is smaller than a /{SMALLEST_SUBNET}", plan.subnet));
     }

@@ -11,6 +11,7 @@ pub mod network;
 pub mod privilege;
 mod state;
 mod tool;
+mod wire;
 
 pub use agent::{Agent, AgentError, Settings};
 pub use link::{Client, ClientError, listen};

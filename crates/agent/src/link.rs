@@ -1,7 +1,7 @@
 //! The socket in the file system on which the agent is asked; the kernel says who asks.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -9,15 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bastide_plan::HubReport;
-use bastide_plan::frame;
 use bastide_plan::hub_plan::PLAN_VERSION;
 use bastide_plan::message::{Answer, Ask, Request, Tell};
 use rustix::net::sockopt::socket_peercred;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::agent::{Agent, Peer};
+use crate::wire;
 
 /// Listens until the agent has gone. Root may ask, and the user of the server.
 pub fn listen(agent: &Arc<Agent>, path: &Path, server_user: Option<u32>) -> io::Result<()> {
@@ -95,9 +93,9 @@ impl Client {
     /// Asks, and waits for the answer. A refusal is an error.
     pub fn ask(&mut self, request: Request) -> Result<Answer, ClientError> {
         self.last += 1;
-        write(&mut self.stream, &Ask { number: self.last, request })?;
+        wire::write(&self.stream, &Ask { number: self.last, request })?;
         loop {
-            let tell: Tell = read(&mut self.stream)?;
+            let tell: Tell = wire::read(&self.stream)?;
             match tell.answer {
                 _ if tell.number != self.last => {}
                 Answer::Refused { reason } => return Err(ClientError::Refused(reason)),
@@ -116,7 +114,7 @@ fn start(agent: Weak<Agent>, stream: UnixStream, server_user: Option<u32>) -> io
     stream.set_write_timeout(Some(PATIENCE))?;
     let writer = Arc::new(Mutex::new(stream.try_clone()?));
     let body = move || {
-        if let Err(error) = serve(&agent, stream, &writer, user == 0)
+        if let Err(error) = serve(&agent, &stream, &writer, user == 0)
             && error.kind() != io::ErrorKind::UnexpectedEof
         {
             tracing::warn!("a server of the agent's is cut off: {error}");
@@ -126,15 +124,10 @@ fn start(agent: Weak<Agent>, stream: UnixStream, server_user: Option<u32>) -> io
     Ok(())
 }
 
-fn serve(
-    agent: &Weak<Agent>,
-    mut stream: UnixStream,
-    writer: &Arc<Mutex<UnixStream>>,
-    is_root: bool,
-) -> io::Result<()> {
+fn serve(agent: &Weak<Agent>, stream: &UnixStream, writer: &Arc<Mutex<UnixStream>>, is_root: bool) -> io::Result<()> {
     let mut peer: Option<Peer> = None;
     loop {
-        let Ask { number, request } = read(&mut stream)?;
+        let Ask { number, request } = wire::read(stream)?;
         let Some(agent) = agent.upgrade() else { return Ok(()) };
         let back = Arc::clone(writer);
         let reply = move |answer| send(&back, &Tell { number, answer });
@@ -151,12 +144,19 @@ fn serve(
                 reply(answer);
                 if is_welcome && peer.replace(first).is_none() {
                     let back = Arc::clone(writer);
-                    agent.subscribe(Box::new(move |report| {
-                        let answer = Answer::Changed { report: Box::new(report.clone()) };
-                        write(&mut lock(&back), &Tell { number: 0, answer }).is_ok()
+                    agent.subscribe(Box::new(move |answer| {
+                        wire::write(&lock(&back), &Tell { number: 0, answer: answer.clone() }).is_ok()
                     }));
                 }
             }
+            (Request::Open { version, compute, way }, None) => match agent.open(*version, *compute, way) {
+                Ok(way) => {
+                    // It may last for days, and the agent is not kept from stopping.
+                    drop(agent);
+                    return way.carry(stream, number);
+                }
+                Err(reason) => reply(Answer::Refused { reason }),
+            },
             (_, Some(peer)) => agent.handle(peer, request, Box::new(reply)),
             (_, None) => reply(Answer::Refused { reason: "say Hello first".to_owned() }),
         }
@@ -164,8 +164,8 @@ fn serve(
 }
 
 fn send(writer: &Mutex<UnixStream>, tell: &Tell) {
-    let mut stream = lock(writer);
-    if let Err(error) = write(&mut stream, tell) {
+    let stream = lock(writer);
+    if let Err(error) = wire::write(&stream, tell) {
         // Half a message cannot be taken back.
         let _ = stream.shutdown(std::net::Shutdown::Both);
         tracing::debug!("an answer was not read: {error}");
@@ -174,18 +174,6 @@ fn send(writer: &Mutex<UnixStream>, tell: &Tell) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
-    let mut head = [0; frame::HEAD];
-    stream.read_exact(&mut head)?;
-    let mut json = vec![0; frame::length(head).map_err(io::Error::other)?];
-    stream.read_exact(&mut json)?;
-    frame::decode(&json).map_err(io::Error::other)
-}
-
-fn write<T: Serialize>(stream: &mut UnixStream, message: &T) -> io::Result<()> {
-    stream.write_all(&frame::encode(message).map_err(io::Error::other)?)
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

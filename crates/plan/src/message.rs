@@ -1,8 +1,10 @@
 //! What server and agent say to each other, over a local socket on which the kernel says who the peer is.
 //!
 //! The server asks and the agent answers each request once, in any order. An event is an [`Answer::Changed`] or
-//! [`Answer::ComputeChanged`] with request number 0. A connection that asks for [`Request::Open`] asks for nothing else
-//! afterwards but what is about the process it opened.
+//! [`Answer::ComputeChanged`] with request number 0.
+//!
+//! [`Request::Open`] has a connection to itself: it is the first question there, without a greeting, and what follows is
+//! about the process that it opened. Such a connection hears no events.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +40,7 @@ pub struct Tell {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Request {
-    /// Must come first.
+    /// Must come first, but for [`Request::Open`].
     Hello {
         /// [`crate::hub_plan::PLAN_VERSION`] of the server.
         version: u32,
@@ -91,8 +93,11 @@ pub enum Request {
         /// Which script.
         script: ScriptLog,
     },
-    /// Open a way into an instance. The answer, [`Answer::Opened`], brings descriptors.
+    /// Open a way into an instance. The answer, [`Answer::Opened`], brings descriptors. Not fenced: it changes no plan, and
+    /// every server that authorises people may ask.
     Open {
+        /// [`crate::hub_plan::PLAN_VERSION`] of the server.
+        version: u32,
         /// Into which.
         compute: ComputeId,
         /// What.

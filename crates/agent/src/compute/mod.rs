@@ -1,3 +1,4 @@
 //! Instances: sandboxes behind the wall of a hub.
 
 pub mod runtime;
+pub mod way;

@@ -5,7 +5,7 @@
 //! [`Runtime::observe`] what is so, and calls again. The network is not its business: it is given a namespace.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -113,8 +113,9 @@ pub struct Execution {
     pub process: Box<dyn Running>,
 }
 
-/// A process that runs in an instance. Dropping it ends the process.
-pub trait Running: fmt::Debug + Send {
+/// A process that runs in an instance. Dropping it ends the process. Its descriptor, that of a process or of a pipe, can be
+/// read once it has ended, so that one thread waits for this and for who asked.
+pub trait Running: fmt::Debug + Send + AsFd {
     /// Waits until it has ended; not longer than `patience`, after which there is no exit.
     fn wait(&mut self, patience: Duration) -> Result<Option<Exit>, RuntimeError>;
 

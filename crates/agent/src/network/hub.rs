@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use bastide_plan::HubPlan;
 use bastide_plan::explanation::Question;
 use bastide_plan::flow::FlowQuery;
 use bastide_plan::hub_plan::HubId;
 use bastide_plan::message::Answer;
 use bastide_plan::worker::FromWorker;
-use bastide_plan::{HubPlan, HubReport};
 
 use super::firewall::FirewallCommand;
 use super::host::Host;
@@ -73,8 +73,8 @@ pub struct Surroundings {
     pub state: Arc<State>,
     /// How a firewall is started.
     pub firewall: FirewallCommand,
-    /// Who wants to know when a report has changed.
-    pub publish: Arc<dyn Fn(HubReport) + Send + Sync>,
+    /// Tells an event to everybody who wants to know.
+    pub publish: Arc<dyn Fn(Answer) + Send + Sync>,
 }
 
 impl Hub {

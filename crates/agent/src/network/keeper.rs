@@ -503,7 +503,7 @@ impl Keeper {
         let is_same =
             self.published.as_ref().is_some_and(|published| HubReport { at: report.at, ..published.clone() } == report);
         if !is_same {
-            (self.surroundings.publish)(report.clone());
+            (self.surroundings.publish)(Answer::Changed { report: Box::new(report.clone()) });
             self.published = Some(report);
         }
     }

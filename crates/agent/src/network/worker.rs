@@ -1,18 +1,16 @@
 //! The firewall process of a hub, as the agent sees it: started without any privilege, fed with what it cannot open.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bastide_plan::frame;
 use bastide_plan::worker::{FromWorker, ToWorker};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::privilege::become_user;
+use crate::wire;
 
 /// A running firewall.
 #[derive(Debug)]
@@ -49,16 +47,7 @@ impl Worker {
 
     /// Says something to it, and hands it a descriptor.
     pub fn send(&mut self, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let bytes = frame::encode(message).map_err(io::Error::other)?;
-        let mut sent = 0;
-        if let Some(descriptor) = descriptor {
-            let descriptors = [descriptor];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-            sent = sendmsg(&self.control, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
-        }
-        self.control.write_all(bytes.get(sent..).unwrap_or_default())
+        wire::hand(&self.control, message, descriptor.as_slice())
     }
 
     /// Its process number.
@@ -80,9 +69,9 @@ impl Drop for Worker {
     }
 }
 
-fn read(mut control: UnixStream, deliver: impl Fn(Option<FromWorker>) -> bool) {
+fn read(control: UnixStream, deliver: impl Fn(Option<FromWorker>) -> bool) {
     loop {
-        let message = read_one(&mut control);
+        let message = wire::read(&control);
         if let Err(error) = &message
             && error.kind() != io::ErrorKind::UnexpectedEof
         {
@@ -94,14 +83,6 @@ fn read(mut control: UnixStream, deliver: impl Fn(Option<FromWorker>) -> bool) {
             return;
         }
     }
-}
-
-fn read_one(control: &mut UnixStream) -> io::Result<FromWorker> {
-    let mut head = [0; frame::HEAD];
-    control.read_exact(&mut head)?;
-    let mut json = vec![0; frame::length(head).map_err(io::Error::other)?];
-    control.read_exact(&mut json)?;
-    frame::decode(&json).map_err(io::Error::other)
 }
 
 /// In the new process: gives up every privilege, and keeps the one descriptor that is for it.

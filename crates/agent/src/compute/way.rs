@@ -1,0 +1,200 @@
+//! A way into an instance, for as long as the connection lives that asked for it.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use bastide_plan::message::{Answer, Ask, Request, Tell};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::runtime::{Execution, Running, RuntimeError};
+use crate::wire;
+
+/// What was opened inside an instance.
+#[derive(Debug)]
+pub struct Way {
+    /// What whoever asked gets.
+    pub ends: Vec<OwnedFd>,
+    /// The process, for a way that is one.
+    pub process: Option<Box<dyn Running>>,
+}
+
+impl From<OwnedFd> for Way {
+    fn from(end: OwnedFd) -> Self {
+        Self { ends: vec![end], process: None }
+    }
+}
+
+impl From<Execution> for Way {
+    fn from(Execution { ends, process }: Execution) -> Self {
+        Self { ends, process: Some(process) }
+    }
+}
+
+impl Way {
+    /// Hands over the ends as the answer to a question, then does what is asked about the process and tells how it ended.
+    /// When the connection ends first, so does the process.
+    pub fn carry(self, stream: &UnixStream, number: u64) -> io::Result<()> {
+        let Self { ends, process } = self;
+        let descriptors: Vec<_> = ends.iter().map(OwnedFd::as_fd).collect();
+        let count = u8::try_from(descriptors.len()).map_err(io::Error::other)?;
+        wire::hand(stream, &Tell { number, answer: Answer::Opened { descriptors: count } }, &descriptors)?;
+        // Whoever reads at the other end waits until nobody holds this one.
+        drop(ends);
+        match process {
+            Some(process) => follow(process, stream, number),
+            None => Ok(()),
+        }
+    }
+}
+
+fn follow(mut process: Box<dyn Running>, stream: &UnixStream, number: u64) -> io::Result<()> {
+    // Who sends half a message is cut off.
+    stream.set_read_timeout(Some(PATIENCE))?;
+    loop {
+        let [has_ended, is_asked] = {
+            let mut both = [PollFd::new(&process, PollFlags::IN), PollFd::new(stream, PollFlags::IN)];
+            poll(&mut both, None)?;
+            both.map(|one| !one.revents().is_empty())
+        };
+        if has_ended && let Some(exit) = process.wait(PATIENCE).map_err(io::Error::other)? {
+            return wire::write(stream, &Tell { number, answer: Answer::Exited { exit } });
+        }
+        if is_asked {
+            let Ask { request, .. } = wire::read(stream)?;
+            let done = match request {
+                Request::Resize { size } => process.resize(size),
+                Request::Signal { signal } => process.signal(signal),
+                _ => {
+                    Err(RuntimeError::Unable("a connection with a way into an instance is for nothing else".to_owned()))
+                }
+            };
+            if let Err(error) = done {
+                tracing::warn!("a process in an instance: {error}");
+            }
+        }
+    }
+}
+
+/// For what is there but for a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::BorrowedFd;
+    use std::process::{Child, Command, Stdio};
+    use std::thread::JoinHandle;
+
+    use bastide_plan::way_in::{Exit, TerminalSize};
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+    use super::*;
+
+    /// A process of the host's, in place of one in an instance.
+    #[derive(Debug)]
+    struct Local {
+        child: Child,
+        pidfd: OwnedFd,
+    }
+
+    impl std::os::fd::AsFd for Local {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.pidfd.as_fd()
+        }
+    }
+
+    impl Running for Local {
+        fn wait(&mut self, _: Duration) -> Result<Option<Exit>, RuntimeError> {
+            use std::os::unix::process::ExitStatusExt as _;
+            let status = self.child.wait().unwrap();
+            let signal = status.signal().map(|signal| Exit::Signal(u8::try_from(signal).unwrap()));
+            Ok(signal.or(status.code().map(|code| Exit::Status(u8::try_from(code).unwrap()))))
+        }
+
+        fn signal(&mut self, signal: u8) -> Result<(), RuntimeError> {
+            pidfd_send_signal(&self.pidfd, Signal::from_named_raw(signal.into()).unwrap()).unwrap();
+            Ok(())
+        }
+
+        fn resize(&mut self, _: TerminalSize) -> Result<(), RuntimeError> {
+            Err(RuntimeError::Unable("it has no terminal".to_owned()))
+        }
+    }
+
+    impl Drop for Local {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    /// Carries a shell script over a connection, whose other end is given, with the script's input and output.
+    fn carry(script: &str) -> (UnixStream, Vec<OwnedFd>, JoinHandle<io::Result<()>>) {
+        let mut command = Command::new("sh");
+        let mut child =
+            command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let ends = vec![child.stdin.take().unwrap().into(), child.stdout.take().unwrap().into()];
+        let (asker, agent) = UnixStream::pair().unwrap();
+        let way = Way { ends, process: Some(Box::new(Local { child, pidfd })) };
+        let carrying = std::thread::spawn(move || way.carry(&agent, 7));
+        let (answer, ends) = opened(&asker);
+        assert_eq!(answer, Answer::Opened { descriptors: 2 });
+        (asker, ends, carrying)
+    }
+
+    fn opened(stream: &UnixStream) -> (Answer, Vec<OwnedFd>) {
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(wire::MOST_DESCRIPTORS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut head = [0; 4];
+        recvmsg(stream, &mut [io::IoSliceMut::new(&mut head)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).unwrap();
+        let mut json = vec![0; bastide_plan::frame::length(head).unwrap()];
+        (&*stream).read_exact(&mut json).unwrap();
+        let tell: Tell = bastide_plan::frame::decode(&json).unwrap();
+        assert_eq!(tell.number, 7);
+        let descriptors = ancillary.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+            _ => Vec::new(),
+        });
+        (tell.answer, descriptors.collect())
+    }
+
+    fn exit(stream: &UnixStream) -> Exit {
+        match wire::read::<Tell>(stream).unwrap() {
+            Tell { number: 7, answer: Answer::Exited { exit } } => exit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_ends_of_a_process_travel_and_its_exit_is_told() {
+        let (asker, mut ends, carrying) = carry("read word; echo \"$word there\"; exit 3");
+        let mut output = std::fs::File::from(ends.pop().unwrap());
+        std::fs::File::from(ends.pop().unwrap()).write_all(b"hello\n").unwrap();
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), exit(&asker)), ("hello there\n", Exit::Status(3)));
+        carrying.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_signal_reaches_it_and_another_question_does_not() {
+        let (asker, _ends, carrying) = carry("exec sleep 60");
+        wire::write(&asker, &Ask { number: 7, request: Request::Retain { hubs: Vec::new() } }).unwrap();
+        wire::write(&asker, &Ask { number: 7, request: Request::Signal { signal: 15 } }).unwrap();
+        assert_eq!(exit(&asker), Exit::Signal(15));
+        carrying.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_process_ends_with_the_connection_that_asked_for_it() {
+        let (asker, mut ends, carrying) = carry("exec sleep 60");
+        drop(asker);
+        assert_eq!(carrying.join().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut nothing = Vec::new();
+        std::fs::File::from(ends.pop().unwrap()).read_to_end(&mut nothing).unwrap();
+    }
+}
