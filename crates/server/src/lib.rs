@@ -12,6 +12,7 @@ mod body;
 mod capacity;
 mod clock;
 mod companion;
+mod compute;
 mod connection_test;
 mod context;
 mod deployment;
@@ -53,6 +54,7 @@ pub mod tls;
 
 pub use activity_log::{AuditKeeper, AuditSettings, KeeperError};
 pub use clock::SystemClock;
+pub use compute::frame as exec_frame;
 pub use failure::Failure;
 pub use founding::{Founding, found};
 pub use network::{DEFAULT_SUBNET, Enforcement, NetworkSettings};

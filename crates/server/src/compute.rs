@@ -1,0 +1,3 @@
+//! Computes: what is done with them while they run.
+
+pub mod frame;
