@@ -46,6 +46,9 @@ pub enum ComputeState {
         /// Why, and what to do about it.
         reason: String,
     },
+    /// There is nothing of it on this node any more. Said once, when what a plan left out has been removed; never in a
+    /// greeting.
+    Gone,
     /// Nothing runs and nothing is confined: the network is simulated, and so are computes.
     Simulated {
         /// What it would do.
