@@ -13,6 +13,7 @@ use bastide_plan::compute_plan::{Instance, Isolation};
 use bastide_plan::compute_report::Usage;
 use bastide_plan::hub_plan::ComputeId;
 use bastide_plan::way_in::{Exit, Process, TerminalSize};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Runs instances.
@@ -53,19 +54,23 @@ pub trait Runtime: fmt::Debug + Send + Sync {
 }
 
 /// What is needed to make an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// What it must be like.
     pub instance: Instance,
     /// Its network namespace, which exists and has its leg.
     pub namespace: PathBuf,
-    /// The first of the 65,536 user numbers of the node that are its own.
+    /// The resolver of its hub, the only one that it knows.
+    pub resolver: Ipv4Addr,
+    /// The first of the 65,536 user numbers of the node that are its own, for as long as its disk is kept.
     pub first_user: u32,
     /// The unpacked image: a directory that nobody changes, owned by the users of the image.
     pub root: PathBuf,
     /// Variables that the image itself sets.
     pub image_environment: Vec<(String, String)>,
-    /// The folders of the node behind [`Instance::shares`], in the same order.
+    /// The folders of the node behind [`Instance::shares`], in the same order. The runtime makes what is missing.
+    /// Whoever is user N inside owns files as user [`SHARE_USERS`] + N on the node, in all instances the same.
     pub shares: Vec<PathBuf>,
 }
 
@@ -158,3 +163,6 @@ pub enum RuntimeError {
         reason: String,
     },
 }
+
+/// The first of the 65,536 user numbers of the node that own what is in folders that instances share.
+pub const SHARE_USERS: u32 = 0x7000_0000;
