@@ -5,6 +5,7 @@
 //! [`Runtime::observe`] what is so, and calls again. The network is not its business: it is given a namespace.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
