@@ -10,6 +10,8 @@ mod node;
 mod observation;
 mod planner;
 mod query;
+#[allow(dead_code, reason = "the routes into instances come next")]
+mod way;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,8 @@ use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::Observed;
 use bastide_hub::plan::Site;
 use bastide_inspect::Name;
-use bastide_plan::hub_plan::HubId;
+use bastide_plan::ComputeReport;
+use bastide_plan::hub_plan::{ComputeId, HubId};
 use ipnet::Ipv4Net;
 use tokio::sync::{Notify, watch};
 
@@ -66,6 +69,8 @@ struct Shared {
     work: Notify,
     /// Changes with every pass that ends.
     passes: watch::Sender<u64>,
+    /// What the agent has said last of each instance. It forgets those that it does not hold any more.
+    computes: Mutex<BTreeMap<ComputeId, ComputeReport>>,
     node: node::Node,
 }
 
@@ -152,6 +157,16 @@ impl Networks {
     /// Whether there are passes at all.
     pub(crate) fn is_planned(&self) -> bool {
         !matches!(self.shared.node, node::Node::Absent)
+    }
+
+    /// What was last heard of an instance.
+    #[allow(dead_code, reason = "the resources of computes come next")]
+    pub(crate) fn compute(&self, compute: ComputeId) -> Option<ComputeReport> {
+        self.computes().get(&compute).cloned()
+    }
+
+    fn computes(&self) -> MutexGuard<'_, BTreeMap<ComputeId, ComputeReport>> {
+        self.shared.computes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hubs(&self) -> MutexGuard<'_, Hubs> {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_plan::HubReport;
 use bastide_plan::frame::{self, HEAD};
 use bastide_plan::hub_plan::PLAN_VERSION;
 use bastide_plan::message::{Answer, Ask, Request, Tell};
+use bastide_plan::{ComputeReport, HubReport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,10 +28,12 @@ pub(super) struct Link {
 /// What an agent says unasked.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// It is there.
-    Connected,
+    /// It is there, and holds these instances.
+    Connected(Vec<ComputeReport>),
     /// The kernel's state has changed.
     Changed(Box<HubReport>),
+    /// An instance does something else.
+    ComputeChanged(Box<ComputeReport>),
     /// It is gone.
     Lost(String),
 }
@@ -46,6 +48,11 @@ impl Link {
     pub(super) fn new(socket: PathBuf) -> Self {
         let (requests, accepted) = mpsc::channel(256);
         Self { socket, requests, accepted: Arc::new(Mutex::new(accepted)) }
+    }
+
+    /// Where the agent listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Asks, and waits for the answer; not for ever.
@@ -70,9 +77,9 @@ impl Link {
         let mut last_error = String::new();
         loop {
             let error = match connect(&self.socket, fence).await {
-                Ok((reader, writer)) => {
+                Ok((reader, writer, computes)) => {
                     tracing::info!(socket = %self.socket.display(), "connected to the agent");
-                    if events.send(Event::Connected).await.is_err() {
+                    if events.send(Event::Connected(computes)).await.is_err() {
                         return;
                     }
                     converse(reader, writer, &mut accepted, &events).await
@@ -96,13 +103,13 @@ impl Link {
     }
 }
 
-async fn connect(socket: &Path, fence: i64) -> Result<(OwnedReadHalf, OwnedWriteHalf), String> {
+async fn connect(socket: &Path, fence: i64) -> Result<(OwnedReadHalf, OwnedWriteHalf, Vec<ComputeReport>), String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
     let (mut reader, mut writer) = stream.into_split();
     write(&mut writer, 1, Request::Hello { version: PLAN_VERSION, fence }).await?;
     let greeting = tokio::time::timeout(PATIENCE, read(&mut reader)).await;
     match greeting.map_err(|_| "it does not greet".to_owned())??.answer {
-        Answer::Welcome { version: PLAN_VERSION, .. } => Ok((reader, writer)),
+        Answer::Welcome { version: PLAN_VERSION, computes, .. } => Ok((reader, writer, computes)),
         Answer::Welcome { version, .. } => Err(format!(
             "it speaks version {version} of the plan and this server version {PLAN_VERSION}: start both from one release"
         )),
@@ -134,8 +141,13 @@ async fn converse(
     let error = loop {
         tokio::select! {
             tell = told.recv() => match tell {
-                Some(Ok(Tell { number: 0, answer: Answer::Changed { report } })) => {
-                    if events.send(Event::Changed(report)).await.is_err() {
+                Some(Ok(Tell { number: 0, answer })) => {
+                    let event = match answer {
+                        Answer::Changed { report } => Event::Changed(report),
+                        Answer::ComputeChanged { report } => Event::ComputeChanged(report),
+                        other => break unexpected(&other).to_string(),
+                    };
+                    if events.send(event).await.is_err() {
                         break "the server is stopping".to_owned();
                     }
                 }

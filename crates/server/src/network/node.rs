@@ -1,6 +1,7 @@
 //! What stands behind the networks of hubs: an agent, a simulation, or nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bastide_plan::HubReport;
 use bastide_plan::hub_plan::HubPlan;
@@ -49,6 +50,15 @@ impl Node {
             Enforcement::None => Self::Absent,
             Enforcement::Simulated => Self::Simulated,
             Enforcement::Agent(socket) => Self::Agent(Link::new(socket)),
+        }
+    }
+
+    /// Where an agent listens; who has none says so.
+    pub(super) fn socket(&self) -> Result<&Path, Away> {
+        match self {
+            Self::Absent => Err(Away::Absent),
+            Self::Simulated => Err(Away::Simulated),
+            Self::Agent(link) => Ok(link.socket()),
         }
     }
 

@@ -10,6 +10,7 @@ use bastide_hub::isolation_mode::IsolationMode;
 use bastide_hub::plan::{Compiled, Site, compile};
 use bastide_hub::workspace::is_provisioned;
 use bastide_plan::HubReport;
+use bastide_plan::compute_report::ComputeState;
 use bastide_plan::hub_plan::{HubId, Stamp};
 use bastide_plan::message::{Answer, Request};
 use bastide_store::{Change, ResourceQuery, Store, StoreError, Write};
@@ -107,8 +108,9 @@ impl Planner {
 
     fn hear(&mut self, event: Option<Event>) {
         match event {
-            Some(Event::Connected) => {
+            Some(Event::Connected(computes)) => {
                 self.lost = None;
+                *self.networks.computes() = computes.into_iter().map(|report| (report.compute, report)).collect();
                 // Whatever it holds, it is told anew.
                 for sent in self.sent.values_mut() {
                     sent.answered = Err(Away::Silent("it was away".to_owned()));
@@ -128,6 +130,13 @@ impl Planner {
                         observation::observed(&sent.compiled, &sent.answered, self.networks.shared.node.word());
                     self.networks.observe(key, Some(observed));
                 }
+            }
+            Some(Event::ComputeChanged(report)) => {
+                let mut computes = self.networks.computes();
+                match report.state {
+                    ComputeState::Gone => computes.remove(&report.compute),
+                    _ => computes.insert(report.compute, *report),
+                };
             }
             Some(Event::Lost(why)) if self.lost.as_ref() != Some(&why) => {
                 for (key, sent) in &mut self.sent {
