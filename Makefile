@@ -41,7 +41,7 @@ bench: ## measure, in one run
 soak: ## hours of fuzzing and killing (SOAK_MINUTES, SOAK_KILLS)
 	@scripts/prerequisites.sh build test
 	$(MAKE) release
-	BASTIDE_KILL_ROUNDS=$(SOAK_KILLS) tests/clients/run.sh durability
+	BASTIDE_KILL_ROUNDS=$(SOAK_KILLS) BASTIDE_WALL_KILLS=$$(($(SOAK_KILLS) / 25)) tests/clients/run.sh wall durability
 	fuzz/run.sh all $$(($(SOAK_MINUTES) * 60))
 
 prerequisites: ## install what building, running and testing take (apt-get, when root)

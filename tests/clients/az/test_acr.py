@@ -32,6 +32,11 @@ def test_an_administrator_has_two_passwords(az, rg, name, registry):
     SECRETS.add(*(password["value"] for password in shown["passwords"]))
     assert shown["username"] == name
     assert [password["name"] for password in shown["passwords"]] == ["password", "password2"]
+    renewed = az.ok("acr", "credential", "renew", "-g", rg, "-n", name, "--password-name", "password")
+    SECRETS.add(*(password["value"] for password in renewed["passwords"]))
+    changed = [one["value"] != other["value"] for one, other in zip(shown["passwords"], renewed["passwords"])]
+    assert changed == [True, False]
+    assert az.ok("acr", "credential", "show", "-g", rg, "-n", name) == renewed
 
 
 def test_a_registry_is_closed_to_the_public(az, rg, name, registry):

@@ -1,5 +1,7 @@
 """`az cognitiveservices account`: AI services accounts, and the managed network that the core of az drives."""
 
+import json
+
 import pytest
 from support.secrets import SECRETS
 
@@ -127,3 +129,38 @@ def test_a_model_is_deployed_on_paper(az, rg, unique):
                  "--sku-capacity", "1")  # fmt: skip
     assert made["properties"]["provisioningState"] == "Succeeded"
     assert az.ok(*deployment, "list", "-g", rg, "-n", name, "--query", "[].name") == ["chat"]
+
+
+def test_what_an_account_may_and_uses_is_listed(az, on):
+    assert az.ok(*ACCOUNT, "list-skus", *on)[0]["sku"]["name"] == "S0"
+    assert az.ok(*ACCOUNT, "list-usage", *on) == [], "nothing runs behind an account"
+    assert az.ok(*ACCOUNT, "list-models", *on) == [], "Bastide has no models of its own"
+
+
+def test_an_account_has_projects_once_it_allows_them(az, rg, create, name, tmp_path):
+    create(name)
+    project = [*ACCOUNT, "project"]
+    of = ["-g", rg, "-n", name, "--project-name", "one"]
+    made = az.ok(*project, "create", *of, "-l", "westus", "--display-name", "One")
+    assert made["properties"]["displayName"] == "One" and made["identity"]["principalId"]
+    assert az.ok(*project, "list", "-g", rg, "-n", name, "--query", "length(@)") == 1
+    az.ok(*project, "delete", *of)
+    assert az.run(*project, "show", *of).code == 3
+
+
+def test_a_connection_of_an_account_shows_no_key(az, rg, create, name, tmp_path):
+    create(name)
+    key = "a-key-of-somebody-elses"
+    SECRETS.add(key)
+    file = tmp_path / "connection.json"
+    properties = {
+        "category": "CustomKeys", "authType": "ApiKey", "target": "https://api.example", "credentials": {"key": key},
+    }  # fmt: skip
+    file.write_text(json.dumps(properties))
+    connection = [*ACCOUNT, "connection"]
+    of = ["-g", rg, "-n", name, "--connection-name", "out"]
+    made = az.ok(*connection, "create", *of, "--file", str(file))
+    assert made["properties"]["target"] == "https://api.example"
+    assert key not in json.dumps(az.ok(*connection, "show", *of))
+    assert az.ok(*connection, "list", "-g", rg, "-n", name, "--query", "[].name") == ["out"]
+    az.ok(*connection, "delete", *of)

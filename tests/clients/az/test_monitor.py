@@ -43,5 +43,8 @@ def test_the_life_of_a_search_service(az, rg, name):
     keys = az.ok("search", "admin-key", "show", "-g", rg, "--service-name", name)
     SECRETS.add(*keys.values())
     assert set(keys) == {"primaryKey", "secondaryKey"}
+    [query] = az.ok("search", "query-key", "list", "-g", rg, "--service-name", name)
+    SECRETS.add(query["key"])
+    assert query["key"] not in keys.values()
     az.ok("search", "service", "delete", "-g", rg, "-n", name, "-y")
     assert az.run("search", "service", "show", "-g", rg, "-n", name).code == 3

@@ -99,7 +99,10 @@ class Prober:
 
     def __init__(self, hub):
         code = (
-            "import socket, sys, time\n"
+            "import socket, ssl\n"
+            "context = ssl.create_default_context()\n"
+            "context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n"
+            f"site = ({SITE!r}, 443)\n"
             f"targets = [({SITE!r}, 22), ({ELSEWHERE!r}, 22), ({RESOLVER!r}, 53), ('198.18.77.1', 22)]\n"
             "while True:\n"
             "    for target in targets:\n"
@@ -108,6 +111,16 @@ class Prober:
             "                print(target, flush=True)\n"
             "        except OSError:\n"
             "            pass\n"
+            "    for name in 'other.example.com', 'evil.example.com':\n"
+            "        try:\n"
+            "            with context.wrap_socket(socket.create_connection(site, 0.3), server_hostname=name):\n"
+            "                print(name, flush=True)\n"
+            "        except OSError:\n"
+            "            pass\n"
+            "    try:\n"
+            "        print(socket.gethostbyname('evil.example.com'), flush=True)\n"
+            "    except OSError:\n"
+            "        pass\n"
         )
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", hub.namespace, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
