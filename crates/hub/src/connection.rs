@@ -1,5 +1,5 @@
-//! `workspaces/connections`: how a hub or project reaches a service (mission.md group R). Credentials are sealed apart and
-//! shown by `listsecrets` alone.
+//! `connections`: how a hub or project, or an AI account or one of its projects, reaches a service (mission.md group R).
+//! Credentials are sealed apart and shown by `listsecrets` alone.
 
 mod category;
 mod credentials;
@@ -17,13 +17,51 @@ use crate::field::{self, refused};
 use crate::workspace::{API_VERSIONS, Kind, NAME};
 use credentials::AuthType;
 
-/// The connection type.
-#[derive(Debug, Default)]
-pub struct Connection;
+/// The connection type, below one kind of parent.
+#[derive(Debug)]
+pub struct Connection {
+    descriptor: &'static Descriptor,
+    /// Whether its parent is a hub or project, whose network may have a private endpoint for it.
+    is_of_workspace: bool,
+}
+
+impl Connection {
+    /// Those of hubs and projects.
+    pub fn of_workspaces() -> Self {
+        Self { descriptor: &OF_WORKSPACES, is_of_workspace: true }
+    }
+
+    /// Those of AI accounts.
+    pub fn of_accounts() -> Self {
+        Self { descriptor: &OF_ACCOUNTS, is_of_workspace: false }
+    }
+
+    /// Those of the projects of AI accounts.
+    pub fn of_account_projects() -> Self {
+        Self { descriptor: &OF_ACCOUNT_PROJECTS, is_of_workspace: false }
+    }
+
+    fn answer_of(&self, id: &ResourceId, document: &Document) -> Map<String, Value> {
+        let mut properties = document.properties.clone();
+        properties.shift_remove(dependency::RULE);
+        let category = properties.get("category").and_then(Value::as_str).unwrap_or_default().to_owned();
+        properties.insert("group".into(), category::group(&category).into());
+        // The SDK fails on a connection to AI services that does not say which (wire-azure-ai-ml.md section 2).
+        if category == "AIServices"
+            && let Some(Value::Object(metadata)) = properties.get_mut("metadata")
+        {
+            metadata.entry("ResourceId").or_insert_with(|| "".into());
+        }
+        if let Some(workspace) = id.parent().filter(|_| self.is_of_workspace) {
+            properties.insert("createdByWorkspaceArmId".into(), workspace.to_string().into());
+        }
+        properties
+    }
+}
 
 impl ResourceType for Connection {
     fn descriptor(&self) -> &Descriptor {
-        &DESCRIPTOR
+        self.descriptor
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {
@@ -57,7 +95,8 @@ impl ResourceType for Connection {
         let metadata = metadata(properties)?;
         properties.insert("metadata".into(), metadata);
         // What is made on a hub is for all of its projects (R3).
-        let on_hub = admission.parent.is_some_and(|parent| Kind::of(&parent.document) == Kind::Hub);
+        let is_hub = |parent: &Linked| self.is_of_workspace && Kind::of(&parent.document) == Kind::Hub;
+        let on_hub = admission.parent.is_some_and(is_hub);
         let is_shared = field::flag(properties, "isSharedToAll", AT)?.unwrap_or(on_hub);
         properties.insert("isSharedToAll".into(), is_shared.into());
         for name in ["target", "expiryTime"] {
@@ -71,14 +110,14 @@ impl ResourceType for Connection {
         let users = field::texts(properties, "sharedUserList", AT)?;
         keep(properties, "sharedUserList", Some(json!(users)));
         properties.retain(|_, value| !value.is_null());
-        if let Some(parent) = admission.parent {
+        if let Some(parent) = admission.parent.filter(|_| self.is_of_workspace) {
             dependency::admit(properties, admission.id, parent)?;
         }
         Ok(Admitted { document, effects, ..Admitted::default() })
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
-        answer(view.id, view.document)
+        self.answer_of(view.id, view.document)
     }
 
     fn is_listed(&self, document: &Document, query: &[(String, String)]) -> bool {
@@ -100,7 +139,7 @@ impl ResourceType for Connection {
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
         let document = call.existing.document;
-        let mut properties = answer(call.id, document);
+        let mut properties = self.answer_of(call.id, document);
         let auth_type = AuthType::read(&document.properties)?;
         if let Some(credentials) = credentials::revealed(auth_type, call.secrets) {
             properties.insert("credentials".into(), credentials);
@@ -108,28 +147,11 @@ impl ResourceType for Connection {
         let answer = json!({
             "id": call.id.to_string(),
             "name": call.id.name(),
-            "type": DESCRIPTOR.type_name(),
+            "type": self.descriptor.type_name(),
             "properties": properties,
         });
         Ok(Acted { answer: Some(answer), ..Acted::default() })
     }
-}
-
-fn answer(id: &ResourceId, document: &Document) -> Map<String, Value> {
-    let mut properties = document.properties.clone();
-    properties.shift_remove(dependency::RULE);
-    let category = properties.get("category").and_then(Value::as_str).unwrap_or_default().to_owned();
-    properties.insert("group".into(), category::group(&category).into());
-    // The SDK fails on a connection to AI services that does not say which (wire-azure-ai-ml.md section 2).
-    if category == "AIServices"
-        && let Some(Value::Object(metadata)) = properties.get_mut("metadata")
-    {
-        metadata.entry("ResourceId").or_insert_with(|| "".into());
-    }
-    if let Some(workspace) = id.parent() {
-        properties.insert("createdByWorkspaceArmId".into(), workspace.to_string().into());
-    }
-    properties
 }
 
 /// Always an object of strings: the SDK fails on a connection without one.
@@ -159,22 +181,36 @@ fn keep(properties: &mut Map<String, Value>, name: &str, value: Option<Value>) {
 
 const AT: &str = "properties";
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    namespace: "Microsoft.MachineLearningServices",
-    types: &["workspaces", "connections"],
-    placement: Placement::ResourceGroup,
-    tracked: false,
-    name: NAME,
-    identity: IdentitySupport::None,
-    read_only: &["group", "createdByWorkspaceArmId", "error", "peStatus", dependency::RULE],
-    patchable: None,
-    // Exactly 200, also when new (wire-azure-ai-ml.md section 2).
-    put: PutStatus::OK,
-    surroundings: Surroundings { parts: &[], referrers: false, linked: false, secrets: true },
-    actions: &[Action { name: "listsecrets", secret: true }, Action { name: "testconnection", secret: false }],
-    api_versions: API_VERSIONS,
-    data_plane: DataPlane::None,
-};
+static OF_WORKSPACES: Descriptor =
+    below("Microsoft.MachineLearningServices", &["workspaces", "connections"], API_VERSIONS);
+static OF_ACCOUNTS: Descriptor = below("Microsoft.CognitiveServices", &["accounts", "connections"], ACCOUNT_VERSIONS);
+static OF_ACCOUNT_PROJECTS: Descriptor =
+    below("Microsoft.CognitiveServices", &["accounts", "projects", "connections"], ACCOUNT_VERSIONS);
+
+const ACCOUNT_VERSIONS: &[&str] = &["2026-05-15-preview", "2025-09-01", "2025-06-01"];
+
+const fn below(
+    namespace: &'static str,
+    types: &'static [&'static str],
+    api_versions: &'static [&'static str],
+) -> Descriptor {
+    Descriptor {
+        namespace,
+        types,
+        placement: Placement::ResourceGroup,
+        tracked: false,
+        name: NAME,
+        identity: IdentitySupport::None,
+        read_only: &["group", "createdByWorkspaceArmId", "error", "peStatus", dependency::RULE],
+        patchable: None,
+        // Exactly 200, also when new (wire-azure-ai-ml.md section 2).
+        put: PutStatus::OK,
+        surroundings: Surroundings { parts: &[], referrers: false, linked: false, secrets: true },
+        actions: &[Action { name: "listsecrets", secret: true }, Action { name: "testconnection", secret: false }],
+        api_versions,
+        data_plane: DataPlane::None,
+    }
+}
 
 #[cfg(test)]
 mod tests;

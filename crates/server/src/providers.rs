@@ -7,6 +7,8 @@ use bastide_arm::resource_type::{Document, Principal, ResourceType};
 mod blob_service;
 mod cognitive_services_account;
 mod cognitive_services_deployment;
+mod cognitive_services_listing;
+mod cognitive_services_project;
 mod container_registry;
 mod federated_identity_credential;
 pub(crate) mod generic_resource;
@@ -33,13 +35,16 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_workspaces()),
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_accounts()),
         Arc::new(bastide_hub::account_network::AccountNetwork),
-        Arc::new(bastide_hub::connection::Connection),
+        Arc::new(bastide_hub::connection::Connection::of_workspaces()),
+        Arc::new(bastide_hub::connection::Connection::of_accounts()),
+        Arc::new(bastide_hub::connection::Connection::of_account_projects()),
         Arc::new(bastide_hub::model_endpoint::ModelEndpoint),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::managed()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::deployment()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::serverless()),
         Arc::new(bastide_hub::network_dependency::NetworkDependency),
         Arc::new(bastide_hub::network_dependency::PrivateLinkResource),
+        Arc::new(bastide_hub::external_service::ExternalService),
         Arc::new(virtual_network::VirtualNetwork),
         Arc::new(virtual_network::Subnet),
         Arc::new(storage_account::StorageAccount),
@@ -52,6 +57,10 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(search_service::SearchService),
         Arc::new(cognitive_services_account::CognitiveServicesAccount),
         Arc::new(cognitive_services_deployment::CognitiveServicesDeployment),
+        Arc::new(cognitive_services_project::CognitiveServicesProject),
+        Arc::new(cognitive_services_listing::SKUS),
+        Arc::new(cognitive_services_listing::USAGES),
+        Arc::new(cognitive_services_listing::MODELS),
     ];
     types.extend(network::all().map(|network| Arc::new(network) as Arc<dyn ResourceType>));
     types

@@ -102,7 +102,9 @@ fn lists_are_filtered_by_category_and_target() {
         properties: json!({"category": "AzureBlob", "target": "https://a"}).as_object().cloned().unwrap(),
         ..Document::default()
     };
-    let is_listed = |name: &str, value: &str| Connection.is_listed(&document, &[(name.to_owned(), value.to_owned())]);
+    let is_listed = |name: &str, value: &str| {
+        Connection::of_workspaces().is_listed(&document, &[(name.to_owned(), value.to_owned())])
+    };
     assert!(is_listed("category", "azureblob"));
     assert!(is_listed("category", ""));
     assert!(is_listed("includeAll", "true"));

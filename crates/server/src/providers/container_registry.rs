@@ -2,7 +2,7 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, HostNames,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Effect, HostNames,
     IdentitySupport, NameRule, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
@@ -68,12 +68,25 @@ impl ResourceType for ContainerRegistry {
             let message = "The registry has no admin user. Set adminUserEnabled to true first.";
             return Err(ArmError::new(400, "UnAuthorizedForCredentialOperations", message));
         }
+        let mut effects = Vec::new();
+        if call.action == "regenerateCredential" {
+            let asked = call.body.get("name").and_then(Value::as_str).unwrap_or_default();
+            let Some(field) = PASSWORDS.into_iter().find(|name| name.eq_ignore_ascii_case(asked)) else {
+                let message = format!("'{asked}' is not a password of a registry. Use password or password2.");
+                return Err(ArmError::invalid_parameter("name", message));
+            };
+            effects.push(Effect::PutSecret { field: field.to_owned(), secret: (call.fresh_secret)() });
+        }
         let mut passwords = Vec::new();
         for name in PASSWORDS {
-            passwords.push(json!({"name": name, "value": reveal(call.secrets.get(name))?}));
+            let renewed = effects.iter().find_map(|effect| match effect {
+                Effect::PutSecret { field, secret } if field == name => Some(secret),
+                _ => None,
+            });
+            passwords.push(json!({"name": name, "value": reveal(renewed.or_else(|| call.secrets.get(name)))?}));
         }
         let answer = json!({"username": call.id.name(), "passwords": passwords});
-        Ok(Acted { answer: Some(answer), ..Acted::default() })
+        Ok(Acted { answer: Some(answer), effects, ..Acted::default() })
     }
 }
 
@@ -95,7 +108,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings { referrers: true, ..Surroundings::NONE },
-    actions: &[Action { name: "listCredentials", secret: true }],
+    actions: &[Action { name: "listCredentials", secret: true }, Action { name: "regenerateCredential", secret: true }],
     api_versions: &["2026-09-01-preview", "2025-11-01", "2023-07-01", "2023-01-01-preview", "2021-09-01", "2019-05-01"],
     data_plane: DataPlane::None,
 };

@@ -51,11 +51,15 @@ impl ResourceType for SearchService {
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
-        let [primary, secondary] = KEYS;
-        let answer = json!({
-            primary: reveal(call.secrets.get(primary))?,
-            secondary: reveal(call.secrets.get(secondary))?,
-        });
+        let [primary, secondary, query] = KEYS;
+        let answer = if call.action == "listQueryKeys" {
+            json!({"value": [{"name": null, "key": reveal(call.secrets.get(query))?}]})
+        } else {
+            json!({
+                primary: reveal(call.secrets.get(primary))?,
+                secondary: reveal(call.secrets.get(secondary))?,
+            })
+        };
         Ok(Acted { answer: Some(answer), ..Acted::default() })
     }
 }
@@ -69,7 +73,7 @@ fn is_service_name(name: &str) -> bool {
         && !name.contains("--")
 }
 
-const KEYS: [&str; 2] = ["primaryKey", "secondaryKey"];
+const KEYS: [&str; 3] = ["primaryKey", "secondaryKey", "queryKey"];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.Search",
@@ -85,7 +89,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings::NONE,
-    actions: &[Action { name: "listAdminKeys", secret: true }],
+    actions: &[Action { name: "listAdminKeys", secret: true }, Action { name: "listQueryKeys", secret: true }],
     api_versions: &["2026-03-01-preview", "2025-05-01", "2024-06-01-preview", "2023-11-01", "2022-09-01"],
     data_plane: DataPlane::None,
 };
