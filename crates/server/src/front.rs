@@ -416,6 +416,9 @@ impl Front {
             (None, _) => return Ok(gatekeeper.admit_to_filtered_list(caller)),
             (Some(action), Action::Delegated(_)) => gatekeeper.admit_to_delegation(caller, action, target).await?,
             (Some(action), Action::Own(_)) => gatekeeper.admit_to_own(caller, action, target),
+            (Some(action), _) if matched.route.operation.shows_what_is_below() => {
+                gatekeeper.admit_to_list(caller, action, target).await?
+            }
             (Some(action), _) => gatekeeper.authorise(caller, action, target).await?,
         };
         gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;

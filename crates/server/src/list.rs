@@ -124,6 +124,12 @@ impl Front {
         let parameters = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let asked = PageRequest::from_query(parameters, &list_name(request))?;
         let size = asked.top.unwrap_or(PAGE) as usize;
+        // A pass without an action is that of somebody who may read further down only.
+        let rights = if pass.action().is_empty() { Some(self.gatekeeper.rights(pass).await?) } else { None };
+        let fits = |entry: &Entry| {
+            let read = || format!("{}/read", entry.row.type_name);
+            fits(entry) && rights.as_ref().is_none_or(|rights| rights.allows(pass.principal(), &read(), &entry.id))
+        };
         query.after = asked.after;
         query.limit = u32::try_from(size + 1).unwrap_or(PAGE);
         let mut entries = Vec::new();

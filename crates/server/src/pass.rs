@@ -131,11 +131,14 @@ impl Gatekeeper {
 
     /// Whether a principal, or a group it is in, holds a role anywhere but at or below a scope.
     pub async fn holds_assignment_outside(&self, caller: &Identified, scope: &ResourceId) -> Result<bool, Failure> {
-        let Identified { principal, epoch } = caller;
-        let is_theirs = |id: Uuid| id == principal.object_id || principal.groups.contains(&id);
-        let is_within = |held: &str| ResourceId::parse(held).is_ok_and(|held| held.is_within(scope));
-        let snapshot = self.snapshot(*epoch).await?;
-        Ok(snapshot.facts.assignments.iter().any(|held| is_theirs(held.principal_id) && !is_within(&held.scope)))
+        let snapshot = self.snapshot(caller.epoch).await?;
+        Ok(snapshot.held(&caller.principal).any(|held| !held.is_within(scope)))
+    }
+
+    /// Whether a principal may read at a scope, or holds a role somewhere below it: then the scope is no secret.
+    pub async fn sees(&self, caller: &Identified, action: &str, scope: &ResourceId) -> Result<bool, Failure> {
+        let snapshot = self.snapshot(caller.epoch).await?;
+        Ok(snapshot.allows(&caller.principal, action, scope) || snapshot.holds_below(&caller.principal, scope))
     }
 
     /// Whether the holder of a pass may do something else as well.
@@ -157,6 +160,16 @@ impl Gatekeeper {
     /// nothing can be written under it.
     pub fn admit_to_filtered_list(&self, caller: &Identified) -> Pass {
         Pass::new(caller, "", &ResourceId::tenant())
+    }
+
+    /// A pass for a list at a scope, or 403. Who may not read there but holds a role below it gets one that names no
+    /// action, under which the list shows what [`Snapshot::allows`] that role to read.
+    pub async fn admit_to_list(&self, caller: &Identified, action: &str, scope: &ResourceId) -> Result<Pass, Failure> {
+        let snapshot = self.snapshot(caller.epoch).await?;
+        if !snapshot.allows(&caller.principal, action, scope) && snapshot.holds_below(&caller.principal, scope) {
+            return Ok(Pass::new(caller, "", scope));
+        }
+        self.authorise(caller, action, scope).await
     }
 
     /// A provisional pass for somebody who may take an action, if only under a condition that the body has yet to fulfil.
@@ -314,7 +327,19 @@ impl Snapshot {
         self.facts.assignments.get(name)
     }
 
-    fn allows(&self, principal: &Principal, action: &str, scope: &ResourceId) -> bool {
+    /// The scopes at which a principal, or a group it is in, holds a role.
+    fn held(&self, principal: &Principal) -> impl Iterator<Item = ResourceId> {
+        let is_theirs = |id: Uuid| id == principal.object_id || principal.groups.contains(&id);
+        let theirs = self.facts.assignments.iter().filter(move |held| is_theirs(held.principal_id));
+        theirs.filter_map(|held| ResourceId::parse(&held.scope).ok())
+    }
+
+    fn holds_below(&self, principal: &Principal, scope: &ResourceId) -> bool {
+        self.held(principal).any(|held| held.is_within(scope) && held != *scope)
+    }
+
+    /// Whether a principal may take an action on a scope.
+    pub fn allows(&self, principal: &Principal, action: &str, scope: &ResourceId) -> bool {
         self.decide(principal, action, scope, &Attributes::NONE).is_allowed()
     }
 

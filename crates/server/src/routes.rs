@@ -217,6 +217,14 @@ pub fn find(method: &Method, path: &PathSegments) -> Result<Matched, ArmError> {
     Err(ArmError::method_not_allowed(method.as_str(), &allowed))
 }
 
+impl Operation {
+    /// Whether it answers, to those who may not read the whole of it, with what roles further down let them read: who has
+    /// a role on one group sees that group among the subscription's, and the subscription.
+    pub fn shows_what_is_below(self) -> bool {
+        matches!(self, Self::ReadSubscription | Self::ListResourceGroups | Self::ListResources | Self::ListCollection)
+    }
+}
+
 impl Matched {
     /// The action the caller needs on the target, in the provider's canonical spelling; none for the two kinds of route
     /// whose operation decides what to show.

@@ -34,7 +34,7 @@ impl Front {
         }]}))
     }
 
-    /// GET of the subscriptions the caller may read.
+    /// GET of the subscriptions in which the caller may read anything.
     pub(crate) async fn list_subscriptions(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let query = ResourceQuery {
             prefix: Some("/subscriptions/".to_owned()),
@@ -44,7 +44,7 @@ impl Front {
         };
         let mut values = Vec::new();
         for entry in self.ledger.resources(pass, &query).await? {
-            if self.gatekeeper.may(pass.caller(), READ, &entry.id).await? {
+            if self.gatekeeper.sees(pass.caller(), READ, &entry.id).await? {
                 values.push(answer(&entry, request.tenant_id));
             }
         }

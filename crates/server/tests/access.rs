@@ -48,6 +48,40 @@ async fn a_role_is_given_and_taken_with_effect_on_the_next_request() {
     assert_eq!(house.get(&id).await.code(), "RoleAssignmentNotFound");
 }
 
+/// Who has a role on one group finds it: the subscription is listed, and the lists of the subscription show what that role
+/// reaches and nothing beside it.
+#[tokio::test]
+async fn lists_show_what_a_role_further_down_reaches() {
+    let house = House::found().await;
+    for group in ["mine", "other"] {
+        house.make_group(group).await;
+        house.make_hub(group, &format!("hub-{group}")).await;
+    }
+    let (somebody, token) = house.stranger().await;
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let hubs = format!("{subscription}/providers/Microsoft.MachineLearningServices/workspaces");
+    let listed = async |path: &str| {
+        let answer = house.call_as(&token, Method::GET, path, None, &[]).await;
+        let names = answer.body["value"].as_array().into_iter().flatten();
+        let mut names: Vec<String> =
+            names.map(|item| item["name"].as_str().or(item["subscriptionId"].as_str()).unwrap().to_owned()).collect();
+        names.sort();
+        (answer.status.as_u16(), names)
+    };
+    let groups = format!("{subscription}/resourcegroups");
+    assert_eq!(listed("/subscriptions").await.1, [] as [&str; 0]);
+    assert_eq!(listed(&groups).await.0, 403);
+    let given = house.put(&assignment(&house.group("mine"), 1), grant(&house, READER, somebody.object_id)).await;
+    assert_eq!(given.status.as_u16(), 201);
+    assert_eq!(listed("/subscriptions").await.1, [house.subscription.to_string()]);
+    assert_eq!(listed(&groups).await, (200, vec!["mine".to_owned()]));
+    assert_eq!(listed(&hubs).await, (200, vec!["hub-mine".to_owned()]));
+    let (status, all) = listed(&format!("{subscription}/resources")).await;
+    assert_eq!(status, 200);
+    assert!(all.iter().any(|name| name == "hub-mine") && all.iter().all(|name| name != "hub-other"), "{all:?}");
+    assert_eq!(listed(&format!("{}/resources", house.group("other"))).await.0, 403);
+}
+
 /// In the cloud a token stops listing groups at 200 and says so by a reference, which must never be read as "no groups"
 /// (security.md 1.1). Bastide's tokens list none, and every group counts: for a grant as for a deny.
 #[tokio::test]

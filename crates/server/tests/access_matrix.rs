@@ -26,7 +26,7 @@ const ROLES: [&str; 7] = [
 /// `+` is let through (whatever comes of it), `-` is 403 for: Owner, Contributor, Reader, AI Developer, Data Scientist,
 /// Compute Operator, Connection Approver, stranger. All hold their role on the group `rg`. Written down from what the
 /// roles are for (security.md 1.5), not from what the server answers.
-const MATRIX: [(&str, &str, &str); 56] = [
+const MATRIX: [(&str, &str, &str); 59] = [
     ("GET", "{rg}", "+++-----"),
     ("HEAD", "{rg}", "+++-----"),
     ("PUT", "{rg}", "++------"),
@@ -83,9 +83,12 @@ const MATRIX: [(&str, &str, &str); 56] = [
     ("DELETE", "{hub}/providers/Microsoft.Authorization/locks/none", "+-------"),
     ("GET", "{rg}/providers/Microsoft.Authorization/policyAssignments", "++++----"),
     ("PUT", "{rg}/providers/Microsoft.Authorization/policyAssignments/none", "+-------"),
-    // Above the group nobody has anything.
-    ("GET", "{subscription}", "--------"),
-    ("GET", "{subscription}/resourcegroups", "--------"),
+    // Above the group nobody has anything, but the way down is no secret.
+    ("GET", "{subscription}", "+++++++-"),
+    ("GET", "{subscription}/resourcegroups", "+++++++-"),
+    ("GET", "{subscription}/resources", "+++++++-"),
+    ("GET", "{subscription}/providers/Microsoft.MachineLearningServices/workspaces", "+++++++-"),
+    ("PATCH", "{subscription}/resourcegroups/none", "--------"),
     ("PUT", "{subscription}/tagnames/none", "--------"),
     (
         "GET",
