@@ -1,4 +1,5 @@
 //! Instances: sandboxes behind the wall of a hub.
 
+pub mod image;
 pub mod runtime;
 pub mod way;

@@ -1,0 +1,106 @@
+//! Images: the file systems that instances are made of, unpacked once and shared by all that use them.
+//!
+//! An image is a directory in the cache, named after what it is made of, which nobody changes: instances put a layer of
+//! their own over it. Its files belong to users 0 to 65,535 of the node, as in the image; whoever mounts it shifts them
+//! into the range of an instance.
+
+mod base;
+mod cache;
+mod child;
+mod identity;
+mod sources;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bastide_plan::compute_plan::Image;
+use thiserror::Error;
+
+use cache::Cache;
+
+/// The images of a node. Those that it has given out are not cleaned away while it lives.
+#[derive(Debug)]
+pub struct Images {
+    cache: Cache,
+}
+
+/// An image that instances can be made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The file system: a directory that nobody changes.
+    pub root: PathBuf,
+    /// What it is, `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// Variables that the image sets.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Why there is no image.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// Something that takes a program which is not there.
+    #[error("cannot run {program}: {reason}. Install the package '{package}' on the node")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// Its package.
+        package: &'static str,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// A program took too long.
+    #[error("{program} did not end within {} s, and was ended", .patience.as_secs())]
+    Late {
+        /// The program.
+        program: &'static str,
+        /// How long it was given.
+        patience: Duration,
+    },
+    /// A program said no.
+    #[error("{program} failed: {complaint}")]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// The last that it said.
+        complaint: String,
+    },
+    /// The file system of the node said no.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// At what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node cannot do it as it is.
+    #[error("{0}")]
+    Unable(String),
+}
+
+impl Images {
+    /// The images in a directory of the node, which several agents may share.
+    pub fn open(directory: &Path) -> Result<Self, ImageError> {
+        Ok(Self { cache: Cache::open(directory)? })
+    }
+
+    /// Finds an image, or makes it, which takes minutes; `on_progress` hears of that in words for people. Whoever asks
+    /// for what somebody else is making waits for it.
+    pub fn resolve(&self, image: &Image, on_progress: &dyn Fn(String)) -> Result<Unpacked, ImageError> {
+        match image {
+            Image::Base => {
+                let recipe = base::Recipe::of_this_node()?;
+                self.cache.entry(&recipe.key(), on_progress, |directory| recipe.make(directory, on_progress))
+            }
+            Image::Reference(name) | Image::Archive(name) => {
+                Err(ImageError::Unable(format!("the image '{name}' cannot be had: this agent has the base image only")))
+            }
+        }
+    }
+
+    /// Removes what nobody has asked for since then, and what attempts have left that were cut off.
+    pub fn clean(&self, unused_for: Duration) -> Result<Vec<String>, ImageError> {
+        self.cache.clean(unused_for)
+    }
+}
