@@ -100,6 +100,13 @@ pub trait ResourceType: Send + Sync {
         Vec::new()
     }
 
+    /// Actions that the writer must be allowed beside the write itself, on the resource, for what the document asks for: a
+    /// grant that is an Owner's to give. Each that was needed is on record with the write.
+    fn further_actions(&self, existing: Option<&Document>, document: &Document) -> Vec<&'static str> {
+        let _ = (existing, document);
+        Vec::new()
+    }
+
     /// What a resource takes of the host; the write that asks for more than its quotas leave is refused.
     fn demand(&self, document: &Document) -> Option<Demand> {
         let _ = document;

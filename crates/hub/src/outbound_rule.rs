@@ -10,7 +10,7 @@ mod service_tag;
 
 pub use fqdn::Fqdn;
 pub use private_endpoint::PrivateEndpointDestination;
-pub(crate) use private_endpoint::subresources_of;
+pub(crate) use private_endpoint::{is_external, subresources_of};
 pub use resource::OutboundRule;
 pub(crate) use resource::{KIND, NOT_REPORTED, admit_rule, answer_rule, is_required, is_user_defined, target_of};
 pub(crate) use rule::Terms;

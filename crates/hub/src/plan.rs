@@ -1,5 +1,7 @@
 //! A hub's resources become the plan that firewall, resolver and kernel work by.
 
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -11,8 +13,14 @@ use bastide_plan::hub_plan::{
 };
 use ipnet::Ipv4Net;
 
+use crate::external_service::{self, ExternalTarget};
 use crate::isolation_mode::IsolationMode;
-use crate::outbound_rule::{Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination};
+use crate::outbound_rule::{
+    Category, Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination, is_external,
+};
+use crate::workspace::RequiredTag;
+
+pub use outside::{Outside, Wanted};
 
 /// Where a hub's network stands, beside its own resources.
 #[derive(Debug, Clone)]
@@ -32,11 +40,21 @@ pub struct Compiled {
     pub plan: HubPlan,
     /// Rules that stand for nothing yet, with the reason; all others are in the plan.
     pub without_effect: BTreeMap<RuleName, String>,
+    /// Rules that need nothing of their own in the plan: services of Bastide's stand for them, which every hub reaches.
+    pub by_service: BTreeSet<RuleName>,
 }
 
-/// Compiles the plan of a hub from the hub, its rules and the legs of its computes. The same in gives the same out.
-pub fn compile(hub: &Linked, rules: &[Linked], legs: Vec<Leg>, site: &Site, stamp: Stamp) -> Compiled {
-    let mut compiler = Compiler { hub, site, taken: legs.iter().map(|leg| leg.address).collect(), legs };
+/// Compiles the plan of a hub from the hub, its rules, what those lead to and the legs of its computes. The same in gives
+/// the same out.
+pub fn compile(
+    hub: &Linked,
+    rules: &[Linked],
+    legs: Vec<Leg>,
+    outside: &Outside,
+    site: &Site,
+    stamp: Stamp,
+) -> Compiled {
+    let mut compiler = Compiler { hub, outside, site, taken: legs.iter().map(|leg| leg.address).collect(), legs };
     let mode = match IsolationMode::of(&hub.document.properties) {
         IsolationMode::Disabled => Mode::Disabled,
         IsolationMode::AllowInternetOutbound => Mode::InternetOutbound,
@@ -59,78 +77,122 @@ pub fn compile(hub: &Linked, rules: &[Linked], legs: Vec<Leg>, site: &Site, stam
             .map(|(name, port)| Service { name: name.clone(), port: *port, target: Target::Server })
             .collect(),
     };
-    let mut without_effect = BTreeMap::new();
+    let (mut without_effect, mut by_service) = (BTreeMap::new(), BTreeSet::new());
     let mut sorted: Vec<&Linked> = rules.iter().collect();
     sorted.sort_by(|one, other| one.id.name().cmp(other.id.name()));
     for row in sorted {
         let name = RuleName(row.id.name().to_owned());
         let added = match Rule::read(&row.document.properties, "properties", Parity::Native) {
-            Ok(rule) => compiler.add(&mut plan, &name, row, rule.destination),
+            Ok(rule) => compiler.add(&mut plan, &name, row, rule),
             Err(error) => Err(error.message.clone()),
         };
-        if let Err(reason) = added {
-            without_effect.insert(name, reason);
+        match added {
+            Ok(Effect::Planned) => {}
+            Ok(Effect::ByService) => drop(by_service.insert(name)),
+            Err(reason) => drop(without_effect.insert(name, reason)),
         }
     }
     plan.legs = compiler.legs;
     plan.legs.sort_by_key(|leg| leg.compute);
-    Compiled { plan, without_effect }
+    Compiled { plan, without_effect, by_service }
+}
+
+/// How a rule takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// By what stands in the plan.
+    Planned,
+    /// By a service of Bastide's that is there for every hub.
+    ByService,
+}
+
+/// What stands behind a private endpoint.
+struct Behind {
+    names: Vec<Name>,
+    port: u16,
+    target: Result<Target, String>,
 }
 
 struct Compiler<'a> {
     hub: &'a Linked,
+    outside: &'a Outside,
     site: &'a Site,
     legs: Vec<Leg>,
     taken: BTreeSet<Ipv4Addr>,
 }
 
 impl Compiler<'_> {
-    fn add(
-        &mut self,
-        plan: &mut HubPlan,
-        name: &RuleName,
-        row: &Linked,
-        destination: Destination,
-    ) -> Result<(), String> {
-        match destination {
+    fn add(&mut self, plan: &mut HubPlan, name: &RuleName, row: &Linked, rule: Rule) -> Result<Effect, String> {
+        match rule.destination {
             Destination::Fqdn(fqdn) => {
                 plan.names.push(NameRule { rule: name.clone(), pattern: fqdn.pattern().clone(), ports: WEB.to_vec() });
             }
-            Destination::ServiceTag(destination) => plan.prefixes.push(prefix_rule(name, &destination)?),
+            // No pack of addresses widens what the hub itself asks for: its services are Bastide's own (mission.md H15).
+            Destination::ServiceTag(destination) if rule.category == Category::Required => {
+                let tag = destination.tag.as_deref().unwrap_or_default();
+                return RequiredTag::find(tag, destination.protocol).stands_for(tag, self.site.api.as_ref());
+            }
+            Destination::ServiceTag(destination) => {
+                plan.prefixes.push(prefix_rule(name, &destination, self.outside)?);
+            }
             Destination::PrivateEndpoint(destination) => {
-                let endpoint = self.endpoint(name, row, &destination);
-                let has_target = endpoint.target.is_some();
+                let (endpoint, reason) = self.endpoint(name, row, &destination);
                 // Also one that leads nowhere is in the plan: its names must not mean the public address.
                 plan.endpoints.push(endpoint);
-                if !has_target {
-                    return Err(format!(
-                        "No service behind it: Bastide has no data plane for '{}' of {} yet. Its private name leads to an \
-                         address that refuses connections.",
-                        destination.subresource,
-                        destination.target.type_name()
-                    ));
-                }
+                return reason.map_or(Ok(Effect::Planned), Err);
             }
         }
-        Ok(())
+        Ok(Effect::Planned)
     }
 
-    fn endpoint(&mut self, name: &RuleName, row: &Linked, destination: &PrivateEndpointDestination) -> Endpoint {
+    fn endpoint(
+        &mut self,
+        name: &RuleName,
+        row: &Linked,
+        destination: &PrivateEndpointDestination,
+    ) -> (Endpoint, Option<String>) {
+        let Behind { mut names, port, target } = self.behind(destination);
         let given = destination.names.iter().map(Fqdn::pattern);
-        let mut names: Vec<Name> =
-            given.filter(|pattern| !pattern.is_wildcard()).map(NamePattern::name).cloned().collect();
-        names.extend(self.private_name(destination));
-        let is_own_api = destination.target == self.hub.id;
-        let api = self.site.api.as_ref().filter(|_| is_own_api);
-        names.extend(api.map(|(name, _)| name.clone()));
+        names.extend(given.filter(|pattern| !pattern.is_wildcard()).map(NamePattern::name).cloned());
         names.sort();
         names.dedup();
-        Endpoint {
-            rule: name.clone(),
-            names,
-            address: self.free_address(row.incarnation.as_u128()),
-            ports: vec![api.map_or(443, |(_, port)| *port)],
-            target: api.map(|_| Target::Server),
+        let (target, reason) = match target {
+            Ok(target) => (Some(target), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let address = self.free_address(row.incarnation.as_u128());
+        (Endpoint { rule: name.clone(), names, address, ports: vec![port], target }, reason)
+    }
+
+    fn behind(&self, destination: &PrivateEndpointDestination) -> Behind {
+        let id = &destination.target;
+        if is_external(id) {
+            let stands = self.outside.targets.get(id.key());
+            let target = stands.and_then(|stands| ExternalTarget::of(&stands.document));
+            return Behind {
+                names: external_service::private_name(id.name()).into_iter().collect(),
+                port: target.as_ref().map_or(443, ExternalTarget::port),
+                target: target.map(|target| target.to_plan()).ok_or_else(|| {
+                    format!("The external service '{id}' is not there any more. Declare it again, or remove the rule.")
+                }),
+            };
+        }
+        let mut names: Vec<Name> = self.private_name(destination).into_iter().collect();
+        match self.site.api.as_ref().filter(|_| *id == self.hub.id) {
+            Some((name, port)) => {
+                names.push(name.clone());
+                Behind { names, port: *port, target: Ok(Target::Server) }
+            }
+            None => Behind {
+                names,
+                port: 443,
+                target: Err(format!(
+                    "No service behind it: Bastide has no data plane for '{}' of {} yet. Its private name leads to an \
+                     address that refuses connections.",
+                    destination.subresource,
+                    id.type_name()
+                )),
+            },
         }
     }
 
@@ -168,17 +230,23 @@ pub fn leg_address(subnet: Ipv4Net, seed: u128, taken: &BTreeSet<Ipv4Addr>) -> O
     (0..spread).map(|step| Ipv4Addr::from(first + (start + step) % spread)).find(|address| !taken.contains(address))
 }
 
-fn prefix_rule(name: &RuleName, destination: &ServiceTagDestination) -> Result<PrefixRule, String> {
-    let mut prefixes: Vec<Ipv4Net> = destination.prefixes.iter().filter_map(|text| prefix(text)).collect();
-    if prefixes.is_empty() {
-        let tag = destination.tag.as_deref().unwrap_or_default();
-        return Err(format!(
-            "The addresses of service tag '{tag}' are not known here. Give the rule addressPrefixes, or import a pack of \
-             service tags."
-        ));
-    }
-    prefixes = Ipv4Net::aggregate(&prefixes);
-    prefixes.sort();
+/// Prefixes that a rule lists itself take the place of what its tag means (mission.md G7).
+fn prefix_rule(name: &RuleName, destination: &ServiceTagDestination, outside: &Outside) -> Result<PrefixRule, String> {
+    let prefixes = match (destination.prefixes.as_slice(), destination.tag.as_deref()) {
+        ([], Some("VirtualNetwork")) => return Err(OWN_NETWORK.to_owned()),
+        ([], tag) => outside.tags.prefixes(tag.unwrap_or_default())?.to_vec(),
+        (listed, _) => {
+            let prefixes: Vec<Ipv4Net> = listed.iter().filter_map(|text| prefix(text)).collect();
+            if prefixes.is_empty() {
+                return Err(
+                    "All its addressPrefixes are IPv6, which hubs do not have; it stands for nothing.".to_owned()
+                );
+            }
+            let mut prefixes = Ipv4Net::aggregate(&prefixes);
+            prefixes.sort();
+            prefixes
+        }
+    };
     Ok(PrefixRule {
         rule: name.clone(),
         action: if destination.action == "Deny" { Action::Deny } else { Action::Allow },
@@ -213,6 +281,10 @@ fn ports(ranges: &[(u16, u16)]) -> Vec<PortRange> {
     if merged.first().is_some_and(|range| range.first <= 1 && range.last == u16::MAX) { Vec::new() } else { merged }
 }
 
+/// What a tag for the hub's own network says.
+pub(crate) const OWN_NETWORK: &str = "It stands for the hub's own network, in which computes do not reach each other; private \
+     endpoints are opened by rules of their own.";
+
 /// What an FQDN rule opens (mission.md G9).
 const WEB: [u16; 2] = [80, 443];
 
@@ -230,12 +302,15 @@ const RESERVED: u32 = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bastide_arm::id::ResourceId;
     use bastide_arm::resource_type::Document;
     use serde_json::{Value, json};
     use uuid::Uuid;
 
     use super::*;
+    use crate::service_tag::{TagBook, TagPack};
 
     const HUB: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/hub";
 
@@ -262,7 +337,7 @@ mod tests {
 
     fn compiled(mode: &str, rules: &[Linked]) -> Compiled {
         let hub = row(HUB, 1, json!({"managedNetwork": {"isolationMode": mode}}));
-        compile(&hub, rules, Vec::new(), &site(), Stamp { fence: 1, revision: 7 })
+        compile(&hub, rules, Vec::new(), &Outside::default(), &site(), Stamp { fence: 1, revision: 7 })
     }
 
     fn rules() -> Vec<Linked> {
@@ -290,7 +365,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_rule_has_its_place() {
-        let Compiled { plan, without_effect } = compiled("AllowOnlyApprovedOutbound", &rules());
+        let Compiled { plan, without_effect, .. } = compiled("AllowOnlyApprovedOutbound", &rules());
         assert_eq!(plan.mode, Mode::ApprovedOutbound);
         let names: Vec<String> = plan.names.iter().map(|rule| format!("{} {}", rule.rule, rule.pattern)).collect();
         assert_eq!(names, ["apex pypi.org", "pypi *.pypi.org"]);
@@ -312,6 +387,57 @@ mod tests {
         );
         let silent: Vec<&str> = without_effect.keys().map(|rule| rule.0.as_str()).collect();
         assert_eq!(silent, ["unknown", "vault"], "what has no effect says so");
+    }
+
+    #[test]
+    fn an_external_service_is_reached_by_its_own_name_and_port_while_it_is_there() {
+        let service = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Bastide.Network/externalServices/ledger";
+        let rules = [rule(
+            "database",
+            json!({"type": "PrivateEndpoint", "destination": {"serviceResourceId": service, "subresourceTarget": "tcp"}}),
+        )];
+        let hub = row(HUB, 1, json!({"managedNetwork": {"isolationMode": "AllowOnlyApprovedOutbound"}}));
+        let stamp = Stamp { fence: 1, revision: 7 };
+        let mut outside = Outside::default();
+        let gone = compile(&hub, &rules, Vec::new(), &outside, &site(), stamp);
+        assert!(gone.without_effect.values().all(|reason| reason.contains("not there any more")), "{gone:?}");
+        assert_eq!(gone.plan.endpoints[0].target, None, "its name must not mean anything else");
+        let stands = row(service, 2, json!({"target": "db.example.lan:5432", "allowHostTarget": true}));
+        outside.targets.insert(stands.id.key().to_owned(), stands);
+        let Compiled { plan, without_effect, .. } = compile(&hub, &rules, Vec::new(), &outside, &site(), stamp);
+        assert!(without_effect.is_empty(), "{without_effect:?}");
+        let Endpoint { names, ports, target, .. } = &plan.endpoints[0];
+        assert_eq!(names[0].as_str(), "ledger.external.bastide.internal");
+        let expected = Target::External { host: "db.example.lan".into(), port: 5432, host_allowed: true };
+        assert_eq!((ports.as_slice(), target.as_ref()), ([5432].as_slice(), Some(&expected)));
+    }
+
+    #[test]
+    fn a_pack_says_what_tags_mean_but_what_a_rule_lists_itself_wins_and_required_rules_never_ask_it() {
+        let pack = json!({"changeNumber": 1, "values": [
+            {"name": "AzureMonitor", "properties": {"addressPrefixes": ["203.0.113.0/24"]}},
+            {"name": "AzureResourceManager", "properties": {"addressPrefixes": ["203.0.113.0/24"]}},
+        ]});
+        let tags = TagBook::new([("azure".to_owned(), TagPack::read(&pack).unwrap())]);
+        let outside = Outside { tags: Arc::new(tags), ..Outside::default() };
+        let mut rules = rules();
+        let tag = |name: &str| {
+            json!({"type": "ServiceTag", "category": "Required", "destination":
+                {"serviceTag": name, "protocol": "TCP", "portRanges": "443"}})
+        };
+        rules.extend([
+            rule("__SYS_ST_AzureResourceManager_TCP", tag("AzureResourceManager")),
+            rule("__SYS_ST_AzureMonitor_TCP", tag("AzureMonitor")),
+        ]);
+        let hub = row(HUB, 1, json!({"managedNetwork": {"isolationMode": "AllowOnlyApprovedOutbound"}}));
+        let compiled = compile(&hub, &rules, Vec::new(), &outside, &site(), Stamp { fence: 1, revision: 7 });
+        let opened: Vec<String> =
+            compiled.plan.prefixes.iter().map(|rule| format!("{} {:?}", rule.rule, rule.prefixes)).collect();
+        assert_eq!(opened, ["known [192.0.2.0/24, 198.18.0.7/32]", "unknown [203.0.113.0/24]"]);
+        let by_service: Vec<&str> = compiled.by_service.iter().map(|rule| rule.0.as_str()).collect();
+        assert_eq!(by_service, ["__SYS_ST_AzureResourceManager_TCP"], "Bastide's own API stands for it (H10, H15)");
+        let why = &compiled.without_effect[&RuleName("__SYS_ST_AzureMonitor_TCP".into())];
+        assert!(why.contains("none is needed"), "{why}");
     }
 
     #[test]

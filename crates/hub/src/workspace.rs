@@ -14,7 +14,7 @@ mod required_rule;
 pub use crate::managed_network::is_provisioned;
 pub(crate) use associated::link as link_to;
 pub use kind::Kind;
-pub(crate) use required_rule::PREFIX as SYSTEM_PREFIX;
+pub(crate) use required_rule::{PREFIX as SYSTEM_PREFIX, RequiredTag};
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;

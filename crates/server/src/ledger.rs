@@ -129,17 +129,36 @@ impl Ledger {
     /// Commits under a pass: expectations, changes, the audit record and the pass's epoch in one transaction. Policies
     /// are asked here, so that no way of writing goes round them (mission.md A10).
     pub async fn commit(&self, context: &Context, pass: &Pass, entries: Entries) -> Result<Committed, Failure> {
+        self.commit_granted(context, pass, &[], entries).await
+    }
+
+    /// As [`Ledger::commit`], with what else the writer had to be allowed: it goes on record with the write.
+    pub async fn commit_granted(
+        &self,
+        context: &Context,
+        pass: &Pass,
+        granted: &[&'static str],
+        entries: Entries,
+    ) -> Result<Committed, Failure> {
         if !pass.is_for_writing() {
             return Err(Failure::internal("a write under a pass for a list"));
         }
         let Entries { mut expect, changes } = entries;
         expect.push(Expectation::AccessEpoch(pass.epoch()));
-        let mut audit = vec![activity_log::record(context, pass.principal(), pass.action(), pass.scope())];
+        let mut record = activity_log::record(context, pass.principal(), pass.action(), pass.scope());
+        if let Some(fields) = record.as_object_mut().filter(|_| !granted.is_empty()) {
+            fields.insert("granted".to_owned(), granted.into());
+        }
+        let mut audit = vec![record];
         audit.extend(self.policies.judge(context, pass, &changes).await?);
         let touched = touched(&changes);
         let committed = self.store.commit(Write { at: context.now, expect, changes, audit }).await?;
         for id in touched {
-            self.networks.touch(&id);
+            match id.namespace().eq_ignore_ascii_case("Bastide.Network") {
+                // Rules of any hub may lead there.
+                true => self.networks.touch_all(),
+                false => self.networks.touch(&id),
+            }
         }
         Ok(committed)
     }

@@ -45,6 +45,7 @@ mod request;
 mod resource;
 mod routes;
 mod server;
+mod service_tags;
 mod soft_delete;
 mod subscription;
 mod surroundings;

@@ -9,6 +9,7 @@ mod link;
 mod node;
 mod observation;
 mod planner;
+mod outside;
 mod query;
 #[allow(dead_code, reason = "the routes into instances come next")]
 mod way;

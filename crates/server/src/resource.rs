@@ -46,6 +46,8 @@ pub(crate) struct Decided {
     pub entries: Entries,
     pub effects: Vec<Effect>,
     pub warnings: Vec<String>,
+    /// What the writer had to be allowed beside the write itself.
+    pub granted: Vec<&'static str>,
 }
 
 /// What a decision comes to.
@@ -257,14 +259,14 @@ impl Front {
             return self.written(request, pass, registered, false, foreseen, &decided.warnings).await;
         }
         made.grant(decided.document.identity.as_ref(), request.context.now)?;
-        let (id, warnings) = (decided.id.clone(), decided.warnings.clone());
+        let (id, warnings, granted) = (decided.id.clone(), decided.warnings.clone(), decided.granted.clone());
         let entry = match self.settle(request, pass, registered, decided).await? {
             Settled::Same(entry) => *entry,
             Settled::Changed(changed) => {
                 let mut entries = made.entries;
                 entries.expect.extend(changed.expect);
                 entries.changes.extend(changed.changes);
-                let committed = self.ledger.commit(request.context, pass, entries).await?;
+                let committed = self.ledger.commit_granted(request.context, pass, &granted, entries).await?;
                 let row = committed.resources.into_iter().find(|row| row.key == id.key());
                 Entry::read(row.ok_or_else(|| Failure::internal("a commit without its resource"))?)?
             }
@@ -288,6 +290,11 @@ impl Front {
         let (id, parent) = self.place(request, pass, registered, existing.as_ref()).await?;
         self.policies.adjust(request, pass, &id, &envelope, &mut document).await?;
         let mut entries = Entries::default();
+        let before = existing.as_ref().map(|entry| &entry.document);
+        let granted = registered.rules.further_actions(before, &document);
+        for action in &granted {
+            self.gatekeeper.authorise_linked(pass, action, &id).await?;
+        }
         entries.expect.push(match &existing {
             Some(entry) => entry.unchanged(),
             None => Expectation::ResourceAbsent(id.key().to_owned()),
@@ -364,7 +371,7 @@ impl Front {
         self.dependant_changes(pass, registered, before, Some(&document), &mut entries).await?;
         effects.extend(more);
         warnings.extend(said);
-        Ok(Decided { id, existing, document, entries, effects, warnings })
+        Ok(Decided { id, existing, document, entries, effects, warnings, granted })
     }
 
     /// The writes of a decision. A re-PUT of what stands is none: no revision, no audit record.

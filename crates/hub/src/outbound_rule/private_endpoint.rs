@@ -6,6 +6,7 @@ use bastide_arm::resource_type::Parity;
 use serde_json::{Map, Value, json};
 
 use super::fqdn::Fqdn;
+use crate::external_service;
 use crate::field::{self, any_of, refused};
 
 /// The destination of a private endpoint rule.
@@ -57,8 +58,20 @@ pub(crate) fn subresources_of(type_name: &str) -> Option<&'static [&'static str]
     TARGETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name)).map(|(_, words)| *words)
 }
 
+/// Whether a target is a service that an administrator declared.
+pub(crate) fn is_external(target: &ResourceId) -> bool {
+    target.type_name().eq_ignore_ascii_case(external_service::TYPE_NAME)
+}
+
 fn subresource(target: &ResourceId, asked: &str, place: &str, parity: Parity) -> Result<String, ArmError> {
     let type_name = target.type_name();
+    if parity == Parity::Native && is_external(target) {
+        if asked.eq_ignore_ascii_case(external_service::SUBRESOURCE) {
+            return Ok(external_service::SUBRESOURCE.to_owned());
+        }
+        let message = format!("'{asked}' is not a sub resource of {}. Use tcp.", external_service::TYPE_NAME);
+        return Err(refused(&format!("{place}.subresourceTarget"), message));
+    }
     let known = TARGETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&type_name));
     match known {
         Some((name, words)) => {

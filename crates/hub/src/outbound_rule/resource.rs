@@ -8,11 +8,13 @@ use bastide_arm::resource_type::{
 };
 use serde_json::{Map, Value, json};
 
+use super::private_endpoint::is_external;
 use super::rule::{Category, Destination, Rule, Terms};
 use crate::account_network;
+use crate::external_service;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
-use crate::workspace::{API_VERSIONS, Kind, NAME};
+use crate::workspace::{API_VERSIONS, Kind, NAME, RequiredTag};
 
 /// The outbound rule type. The same rules stand behind two doors: below workspaces, and below the managed network of an
 /// AI services account (mission.md W3).
@@ -104,6 +106,9 @@ pub(crate) fn admit_rule(
         rule.category = Category::UserDefined;
     }
     rule.check(name, at, terms)?;
+    if let Destination::ServiceTag(destination) = &rule.destination {
+        warnings.extend(destination.warnings().into_iter().map(|warning| format!("Rule '{name}': {warning}")));
+    }
     Ok(Document { properties: rule.to_properties(), ..Document::default() })
 }
 
@@ -116,12 +121,29 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
         properties.insert("errorInformation".into(), reason.into());
     }
     properties.insert("parentRuleNames".into(), json!([]));
+    if let Some(purpose) = purpose(stored).filter(|_| is_required(stored)) {
+        properties.insert("bastide".into(), json!({"purpose": purpose}));
+    }
     if let Some(Value::Object(destination)) = properties.get_mut("destination")
         && destination.contains_key("sparkEnabled")
     {
         destination.insert("sparkStatus".into(), "Inactive".into());
     }
     properties
+}
+
+/// What the hub needs a required rule for.
+fn purpose(properties: &Map<String, Value>) -> Option<String> {
+    let rule = Rule::read(properties, "", Parity::Native).ok()?;
+    Some(match rule.destination {
+        Destination::ServiceTag(destination) => {
+            RequiredTag::find(destination.tag.as_deref()?, destination.protocol).purpose().to_owned()
+        }
+        Destination::PrivateEndpoint(destination) => {
+            format!("the hub's own {} ({})", destination.target.name(), destination.subresource)
+        }
+        Destination::Fqdn(_) => return None,
+    })
 }
 
 /// Whether a stored rule is one the hub cannot do without.
@@ -137,9 +159,11 @@ pub(crate) fn target_of(properties: &Map<String, Value>, at: &str) -> Option<Lin
         return None;
     };
     let id: ResourceId = destination.target;
-    let action = format!("{}/read", id.type_name());
     let target = format!("{at}.destination.serviceResourceId");
-    Some(Link { id, action, target, required: false, foreign: false })
+    // Whoever may only see a declared service may not connect hubs to it; what is not there carries nothing.
+    let is_external = is_external(&id);
+    let action = if is_external { external_service::JOIN.to_owned() } else { format!("{}/read", id.type_name()) };
+    Some(Link { id, action, target, required: is_external, foreign: false })
 }
 
 /// Whether a stored rule was made by somebody, who can change and remove it.
@@ -178,7 +202,7 @@ const fn descriptor(
         tracked: false,
         name: NAME,
         identity: IdentitySupport::None,
-        read_only: &["status", "errorInformation", "parentRuleNames"],
+        read_only: &["status", "errorInformation", "parentRuleNames", "bastide"],
         patchable: None,
         // Never 201: the SDK and azurerm refuse it (wire-azure-ai-ml.md section 2).
         put: PutStatus::OK,

@@ -75,7 +75,7 @@ impl Rule {
                 let fields = field::object(properties, "destination", at)?.ok_or_else(|| {
                     refused(&place, "A ServiceTag rule needs a destination with serviceTag, protocol and portRanges.")
                 })?;
-                Destination::ServiceTag(ServiceTagDestination::read(fields, &place)?)
+                Destination::ServiceTag(ServiceTagDestination::read(fields, &place, parity)?)
             }
             _ => Destination::PrivateEndpoint(PrivateEndpointDestination::read(properties, at, parity)?),
         };

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::Parity;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, any_of, refused};
+use crate::service_tag::{doubt, is_tag};
 
 /// The destination of a service tag rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +33,15 @@ pub struct PortRanges {
 
 impl ServiceTagDestination {
     /// Reads a destination; `at` is its place in the body.
-    pub fn read(fields: &Map<String, Value>, at: &str) -> Result<Self, ArmError> {
+    pub fn read(fields: &Map<String, Value>, at: &str, parity: Parity) -> Result<Self, ArmError> {
         let tag = field::text(fields, "serviceTag", at)?.map(str::to_owned);
         if let Some(tag) = tag.as_deref().filter(|tag| !is_tag(tag)) {
             let message =
                 format!("'{tag}' is not a service tag. Use a name such as AzureMonitor or Storage.WestEurope.");
             return Err(refused(&format!("{at}.serviceTag"), message));
+        }
+        if let Some(doubt) = tag.as_deref().filter(|_| parity == Parity::Strict).and_then(doubt) {
+            return Err(refused(&format!("{at}.serviceTag"), doubt));
         }
         let prefixes = field::texts(fields, "addressPrefixes", at)?;
         if let Some(wrong) = prefixes.iter().find(|prefix| !is_prefix(prefix)) {
@@ -65,6 +70,16 @@ impl ServiceTagDestination {
         };
         let action = field::choice(fields, "action", at, &["Allow", "Deny"])?.unwrap_or("Allow");
         Ok(Self { tag, protocol, ports, action, prefixes })
+    }
+
+    /// What of it will have no effect, or hardly the one that was meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.tag.as_deref().and_then(doubt).into_iter().collect();
+        let ipv6 = self.prefixes.iter().filter(|prefix| prefix.contains(':')).count();
+        if ipv6 > 0 {
+            warnings.push(format!("{ipv6} IPv6 prefixes have no effect: hubs have no IPv6."));
+        }
+        warnings
     }
 
     /// As stored and answered.
@@ -114,11 +129,6 @@ impl PortRanges {
     }
 }
 
-fn is_tag(tag: &str) -> bool {
-    tag.len() <= 128
-        && tag.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-}
-
 /// Whether a text is an address or a range in CIDR form.
 pub(crate) fn is_prefix(text: &str) -> bool {
     let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
@@ -146,7 +156,8 @@ mod tests {
 
     #[test]
     fn destinations_are_understood_or_refused_with_their_place() {
-        let read = |value: Value| ServiceTagDestination::read(value.as_object().unwrap(), "destination");
+        let read =
+            |value: Value| ServiceTagDestination::read(value.as_object().unwrap(), "destination", Parity::Native);
         let good = read(json!({"serviceTag": "Storage.WestEurope", "protocol": "tcp", "portRanges": "443"})).unwrap();
         assert_eq!(
             good.to_value(),
@@ -166,5 +177,13 @@ mod tests {
         for (body, target) in cases {
             assert_eq!(read(body.clone()).unwrap_err().target.as_deref(), Some(target), "{body}");
         }
+    }
+    #[test]
+    fn tags_that_the_cloud_does_not_have_are_doubted_and_under_strict_parity_refused() {
+        let body = json!({"serviceTag": "AzureMonitr", "addressPrefixes": ["2001:db8::/32", "192.0.2.0/24"]});
+        let read = |parity| ServiceTagDestination::read(body.as_object().unwrap(), "destination", parity);
+        let warnings = read(Parity::Native).unwrap().warnings();
+        assert!(warnings[0].contains("Is 'AzureMonitor' meant?") && warnings[1].contains("1 IPv6"), "{warnings:?}");
+        assert_eq!(read(Parity::Strict).unwrap_err().target.as_deref(), Some("destination.serviceTag"));
     }
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Linked, PartChange};
+use bastide_inspect::Name;
 use serde_json::{Map, Value, json};
 
 use super::associated::linked_by;
 use crate::isolation_mode::IsolationMode;
 use crate::outbound_rule::{self, KIND};
+use crate::plan::{Effect, OWN_NETWORK};
 
 /// The writes that bring the required rules of a hub in step with its mode and its associated resources.
 pub(super) fn changes(
@@ -57,7 +59,7 @@ fn required(
     }
     if is_approved_only {
         let region = document.location.as_deref().unwrap_or_default();
-        for (tag, protocol, ports) in TAGS {
+        for RequiredTag { tag, protocol, ports, .. } in TAGS {
             // The back end of computes is told by region (H9).
             let tag = if *tag == "BatchNodeManagement" { format!("{tag}.{region}") } else { (*tag).to_owned() };
             let name = format!("{PREFIX}ST_{}_{protocol}", tag.replace('.', "_"));
@@ -66,7 +68,10 @@ fn required(
     }
     // Needed as soon as there are private endpoints (H14).
     if !rules.is_empty() {
-        rules.insert(format!("{PREFIX}ST_VirtualNetwork"), service_tag("VirtualNetwork", "*", "*"));
+        rules.insert(
+            format!("{PREFIX}ST_VirtualNetwork"),
+            service_tag(VIRTUAL_NETWORK.tag, VIRTUAL_NETWORK.protocol, VIRTUAL_NETWORK.ports),
+        );
     }
     rules
 }
@@ -101,15 +106,124 @@ pub(crate) const PREFIX: &str = "__SYS_";
 const ENDPOINTS: &[(&str, &[&str])] =
     &[("keyVault", &["vault"]), ("storageAccount", &["blob", "file"]), ("containerRegistry", &["registry"])];
 
-/// Tag, protocol, ports (mission.md H5-H13). What H4 asks for, that the control plane reaches computes from outside, takes
-/// no opening here: an agent on the node makes and drives them, and nothing comes in.
-const TAGS: &[(&str, &str, &str)] = &[
-    ("AzureMachineLearning", "TCP", "443, 8787, 18881"),
-    ("AzureMachineLearning", "UDP", "5831"),
-    ("AzureActiveDirectory", "TCP", "80, 443"),
-    ("BatchNodeManagement", "TCP", "443"),
-    ("AzureResourceManager", "TCP", "443"),
-    ("AzureFrontDoor.FirstParty", "TCP", "443"),
-    ("MicrosoftContainerRegistry", "TCP", "443"),
-    ("AzureMonitor", "TCP", "443"),
+/// A tag that hubs are said to need, and what there is in its place here (mission.md H4-H15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequiredTag {
+    tag: &'static str,
+    protocol: &'static str,
+    ports: &'static str,
+    /// What the cloud needs it for.
+    purpose: &'static str,
+    /// What does that here.
+    instead: Instead,
+}
+
+/// What stands in the place of a service of the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Instead {
+    /// Bastide's own API, by its name inside the hub.
+    Api,
+    /// Nothing that computes would have to reach; why.
+    Nothing(&'static str),
+}
+
+impl RequiredTag {
+    /// What is known of a tag of a required rule, with or without its region.
+    pub(crate) fn find(tag: &str, protocol: &str) -> &'static Self {
+        let is_it = |known: &&Self| {
+            known.protocol == protocol
+                && tag.strip_prefix(known.tag).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        TAGS.iter().find(is_it).unwrap_or(&VIRTUAL_NETWORK)
+    }
+
+    /// How the rule takes effect, or why it has none.
+    pub(crate) fn stands_for(&self, tag: &str, api: Option<&(Name, u16)>) -> Result<Effect, String> {
+        match (self.instead, api) {
+            (Instead::Api, Some(_)) => Ok(Effect::ByService),
+            (Instead::Api, None) => Err(format!(
+                "No service behind service tag '{tag}': this Bastide has no address inside of hubs (--internal-origin)."
+            )),
+            (Instead::Nothing(why), _) => {
+                Err(format!("No service behind service tag '{tag}', and none is needed: {why}"))
+            }
+        }
+    }
+
+    /// What the cloud needs it for.
+    pub(crate) fn purpose(&self) -> &'static str {
+        self.purpose
+    }
+}
+
+/// What H4 asks for, that the control plane reaches computes from outside, takes no opening here: an agent on the node makes
+/// and drives them, and nothing comes in.
+const TAGS: &[RequiredTag] = &[
+    RequiredTag {
+        tag: "AzureMachineLearning",
+        protocol: "TCP",
+        ports: "443, 8787, 18881",
+        purpose: "the services of the hub, and what editors ask them",
+        instead: Instead::Api,
+    },
+    RequiredTag {
+        tag: "AzureMachineLearning",
+        protocol: "UDP",
+        ports: "5831",
+        purpose: "making and removing compute instances",
+        instead: Instead::Nothing(BY_AGENT),
+    },
+    RequiredTag {
+        tag: "AzureActiveDirectory",
+        protocol: "TCP",
+        ports: "80, 443",
+        purpose: "signing in: the token service",
+        instead: Instead::Api,
+    },
+    RequiredTag {
+        tag: "BatchNodeManagement",
+        protocol: "TCP",
+        ports: "443",
+        purpose: "the back end of computes",
+        instead: Instead::Nothing(BY_AGENT),
+    },
+    RequiredTag {
+        tag: "AzureResourceManager",
+        protocol: "TCP",
+        ports: "443",
+        purpose: "the resource manager, for SDK and command line",
+        instead: Instead::Api,
+    },
+    RequiredTag {
+        tag: "AzureFrontDoor.FirstParty",
+        protocol: "TCP",
+        ports: "443",
+        purpose: "images of the cloud",
+        instead: Instead::Nothing(IMAGES),
+    },
+    RequiredTag {
+        tag: "MicrosoftContainerRegistry",
+        protocol: "TCP",
+        ports: "443",
+        purpose: "images of the cloud",
+        instead: Instead::Nothing(IMAGES),
+    },
+    RequiredTag {
+        tag: "AzureMonitor",
+        protocol: "TCP",
+        ports: "443",
+        purpose: "logs and metrics",
+        instead: Instead::Nothing("flows and metrics are taken at the wall and on the node, not sent from inside."),
+    },
 ];
+
+static VIRTUAL_NETWORK: RequiredTag = RequiredTag {
+    tag: "VirtualNetwork",
+    protocol: "*",
+    ports: "*",
+    purpose: "reaching private endpoints",
+    instead: Instead::Nothing(OWN_NETWORK),
+};
+
+const BY_AGENT: &str = "computes are made and driven by the agent of their node.";
+const IMAGES: &str = "images are fetched by the node, not from inside of the hub.";

@@ -83,9 +83,9 @@ pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, ten
         "subscriptionId": resource.subscription_id(),
         "tenantId": tenant,
     });
-    let properties = event.get_mut("properties").and_then(Value::as_object_mut);
-    if let (Some(policies), Some(properties)) = (record.get("policies"), properties) {
-        properties.insert("policies".to_owned(), policies.to_string().into());
+    if let Some(properties) = event.get_mut("properties").and_then(Value::as_object_mut) {
+        let told = ["policies", "granted"].into_iter().filter_map(|name| Some((name, record.get(name)?.to_string())));
+        properties.extend(told.map(|(name, text)| (name.to_owned(), text.into())));
     }
     event
 }

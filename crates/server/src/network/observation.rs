@@ -27,6 +27,9 @@ pub(super) fn observed(compiled: &Compiled, answered: &Result<HubReport, Away>, 
     };
     let rule = |name: &RuleName| {
         let why_not = reason.clone().or_else(|| compiled.without_effect.get(name).cloned());
+        if why_not.is_none() && compiled.by_service.contains(name) {
+            return (name.0.to_ascii_lowercase(), Arc::new(Observed::new(by, None)));
+        }
         let why_not = why_not.or_else(|| match answered.as_ref().ok()?.rules.get(name) {
             Some(RuleState::Active) => None,
             Some(RuleState::Inactive { reason }) => Some(reason.clone()),
@@ -42,5 +45,5 @@ fn rule_names(compiled: &Compiled) -> impl Iterator<Item = &RuleName> {
     let names = plan.names.iter().map(|rule| &rule.rule);
     let prefixes = plan.prefixes.iter().map(|rule| &rule.rule);
     let endpoints = plan.endpoints.iter().map(|endpoint| &endpoint.rule);
-    names.chain(prefixes).chain(endpoints).chain(compiled.without_effect.keys())
+    names.chain(prefixes).chain(endpoints).chain(compiled.without_effect.keys()).chain(&compiled.by_service)
 }

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::link::Event;
 use super::node::{Away, Node};
+use super::outside::Lookout;
 use super::{Networks, WORKSPACE, observation};
 use crate::failure::Failure;
 use crate::ledger::Entry;
@@ -31,6 +32,7 @@ pub(crate) struct Planner {
     networks: Networks,
     store: Store,
     site: Site,
+    lookout: Lookout,
     /// What was last sent for each hub, and what came back.
     sent: BTreeMap<String, Sent>,
     /// Why the agent is away, while it is.
@@ -45,7 +47,7 @@ struct Sent {
 
 impl Planner {
     pub(crate) fn new(networks: Networks, store: Store, site: Site) -> Self {
-        Self { networks, store, site, sent: BTreeMap::new(), lost: None }
+        Self { networks, store, site, lookout: Lookout::default(), sent: BTreeMap::new(), lost: None }
     }
 
     /// Runs for ever.
@@ -217,7 +219,9 @@ impl Planner {
         let revision = revision.max(next);
         let rules: Vec<Linked> = rules.iter().map(Entry::linked).collect();
         let stamp = Stamp { fence, revision };
-        let mut compiled = compile(&hub.linked(), &rules, Vec::new(), &self.site, stamp);
+        let hub = hub.linked();
+        let outside = self.lookout.outside(&self.store, &hub, &rules).await?;
+        let mut compiled = compile(&hub, &rules, Vec::new(), &outside, &self.site, stamp);
         let word = self.networks.shared.node.word();
         if let Some(sent) = self.sent.get(key)
             && sent.answered.is_ok()
@@ -327,7 +331,7 @@ fn has_network(document: &Document) -> bool {
 fn same(one: &Compiled, other: &Compiled) -> bool {
     let stamped = |compiled: &Compiled| Compiled {
         plan: bastide_plan::HubPlan { stamp: Stamp::NONE, ..compiled.plan.clone() },
-        without_effect: compiled.without_effect.clone(),
+        ..compiled.clone()
     };
     stamped(one) == stamped(other)
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses some of it")]
 
+pub mod agent;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,0 +1,278 @@
+//! What rules lead to and what stands behind them: declared services, packs of service tags.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use bastide_plan::hub_plan::Target;
+use bastide_server::{Enforcement, NetworkSettings};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::agent::Agent;
+use support::{House, Options};
+
+const API: &str = "api-version=2026-11-01";
+const CONTRIBUTOR: &str = "b24988ac-6180-42a0-ab88-20f7382dd24c";
+const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
+
+/// A provisioned approved-only hub before an agent.
+struct Scene {
+    house: House,
+    agent: Agent,
+    hub: String,
+    group: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let agent = Agent::start(&socket);
+        let network = NetworkSettings { enforcement: Enforcement::Agent(socket), ..NetworkSettings::default() };
+        let house = House::found_with(Options { network, ..Options::default() }).await;
+        house.make_group("rg").await;
+        let hub = house.hub("rg", "hub");
+        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
+        let properties = json!({"managedNetwork": network, "provisionNetworkNow": true});
+        let made = house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": properties})).await;
+        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        let group = format!("/subscriptions/{}/resourceGroups/rg", house.subscription);
+        Self { house, agent, hub, group, _directory: directory }
+    }
+
+    fn service(&self, name: &str) -> String {
+        format!("{}/providers/Bastide.Network/externalServices/{name}", self.group)
+    }
+
+    fn pack(&self, name: &str) -> String {
+        format!("/subscriptions/{}/providers/Bastide.Network/serviceTagPacks/{name}", self.house.subscription)
+    }
+
+    async fn rule(&self, name: &str) -> Value {
+        self.house.get(&format!("{}/outboundRules/{name}", self.hub)).await.body["properties"].clone()
+    }
+
+    /// Waits for what the planner brings about.
+    async fn until(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..200 {
+            let rule = self.rule(name).await;
+            if wanted(&rule) {
+                return rule;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("it never came: {}", self.rule(name).await)
+    }
+
+    async fn put_as(&self, token: &str, path: &str, body: Value) -> support::Answer {
+        self.house.call_as(token, Method::PUT, path, Some(body), &[]).await
+    }
+
+    async fn put_rule(&self, name: &str, properties: Value) -> support::Answer {
+        self.house.put(&format!("{}/outboundRules/{name}", self.hub), json!({"properties": properties})).await
+    }
+}
+
+fn leads_to(service: &str) -> Value {
+    json!({"type": "PrivateEndpoint", "destination": {"serviceResourceId": service, "subresourceTarget": "tcp"}})
+}
+
+fn by_tag(tag: &str) -> Value {
+    let destination = json!({"serviceTag": tag, "protocol": "TCP", "portRanges": "80, 8080-8089"});
+    json!({"type": "ServiceTag", "destination": destination})
+}
+
+fn published(change: u64, tags: &[(&str, &[&str])]) -> Value {
+    let values: Vec<Value> = tags
+        .iter()
+        .map(|(name, prefixes)| json!({"name": name, "id": name, "properties": {"region": "", "addressPrefixes": prefixes}}))
+        .collect();
+    json!({"changeNumber": change, "cloud": "Public", "values": values})
+}
+
+fn is_active(rule: &Value) -> bool {
+    rule["status"] == "Active"
+}
+
+#[tokio::test]
+async fn a_declared_service_is_planned_by_its_private_name_and_cannot_go_while_a_rule_leads_to_it() {
+    let scene = Scene::set().await;
+    let service = scene.service("ledger");
+    let refused = scene.put_rule("database", leads_to(&service)).await;
+    assert_eq!(
+        (refused.status, &refused.body["error"]["code"]),
+        (StatusCode::BAD_REQUEST, &json!("LinkedResourceNotFound"))
+    );
+    let body = json!({"properties": {"target": "db.example.lan:5432", "description": "the accounts"}});
+    let made = scene.house.put(&format!("{service}?{API}"), body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(made.body["properties"]["privateFqdn"], "ledger.external.bastide.internal");
+    assert_eq!(made.body["properties"]["allowHostTarget"], false);
+    let again = scene.house.put(&format!("{service}?{API}"), made.body.clone()).await;
+    assert_eq!((again.status, &again.body["properties"]["target"]), (StatusCode::OK, &json!("db.example.lan:5432")));
+
+    let rule = scene.put_rule("database", leads_to(&service)).await;
+    assert!(is_active(&rule.body["properties"]), "{rule:?}");
+    let planned = scene.agent.last_plan().endpoints.into_iter().find(|endpoint| endpoint.rule.0 == "database").unwrap();
+    let target = Target::External { host: "db.example.lan".into(), port: 5432, host_allowed: false };
+    assert_eq!((planned.target, planned.ports), (Some(target), vec![5432]));
+    assert_eq!(scene.house.get(&service).await.body["properties"]["usedBy"][0]["name"], "database");
+
+    let refused = scene.house.call(Method::DELETE, &service, None).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.body["error"]["message"].as_str().unwrap().contains("outboundRules/database"), "{refused:?}");
+    scene.house.call(Method::DELETE, &format!("{}/outboundRules/database", scene.hub), None).await;
+    assert_eq!(scene.house.call(Method::DELETE, &service, None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_service_that_moves_takes_its_rules_along_and_one_that_went_with_its_group_leaves_them_inactive() {
+    let scene = Scene::set().await;
+    scene.house.make_group("services").await;
+    let service = scene.service("gpu").replace("/rg/", "/services/");
+    for target in ["10.1.1.1:11434", "10.1.1.2:8000"] {
+        scene.house.put(&format!("{service}?{API}"), json!({"properties": {"target": target}})).await;
+        assert!(is_active(&scene.put_rule("models", leads_to(&service)).await.body["properties"]));
+        let planned = || {
+            scene.agent.last_plan().endpoints.iter().any(|end| {
+            matches!(&end.target, Some(Target::External { host, port, .. }) if format!("{host}:{port}") == target)
+        })
+        };
+        for _ in 0..100 {
+            if planned() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert!(planned(), "{target}");
+    }
+    let group = format!("/subscriptions/{}/resourceGroups/services", scene.house.subscription);
+    let gone = scene.house.call(Method::DELETE, &group, None).await;
+    assert!(gone.status.is_success(), "{gone:?}");
+    let rule = scene.until("models", |rule| !is_active(rule)).await;
+    assert!(rule["errorInformation"].as_str().unwrap().contains("not there any more"), "{rule}");
+}
+
+#[tokio::test]
+async fn the_host_itself_is_let_in_by_an_owner_alone_and_that_is_on_record() {
+    let scene = Scene::set().await;
+    let (stranger, token) = scene.house.stranger().await;
+    scene.house.grant_at(&scene.group, stranger.object_id, CONTRIBUTOR).await;
+    let service = format!("{}?{API}", scene.service("metadata"));
+    let plain = json!({"properties": {"target": "169.254.169.254:80"}});
+    let refused = scene.put_as(&token, &service, plain).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.body["error"]["message"].as_str().unwrap().contains("allowHostTarget"), "{refused:?}");
+    let granted = json!({"properties": {"target": "169.254.169.254:80", "allowHostTarget": true}});
+    let refused = scene.put_as(&token, &service, granted.clone()).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "a contributor may not: {refused:?}");
+    let made = scene.house.put(&service, granted.clone()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    // What stands was granted; whoever may write it may write the same again, and nothing more.
+    assert_eq!(scene.put_as(&token, &service, granted).await.status, StatusCode::OK);
+    let moved = json!({"properties": {"target": "169.254.169.254:8080", "allowHostTarget": true}});
+    assert_eq!(scene.put_as(&token, &service, moved).await.status, StatusCode::FORBIDDEN);
+    let log = format!(
+        "/subscriptions/{}/providers/Microsoft.Insights/eventtypes/management/values",
+        scene.house.subscription
+    );
+    let filter = "%24filter=eventTimestamp%20ge%20%272026-11-22T00%3A00%3A00Z%27";
+    let log = scene.house.get(&format!("{log}?api-version=2015-04-01&{filter}")).await;
+    let granted = |event: &&Value| {
+        event["properties"]["granted"].as_str().is_some_and(|text| text.contains("roleAssignments/write"))
+    };
+    assert!(log.body["value"].as_array().unwrap().iter().any(|event| granted(&event)), "{log:?}");
+}
+
+#[tokio::test]
+async fn who_may_only_see_a_service_may_not_connect_hubs_to_it() {
+    let scene = Scene::set().await;
+    scene.house.make_group("services").await;
+    let service = scene.service("ledger").replace("/rg/", "/services/");
+    scene.house.put(&format!("{service}?{API}"), json!({"properties": {"target": "10.1.2.3:5432"}})).await;
+    let (stranger, token) = scene.house.stranger().await;
+    scene.house.grant_at(&scene.group, stranger.object_id, CONTRIBUTOR).await;
+    let group = format!("/subscriptions/{}/resourceGroups/services", scene.house.subscription);
+    scene.house.grant_at(&group, stranger.object_id, READER).await;
+    let rule = format!("{}/outboundRules/database", scene.hub);
+    let refused = scene.put_as(&token, &rule, json!({"properties": leads_to(&service)})).await;
+    assert_eq!(
+        (refused.status, &refused.body["error"]["code"]),
+        (StatusCode::FORBIDDEN, &json!("LinkedAuthorizationFailed"))
+    );
+}
+
+#[tokio::test]
+async fn a_tag_is_inactive_until_a_pack_has_it_and_follows_the_pack_from_then_on() {
+    let scene = Scene::set().await;
+    let rule = scene.put_rule("data", by_tag("DataFactory.WestEurope")).await.body["properties"].clone();
+    assert!(!is_active(&rule));
+    let why = rule["errorInformation"].as_str().unwrap();
+    assert!(why.contains("DataFactory.WestEurope") && why.contains("service-tags import"), "{why}");
+    let own = json!({"type": "ServiceTag", "destination": {"serviceTag": "DataFactory.WestEurope", "protocol": "TCP",
+        "portRanges": "443", "addressPrefixes": ["198.51.100.0/24"]}});
+    scene.put_rule("listed", own).await;
+
+    let pack = format!("{}?{API}", scene.pack("azure"));
+    let prefixes = |scene: &Scene, rule: &str| {
+        let plan = scene.agent.last_plan();
+        let found = plan.prefixes.into_iter().find(|planned| planned.rule.0 == rule);
+        found.map(|planned| planned.prefixes.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    let first =
+        published(1, &[("DataFactory.WestEurope", &["203.0.113.0/25", "2001:db8::/32"]), ("Gone", &["192.0.2.0/24"])]);
+    let preview = scene.house.put(&format!("{pack}&dryRun=true"), first.clone()).await;
+    assert_eq!(
+        (preview.status, &preview.body["properties"]["changes"]["added"]),
+        (StatusCode::OK, &json!(["DataFactory.WestEurope", "Gone"]))
+    );
+    assert_eq!(scene.house.get(&scene.pack("azure")).await.status, StatusCode::NOT_FOUND, "a dry run changes nothing");
+    let imported = scene.house.put(&pack, first).await;
+    assert_eq!(imported.status, StatusCode::CREATED, "{imported:?}");
+    assert_eq!(imported.body["properties"]["ignoredIpv6"], 1);
+    scene.until("data", is_active).await;
+    assert_eq!(prefixes(&scene, "data"), ["203.0.113.0/25"]);
+    assert_eq!(prefixes(&scene, "listed"), ["198.51.100.0/24"], "what a rule lists itself wins (G7)");
+
+    let second = published(2, &[("DataFactory.WestEurope", &["203.0.113.128/25"])]);
+    let updated = scene.house.put(&pack, second).await;
+    assert_eq!((updated.status, &updated.body["properties"]["version"]), (StatusCode::OK, &json!(2)));
+    let changes = json!({"added": [], "removed": ["Gone"], "changed": [
+        {"name": "DataFactory.WestEurope", "added": ["203.0.113.128/25"], "removed": ["203.0.113.0/25"]}]});
+    assert_eq!(updated.body["properties"]["changes"], changes);
+    for _ in 0..100 {
+        if prefixes(&scene, "data") == ["203.0.113.128/25"] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(prefixes(&scene, "data"), ["203.0.113.128/25"], "hubs follow the pack");
+
+    let shown = scene.house.get(&format!("{}?{API}&tag=datafactory.westeurope", scene.pack("azure"))).await;
+    assert_eq!(shown.body["properties"]["values"][0]["properties"]["addressPrefixes"], json!(["203.0.113.128/25"]));
+    assert_eq!(shown.body["properties"]["history"][1]["changeNumber"], 1);
+    assert_eq!(scene.house.call(Method::DELETE, &scene.pack("azure"), None).await.status, StatusCode::OK);
+    scene.until("data", |rule| !is_active(rule)).await;
+}
+
+#[tokio::test]
+async fn packs_are_an_owners_and_a_bad_one_changes_nothing() {
+    let scene = Scene::set().await;
+    let azure = format!("{}?{API}", scene.pack("azure"));
+    scene.house.put(&azure, published(1, &[("Storage", &["203.0.113.0/24"])])).await;
+    let bad = scene.house.put(&azure, published(2, &[("Storage", &["203.0.113.0/24", "somewhere"])])).await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    assert_eq!(bad.body["error"]["target"], "values[0].properties.addressPrefixes");
+    assert_eq!(scene.house.get(&scene.pack("azure")).await.body["properties"]["changeNumber"], 1);
+    let other =
+        scene.house.put(&format!("{}?{API}", scene.pack("own")), published(1, &[("storage", &["192.0.2.0/24"])])).await;
+    assert_eq!(other.status, StatusCode::CONFLICT, "a tag means one thing: {other:?}");
+    let (stranger, token) = scene.house.stranger().await;
+    let subscription = format!("/subscriptions/{}", scene.house.subscription);
+    scene.house.grant_at(&subscription, stranger.object_id, CONTRIBUTOR).await;
+    let refused = scene.put_as(&token, &azure, published(3, &[("Storage", &["0.0.0.0/0"])])).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+}
