@@ -51,6 +51,8 @@ for purpose in "$@"; do
         run)
             need iproute2 has ip
             need nftables has nft
+            # The file system of compute instances.
+            need mmdebstrap has mmdebstrap
             ;;
         test)
             tests=yes

@@ -55,6 +55,7 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN // interfaces, routes, rule
     .union(CapabilitySet::NET_BIND_SERVICE) // DNS at port 53
     .union(CapabilitySet::SETUID) // a user of its own for each firewall
     .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETFCAP) // a user namespace for making images, whose files belong to the node's users 0 to 65,535
     .union(CapabilitySet::SETPCAP) // taking the last capabilities from firewalls
     .union(CapabilitySet::KILL) // ending firewalls
     .union(CapabilitySet::SYS_PTRACE) // finding what an agent that was killed has left in a namespace

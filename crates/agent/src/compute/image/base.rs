@@ -60,6 +60,11 @@ impl Recipe {
             }
         })?;
         tell((97, "writing it to the disk"));
+        // What each instance has its own of has a place to be put.
+        for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+            let path = directory.join(ROOT).join(file);
+            fs::write(&path, "").map_err(failed("write", &path))?;
+        }
         let manifest = given.join("manifest.txt");
         let packages = fs::read(&manifest).map_err(failed("read", &manifest))?;
         for used in [given, directory.join(SCRATCH)] {
@@ -106,6 +111,8 @@ impl Recipe {
         for unread in ["doc", "info", "locale", "man"] {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
         }
+        // All of it is written to the disk once, at the end.
+        command.arg("--dpkgopt=force-unsafe-io");
         command.arg("--aptopt=Acquire::Retries \"3\"");
         command.args(self.sources.options.iter().map(|option| format!("--aptopt={option}")));
         command.arg("--customize-hook=exec \"$BASTIDE_GIVEN/recipe.sh\" \"$1\" \"$BASTIDE_GIVEN\"");
