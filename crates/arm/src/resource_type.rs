@@ -113,6 +113,20 @@ pub trait ResourceType: Send + Sync {
         None
     }
 
+    /// The instances that a node runs for a resource, by the ids that reports call them. `None`: nothing ever runs for this
+    /// type. What is reported of them is shown to [`ResourceType::answer`] as the parts of what was observed, and a write is
+    /// answered with an operation that ends as [`ResourceType::progress`] says.
+    fn instances(&self, incarnation: Uuid, document: &Document) -> Option<Vec<Uuid>> {
+        let _ = (incarnation, document);
+        None
+    }
+
+    /// How far the node has come with what a document asks for.
+    fn progress(&self, incarnation: Uuid, document: &Document, observed: Option<&Observed>) -> Progress {
+        let _ = (incarnation, document, observed);
+        Progress::Done
+    }
+
     /// What must happen elsewhere when the resource goes.
     fn release(&self, document: &Document) -> Vec<Effect> {
         let _ = document;
@@ -357,12 +371,35 @@ pub struct Admission<'a> {
     pub parity: Parity,
     /// The tenant.
     pub tenant_id: Uuid,
+    /// Who asks.
+    pub author: &'a Author,
     /// The time of the change.
     pub now: Timestamp,
     /// Makes object ids; injected so that admission stays a pure function.
     pub fresh_id: &'a dyn Fn() -> Uuid,
     /// Makes random secrets; injected likewise.
     pub fresh_secret: &'a dyn Fn() -> Secret,
+}
+
+/// Who asks for something.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Author {
+    /// Object id in the directory.
+    pub object_id: Uuid,
+    /// The name people read.
+    pub name: String,
+}
+
+/// How far something has come that goes on after it was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// It goes on.
+    Running,
+    /// It is as asked for.
+    Done,
+    /// It will not become so by itself.
+    Failed(ArmError),
 }
 
 /// How much of the cloud's behaviour is kept.
@@ -470,6 +507,8 @@ pub struct Dismissal<'a> {
     pub existing: Existing<'a>,
     /// The resources that link to it ([`Surroundings::referrers`]).
     pub referrers: &'a [Linked],
+    /// The pairs of the request's query; none when it goes with something else.
+    pub query: &'a [(String, String)],
 }
 
 /// What goes with a deleted resource, beside what is below it.
@@ -568,6 +607,8 @@ pub struct Observed {
     pub by: &'static str,
     /// Why it is not in force, a sentence; none: it is.
     pub why_not: Option<String>,
+    /// What the node reported of it, in the words of the plan's documents.
+    pub detail: Value,
     /// Its parts, by lower-cased name.
     pub parts: BTreeMap<String, Arc<Observed>>,
 }
@@ -596,6 +637,8 @@ pub struct ActionCall<'a> {
     pub origin: &'a str,
     /// The tenant.
     pub tenant_id: Uuid,
+    /// The time of the call.
+    pub now: Timestamp,
     /// Makes random secrets; injected so that actions stay pure.
     pub fresh_secret: &'a dyn Fn() -> Secret,
 }
@@ -609,12 +652,14 @@ pub struct Acted {
     pub document: Option<Document>,
     /// What to commit.
     pub effects: Vec<Effect>,
+    /// It goes on after the answer, which is 202 with an operation to follow.
+    pub accepted: bool,
 }
 
 impl Observed {
     /// Something without parts, in force unless there is a reason why not.
     pub fn new(by: &'static str, why_not: Option<String>) -> Self {
-        Self { by, why_not, parts: BTreeMap::new() }
+        Self { by, why_not, detail: Value::Null, parts: BTreeMap::new() }
     }
 
     /// Whether it is in force.

@@ -4,10 +4,11 @@
 //! sockets, SQL or clocks.
 
 pub mod account_network;
+pub mod compute;
 pub mod connection;
 pub mod deleted_workspace;
-mod field;
 pub mod external_service;
+mod field;
 pub mod isolation_mode;
 mod managed_network;
 pub mod model_endpoint;
@@ -16,6 +17,6 @@ pub mod online_endpoint;
 pub mod outbound_rule;
 pub mod plan;
 pub mod quota;
-pub mod vm_size;
 pub mod service_tag;
+pub mod vm_size;
 pub mod workspace;

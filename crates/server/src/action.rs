@@ -1,10 +1,11 @@
 //! POST actions on resources.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{ActionCall, Secret};
-use bastide_store::Resource;
+use bastide_arm::resource_type::{Acted, ActionCall, Secret};
+use bastide_store::{Change, Resource};
 use http::{StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
@@ -14,7 +15,9 @@ use crate::connection_test::TEST_CONNECTION;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry};
+use crate::operations::accepted;
 use crate::pass::Pass;
+use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
 
@@ -40,6 +43,10 @@ impl Front {
         for (key, linked) in around.linked.iter().filter(|_| is_secret) {
             linked_secrets.insert(key.clone(), self.secrets(linked.incarnation).await?);
         }
+        let observed = |entry: &Entry| match self.seen(registered, entry) {
+            Some(seen) => Some(Arc::new(seen)),
+            None => self.networks.observed(&entry.id),
+        };
         let act = |entry: &Entry| {
             registered.rules.act(&ActionCall {
                 id: &entry.id,
@@ -49,14 +56,18 @@ impl Front {
                 secrets: &secrets,
                 linked: &around.linked,
                 linked_secrets: &linked_secrets,
-                observed: self.networks.observed(&entry.id).as_deref(),
+                observed: observed(entry).as_deref(),
                 api_version: request.api_version,
                 origin: request.context.origin.as_str(),
                 tenant_id: request.tenant_id,
+                now: request.context.now,
                 fresh_secret: &fresh_secret,
             })
         };
         let mut acted = act(&entry)?;
+        if acted.accepted {
+            return self.accept_action(request, pass, registered, &entry, acted).await;
+        }
         // What reveals a secret is on record before it answers (security.md section 4).
         if is_secret || acted.document.is_some() || !acted.effects.is_empty() {
             let mut entries = Entries { expect: vec![entry.stands()], changes: Vec::new() };
@@ -75,6 +86,31 @@ impl Front {
         }
         let reply = acted.answer.map_or_else(|| Reply::empty(StatusCode::OK), Reply::ok);
         Ok(if is_secret { reply.header(header::CACHE_CONTROL, "no-store") } else { reply })
+    }
+
+    /// 202 for an action that the node has still to carry out. It may take of a quota: a compute that is started again.
+    async fn accept_action(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        entry: &Entry,
+        acted: Acted,
+    ) -> Result<Reply, Failure> {
+        let mut entries = Entries { expect: vec![entry.stands()], changes: Vec::new() };
+        self.apply_effects(entry.row.incarnation, &entry.id, acted.effects, &mut entries.changes)?;
+        if let Some(document) = acted.document {
+            self.keep_quota(request, pass, registered, (&entry.id, Some(&entry.document), &document), &mut entries)
+                .await?;
+            let Resource { type_name, incarnation, listed, .. } = &entry.row;
+            entries.expect.push(entry.unchanged());
+            entries.changes.push(Entry::put(&entry.id, type_name, *incarnation, *listed, document, pass)?);
+        }
+        let operation = self.awaiting(request, pass, &entry.id, &[]);
+        entries.changes.push(Change::PutOperation(operation.clone()));
+        self.ledger.commit(request.context, pass, entries).await?;
+        self.queue.accept(operation.id);
+        Ok(accepted(request, &entry.id, operation.id))
     }
 }
 

@@ -1,3 +1,4 @@
 //! Computes: what is done with them while they run.
 
 pub mod frame;
+pub(crate) mod operation;

@@ -151,7 +151,7 @@ impl Ledger {
         }
         let mut audit = vec![record];
         audit.extend(self.policies.judge(context, pass, &changes).await?);
-        let touched = touched(&changes);
+        let touched = if self.networks.is_planned() { touched(&changes) } else { Vec::new() };
         let committed = self.store.commit(Write { at: context.now, expect, changes, audit }).await?;
         for id in touched {
             match id.namespace().eq_ignore_ascii_case("Bastide.Network") {

@@ -5,13 +5,14 @@
 //! A write waits for the pass over its hub, so that the PUT that is answered has also programmed the kernel; when that
 //! takes too long, or cannot be done, the answer says so and the passes go on.
 
+mod computes;
 mod link;
 mod node;
 mod observation;
-mod planner;
 mod outside;
+mod planner;
 mod query;
-#[allow(dead_code, reason = "the routes into instances come next")]
+mod survey;
 mod way;
 mod wire;
 
@@ -25,14 +26,14 @@ use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::Observed;
 use bastide_hub::plan::Site;
 use bastide_inspect::Name;
-use bastide_plan::ComputeReport;
-use bastide_plan::hub_plan::{ComputeId, HubId};
+use bastide_plan::hub_plan::HubId;
 use ipnet::Ipv4Net;
 use tokio::sync::{Notify, watch};
 
 use crate::origin::Origin;
 
 pub(crate) use planner::Planner;
+pub(crate) use way::Opened;
 
 /// What the operator decides about the networks of hubs.
 #[derive(Debug, Clone, Default)]
@@ -70,8 +71,7 @@ struct Shared {
     work: Notify,
     /// Changes with every pass that ends.
     passes: watch::Sender<u64>,
-    /// What the agent has said last of each instance. It forgets those that it does not hold any more.
-    computes: Mutex<BTreeMap<ComputeId, ComputeReport>>,
+    computes: computes::Computes,
     node: node::Node,
 }
 
@@ -158,16 +158,6 @@ impl Networks {
     /// Whether there are passes at all.
     pub(crate) fn is_planned(&self) -> bool {
         !matches!(self.shared.node, node::Node::Absent)
-    }
-
-    /// What was last heard of an instance.
-    #[allow(dead_code, reason = "the resources of computes come next")]
-    pub(crate) fn compute(&self, compute: ComputeId) -> Option<ComputeReport> {
-        self.computes().get(&compute).cloned()
-    }
-
-    fn computes(&self) -> MutexGuard<'_, BTreeMap<ComputeId, ComputeReport>> {
-        self.shared.computes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hubs(&self) -> MutexGuard<'_, Hubs> {

@@ -14,10 +14,11 @@ use futures_util::FutureExt;
 use http::{HeaderName, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::compute::operation::AWAIT_NODE;
 use crate::deployment::RUN_DEPLOYMENT;
 use crate::failure::Failure;
 use crate::front::Front;
@@ -31,7 +32,11 @@ use crate::request::Request;
 
 /// Where accepted operations wait for the runner.
 #[derive(Debug, Clone)]
-pub struct Queue(mpsc::UnboundedSender<Uuid>);
+pub struct Queue {
+    accepted: mpsc::UnboundedSender<Uuid>,
+    /// Changes with every operation that ends.
+    ended: watch::Sender<u64>,
+}
 
 /// Works the accepted operations off.
 pub struct Runner {
@@ -42,14 +47,19 @@ pub struct Runner {
 /// A queue and what it leads to.
 pub fn queue() -> (Queue, mpsc::UnboundedReceiver<Uuid>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Queue(sender), receiver)
+    (Queue { accepted: sender, ended: watch::Sender::default() }, receiver)
 }
 
 impl Queue {
     /// Tells the runner of an operation that has been committed. If the runner is gone the server is stopping, and the
     /// next start finds the operation in the store.
     pub fn accept(&self, operation: Uuid) {
-        let _ = self.0.send(operation);
+        let _ = self.accepted.send(operation);
+    }
+
+    /// Tells those who wait that an operation has ended.
+    pub(crate) fn end(&self) {
+        self.ended.send_modify(|ended| *ended += 1);
     }
 }
 
@@ -176,7 +186,7 @@ impl Front {
 
     /// GET of an operation's status document.
     pub(crate) async fn read_operation_status(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
-        let operation = self.polled(request, pass).await?;
+        let operation = self.attended(request, pass).await?;
         let document = OperationDocument {
             id: request.context.uri.path().to_owned(),
             name: operation.id.to_string(),
@@ -190,7 +200,7 @@ impl Front {
 
     /// GET of an operation's result: 202 while it runs.
     pub(crate) async fn read_operation_result(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
-        let operation = self.polled(request, pass).await?;
+        let operation = self.attended(request, pass).await?;
         match outcome(&operation) {
             Outcome::Running { .. } => {
                 let here = format!("{}{}", request.context.origin, request.context.uri);
@@ -200,6 +210,21 @@ impl Front {
             Outcome::Succeeded { properties: Some(result) } => Ok(Reply::ok(result)),
             Outcome::Succeeded { properties: None } => Ok(Reply::empty(StatusCode::OK)),
             Outcome::Failed(error) | Outcome::Canceled(error) => Err(error.into()),
+        }
+    }
+
+    /// The operation a status URL names. One that waits for a node is about to end, so it is waited for a moment: clients
+    /// that are told to come back do so after a second or more.
+    async fn attended(&self, request: &Request<'_>, pass: &Pass) -> Result<Operation, Failure> {
+        let mut ended = self.queue.ended.subscribe();
+        let deadline = tokio::time::Instant::now() + ATTENTION;
+        loop {
+            ended.borrow_and_update();
+            let operation = self.polled(request, pass).await?;
+            let is_over = operation.status != RUNNING || operation.kind != AWAIT_NODE;
+            if is_over || tokio::time::timeout_at(deadline, ended.changed()).await.is_err() {
+                return Ok(operation);
+            }
         }
     }
 
@@ -232,6 +257,7 @@ impl Front {
         match operation.kind.as_str() {
             DELETE_GROUP => self.work_group_deletion(&operation).await,
             RUN_DEPLOYMENT => self.work_deployment(&operation).await,
+            AWAIT_NODE => self.work_awaiting(&operation).await,
             other => Err(Failure::internal(format!("an operation of unknown kind '{other}'"))),
         }
     }
@@ -319,7 +345,7 @@ impl Front {
         let nobody_new = self.nobody_new_links(now, &entry.id).await?;
         let referrers = self.referrers(now, &entry.id).await?;
         let linked: Vec<Linked> = referrers.iter().map(Entry::linked).collect();
-        let dismissal = Dismissal { id: &entry.id, existing: entry.existing(), referrers: &linked };
+        let dismissal = Dismissal { id: &entry.id, existing: entry.existing(), referrers: &linked, query: &[] };
         // A group takes with it what nobody could delete alone.
         let also = registered.rules.dismiss(&dismissal).unwrap_or_default().also;
         Ok((referrers.into_iter().filter(|entry| also.contains(&entry.id)).collect(), Some(nobody_new)))
@@ -449,17 +475,22 @@ impl Entry {
 
 /// 202 with both URLs to poll.
 pub(crate) fn accepted(request: &Request<'_>, scope: &ResourceId, operation: Uuid) -> Reply {
+    let reply = following(Reply::empty(StatusCode::ACCEPTED), request, scope, operation);
+    reply.header(header::LOCATION, &url_of("operationResults", request, scope, operation))
+}
+
+/// An answer that names the operation which goes on after it.
+pub(crate) fn following(reply: Reply, request: &Request<'_>, scope: &ResourceId, operation: Uuid) -> Reply {
+    let reply = reply.header(AZURE_ASYNC_OPERATION, &url_of("operationStatuses", request, scope, operation));
+    reply.header(header::RETRY_AFTER, "1")
+}
+
+fn url_of(word: &str, request: &Request<'_>, scope: &ResourceId, operation: Uuid) -> String {
     let subscription = scope.subscription_id().unwrap_or_default();
-    let url = |word: &str| {
-        format!(
-            "{}/subscriptions/{subscription}/providers/Microsoft.Resources/locations/local/{word}/{operation}?api-version={}",
-            request.context.origin, request.api_version
-        )
-    };
-    Reply::empty(StatusCode::ACCEPTED)
-        .header(AZURE_ASYNC_OPERATION, &url("operationStatuses"))
-        .header(header::LOCATION, &url("operationResults"))
-        .header(header::RETRY_AFTER, "1")
+    format!(
+        "{}/subscriptions/{subscription}/providers/Microsoft.Resources/locations/local/{word}/{operation}?api-version={}",
+        request.context.origin, request.api_version
+    )
 }
 
 fn outcome(operation: &Operation) -> Outcome {
@@ -483,11 +514,14 @@ fn delete_of(id: &ResourceId) -> String {
     format!("{}/delete", id.type_name())
 }
 
-fn merge(body: &mut Value, name: &str, value: Value) {
+pub(crate) fn merge(body: &mut Value, name: &str, value: Value) {
     if let Some(fields) = body.as_object_mut() {
         fields.insert(name.to_owned(), value);
     }
 }
+
+/// How long an answer may wait for an operation to end.
+const ATTENTION: Duration = Duration::from_secs(1);
 
 /// Time between two looks for operations that nobody works on.
 const ROUND: Duration = Duration::from_secs(5);
@@ -499,7 +533,7 @@ const PURGE_ROUND: Duration = Duration::from_hours(1);
 const UNATTENDED: SignedDuration = SignedDuration::from_secs(60);
 
 const DELETE_GROUP: &str = "DeleteResourceGroup";
-const RUNNING: &str = "Running";
+pub(crate) const RUNNING: &str = "Running";
 const READ_GROUP: &str = "Microsoft.Resources/subscriptions/resourceGroups/read";
 
 /// Property of a group that names the operation deleting it.
@@ -508,4 +542,4 @@ const OPERATION: &str = "operation";
 /// Resources removed in one transaction.
 const BATCH: u32 = 200;
 
-const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
+pub(crate) const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");

@@ -38,6 +38,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(bastide_hub::connection::Connection::of_workspaces()),
         Arc::new(bastide_hub::connection::Connection::of_accounts()),
         Arc::new(bastide_hub::connection::Connection::of_account_projects()),
+        Arc::new(bastide_hub::compute::Compute::on(crate::capacity::of_host())),
         Arc::new(bastide_hub::model_endpoint::ModelEndpoint),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::managed()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::deployment()),

@@ -1,13 +1,14 @@
 //! Reading, writing and deleting one resource of any type: the part that all types share.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bastide_arm::envelope::Envelope;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::merge;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Dismissal, Document, Effect, Existing, Linked, Placement, View,
+    Admission, Admitted, Author, DataPlane, Descriptor, Dismissal, Document, Effect, Existing, Linked, Placement, View,
 };
 use bastide_store::{Change, Expectation, ResourceQuery};
 use http::{Method, StatusCode, header};
@@ -22,6 +23,7 @@ use crate::front::Front;
 use crate::host_name;
 use crate::identities;
 use crate::ledger::{Entries, Entry, group_not_found};
+use crate::operations::{accepted, following};
 use crate::pass::Pass;
 use crate::preconditions::check_preconditions;
 use crate::providers::{self, resource_group};
@@ -131,6 +133,7 @@ impl Front {
             id: &existing.id,
             existing: existing.existing(),
             referrers: &around.referrers,
+            query: &request.context.query(),
         })?;
         let mut gone = vec![existing];
         gone.extend(self.remove_below(pass, id, &mut entries).await?);
@@ -151,7 +154,16 @@ impl Front {
         if let Some(days) = dismissed.kept_days.filter(|_| !is_for_good) {
             self.keep(request, pass, &gone, days, &mut entries).await?;
         }
+        let existing = gone.first().filter(|existing| existing.id == *id);
+        let instances =
+            existing.and_then(|existing| registered.rules.instances(existing.row.incarnation, &existing.document));
+        let operation = instances.map(|instances| self.awaiting(request, pass, id, &instances));
+        entries.changes.extend(operation.clone().map(Change::PutOperation));
         self.ledger.commit(request.context, pass, entries).await?;
+        if let Some(operation) = operation {
+            self.queue.accept(operation.id);
+            return Ok(accepted(request, id, operation.id));
+        }
         self.networks.settle(id).await;
         let without_content = registered.rules.is_deleted_without_content();
         Ok(Reply::empty(if without_content { StatusCode::NO_CONTENT } else { StatusCode::OK }))
@@ -169,7 +181,10 @@ impl Front {
         let zone = format!("{}{}", self.origins.zone(), request.context.origin.port_suffix());
         // A project has its hub's network.
         let hub = || around.linked.values().find_map(|linked| self.networks.observed(&linked.id));
-        let observed = self.networks.observed(&entry.id).or_else(hub);
+        let observed = match self.seen(registered, entry) {
+            Some(seen) => Some(Arc::new(seen)),
+            None => self.networks.observed(&entry.id).or_else(hub),
+        };
         let view = View {
             id: &entry.id,
             incarnation: entry.row.incarnation,
@@ -260,18 +275,26 @@ impl Front {
         }
         made.grant(decided.document.identity.as_ref(), request.context.now)?;
         let (id, warnings, granted) = (decided.id.clone(), decided.warnings.clone(), decided.granted.clone());
+        let runs = registered.rules.instances(Uuid::nil(), &decided.document).is_some();
+        let operation = runs.then(|| self.awaiting(request, pass, &id, &[]));
         let entry = match self.settle(request, pass, registered, decided).await? {
-            Settled::Same(entry) => *entry,
+            Settled::Same(entry) => return self.written(request, pass, registered, is_new, *entry, &warnings).await,
             Settled::Changed(changed) => {
                 let mut entries = made.entries;
                 entries.expect.extend(changed.expect);
                 entries.changes.extend(changed.changes);
+                entries.changes.extend(operation.clone().map(Change::PutOperation));
                 let committed = self.ledger.commit_granted(request.context, pass, &granted, entries).await?;
                 let row = committed.resources.into_iter().find(|row| row.key == id.key());
                 Entry::read(row.ok_or_else(|| Failure::internal("a commit without its resource"))?)?
             }
         };
-        self.written(request, pass, registered, is_new, entry, &warnings).await
+        let Some(operation) = operation else {
+            return self.written(request, pass, registered, is_new, entry, &warnings).await;
+        };
+        self.queue.accept(operation.id);
+        let reply = self.answered(request, pass, registered, is_new, entry, &warnings).await?;
+        Ok(following(reply, request, &id, operation.id))
     }
 
     /// Links, identity, admission: what a write would store, and on what conditions. `beside` are resources that are made
@@ -289,12 +312,12 @@ impl Front {
         let Wish { envelope, mut document, mut warnings } = wish;
         let (id, parent) = self.place(request, pass, registered, existing.as_ref()).await?;
         self.policies.adjust(request, pass, &id, &envelope, &mut document).await?;
-        let mut entries = Entries::default();
         let before = existing.as_ref().map(|entry| &entry.document);
         let granted = registered.rules.further_actions(before, &document);
         for action in &granted {
             self.gatekeeper.authorise_linked(pass, action, &id).await?;
         }
+        let mut entries = Entries::default();
         entries.expect.push(match &existing {
             Some(entry) => entry.unchanged(),
             None => Expectation::ResourceAbsent(id.key().to_owned()),
@@ -357,6 +380,7 @@ impl Front {
             zone: self.origins.zone(),
             parity: request.parity,
             tenant_id: request.tenant_id,
+            author: &author(pass),
             now: request.context.now,
             fresh_id: &Uuid::new_v4,
             fresh_secret: &fresh_secret,
@@ -425,6 +449,18 @@ impl Front {
         warnings: &[String],
     ) -> Result<Reply, Failure> {
         self.networks.settle(&entry.id).await;
+        self.answered(request, pass, registered, is_new, entry, warnings).await
+    }
+
+    async fn answered(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        is_new: bool,
+        entry: Entry,
+        warnings: &[String],
+    ) -> Result<Reply, Failure> {
         let body = self.wire_form(request, pass, registered, &entry).await?;
         let codes = registered.rules.descriptor().put;
         let status = match (&request.context.method, is_new) {
@@ -644,6 +680,11 @@ fn check_placement(descriptor: &Descriptor, id: &ResourceId) -> Result<(), ArmEr
     }
     let message = format!("A resource of type '{}' lives in a resource group; '{id}' is not in one.", id.type_name());
     Err(ArmError::new(400, "InvalidResourceId", message))
+}
+
+fn author(pass: &Pass) -> Author {
+    let principal = pass.principal();
+    Author { object_id: principal.object_id, name: principal.name.clone() }
 }
 
 pub(crate) fn quoted(etag: &str) -> String {

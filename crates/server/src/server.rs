@@ -72,7 +72,8 @@ impl Server {
         let (queue, accepted) = operations::queue();
         let networks = Networks::new(settings.network.enforcement.clone());
         let site = settings.network.site(settings.origins.zone());
-        let planner = Planner::new(networks.clone(), store.clone(), site);
+        let capacity = capacity::of_host();
+        let planner = Planner::new(networks.clone(), store.clone(), site, capacity);
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
         let registry = Registry::new(settings.generic_resources);
@@ -95,7 +96,7 @@ impl Server {
             queue,
             tenant_id: settings.tenant_id,
             parity: settings.parity,
-            capacity: capacity::of_host(),
+            capacity,
             mirror: Mirror::new(settings.template_mirror),
         });
         let runner = Runner::new(Arc::clone(&front), accepted);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Link, Linked, PartChange};
-use bastide_store::{Change, Expectation, RecordQuery, ResourceQuery};
+use bastide_store::{Change, Expectation, Record, RecordQuery, ResourceQuery};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -84,7 +84,7 @@ impl Front {
         let query = RecordQuery { kind, owner, now, after: None, limit: MAX_REFERRERS };
         let mut referrers = Vec::new();
         for record in self.ledger.store().records(&query).await? {
-            let Some(referrer) = record.key.strip_prefix(&link_key(id.key(), "")) else { continue };
+            let Some(referrer) = linking(&record, id.key()) else { continue };
             if let Some(row) = self.ledger.store().resource(referrer).await? {
                 referrers.push(Entry::read(row)?);
             }
@@ -288,13 +288,18 @@ pub(crate) fn link_changes(
     Ok(removals.chain(additions).collect())
 }
 
+/// The key of what links to a target, from a record of the index.
+pub(crate) fn linking<'a>(record: &'a Record, target: &str) -> Option<&'a str> {
+    record.key.strip_prefix(&link_key(target, ""))
+}
+
 /// A blank cannot stand in an id, so the two ids stay apart.
 fn link_key(target: &str, source: &str) -> String {
     format!("{target} {source}")
 }
 
 /// Kind of the records that index links.
-const LINK: &str = "link";
+pub(crate) const LINK: &str = "link";
 
 /// More than this do not link to one resource.
 const MAX_REFERRERS: u32 = 5000;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bastide_arm::api_version::ApiVersion;
-use bastide_arm::resource_type::{Existing, PartChange, Secret};
+use bastide_arm::resource_type::{Author, Existing, PartChange, Secret};
 use uuid::Uuid;
 
 use super::*;
@@ -88,6 +88,7 @@ impl Stage {
             zone: "bastide.localhost",
             parity: self.parity,
             tenant_id: Uuid::nil(),
+            author: &Author::default(),
             now: "2026-11-22T10:00:00Z".parse().unwrap(),
             fresh_id: &|| Uuid::nil(),
             fresh_secret: &|| Secret::new("secret"),

@@ -1,36 +1,36 @@
 //! The planner: passes over the hubs whose resources have changed, or whose node has something to say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_arm::id::ResourceId;
-use bastide_arm::resource_type::{Document, Linked, Observed};
-use bastide_hub::isolation_mode::IsolationMode;
+use bastide_arm::resource_type::Observed;
 use bastide_hub::plan::{Compiled, Site, compile};
-use bastide_hub::workspace::is_provisioned;
-use bastide_plan::HubReport;
-use bastide_plan::compute_report::ComputeState;
-use bastide_plan::hub_plan::{HubId, Stamp};
+use bastide_hub::quota::Capacity;
+use bastide_plan::compute_plan::{Instance, Run};
+use bastide_plan::hub_plan::{ComputeId, HubId, Leg, PLAN_VERSION, Stamp};
 use bastide_plan::message::{Answer, Request};
-use bastide_store::{Change, ResourceQuery, Store, StoreError, Write};
+use bastide_plan::{ComputePlan, HubReport};
+use bastide_store::{Change, Store, Write};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::link::Event;
-use super::node::{Away, Node};
+use super::node::{Away, Node, unexpected};
 use super::outside::Lookout;
-use super::{Networks, WORKSPACE, observation};
+use super::survey::{Hub, Survey};
+use super::{Networks, observation};
 use crate::failure::Failure;
-use crate::ledger::Entry;
 
 /// The one that follows what is committed. It reads the store without a pass: it acts for nobody, and shows nothing.
 #[derive(Debug)]
 pub(crate) struct Planner {
     networks: Networks,
     store: Store,
+    survey: Survey,
     site: Site,
     lookout: Lookout,
     /// What was last sent for each hub, and what came back.
@@ -43,15 +43,24 @@ pub(crate) struct Planner {
 struct Sent {
     compiled: Compiled,
     answered: Result<HubReport, Away>,
+    computes: ComputePlan,
+    ran: Result<(), Away>,
+    /// Keys of the hub's projects.
+    projects: Vec<String>,
+    addresses: BTreeMap<ComputeId, Ipv4Addr>,
 }
 
 impl Planner {
-    pub(crate) fn new(networks: Networks, store: Store, site: Site) -> Self {
-        Self { networks, store, site, lookout: Lookout::default(), sent: BTreeMap::new(), lost: None }
+    pub(crate) fn new(networks: Networks, store: Store, site: Site, capacity: Capacity) -> Self {
+        let survey = Survey::new(store.clone(), capacity);
+        Self { networks, store, survey, site, lookout: Lookout::default(), sent: BTreeMap::new(), lost: None }
     }
 
-    /// Runs for ever.
+    /// Runs for ever; not at all where there is nothing to plan for.
     pub(crate) async fn run(mut self) {
+        if !self.networks.is_planned() {
+            return;
+        }
         let fence = loop {
             match self.fence().await {
                 Ok(fence) => break fence,
@@ -61,7 +70,8 @@ impl Planner {
                 }
             }
         };
-        let (events, mut happened) = mpsc::channel(64);
+        let (events, happened) = mpsc::channel(64);
+        let (forwarded, mut news) = mpsc::channel(64);
         let networks = self.networks.clone();
         let link = async {
             match &networks.shared.node {
@@ -75,7 +85,7 @@ impl Planner {
             loop {
                 tokio::select! {
                     () = networks.shared.work.notified() => {}
-                    event = happened.recv() => self.hear(event),
+                    Some(event) = news.recv() => self.hear(event),
                     () = tokio::time::sleep(PERIOD) => {
                         // What was committed by another server, or by an operation, rings no bell here.
                         let now = *self.store.revisions().borrow();
@@ -92,7 +102,7 @@ impl Planner {
                 }
             }
         };
-        tokio::join!(link, following);
+        tokio::join!(link, Self::forward(&networks, happened, &forwarded), following);
     }
 
     /// The revision of a commit of our own: greater than any that an earlier planner of this store was given.
@@ -108,18 +118,41 @@ impl Planner {
         self.store.commit(write).await.map(|committed| committed.revision).map_err(|error| error.to_string())
     }
 
-    fn hear(&mut self, event: Option<Event>) {
+    /// What an agent says of instances needs no pass; the rest is for who makes them.
+    async fn forward(networks: &Networks, mut happened: mpsc::Receiver<Event>, news: &mpsc::Sender<Event>) {
+        while let Some(event) = happened.recv().await {
+            let event = match event {
+                Event::ComputeChanged(report) => {
+                    networks.shared.computes.hear(*report);
+                    continue;
+                }
+                Event::Connected(reports) => {
+                    networks.shared.computes.greet(reports);
+                    Event::Connected(Vec::new())
+                }
+                Event::Lost(why) => {
+                    networks.shared.computes.lose(&why);
+                    Event::Lost(why)
+                }
+                changed @ Event::Changed(_) => changed,
+            };
+            if news.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
         match event {
-            Some(Event::Connected(computes)) => {
+            Event::Connected(_) => {
                 self.lost = None;
-                *self.networks.computes() = computes.into_iter().map(|report| (report.compute, report)).collect();
                 // Whatever it holds, it is told anew.
                 for sent in self.sent.values_mut() {
-                    sent.answered = Err(Away::Silent("it was away".to_owned()));
+                    sent.forget("it was away");
                 }
                 self.networks.hubs().all_wanted = true;
             }
-            Some(Event::Changed(report)) => {
+            Event::Changed(report) => {
                 let changed = self.sent.iter_mut().find(|(_, sent)| sent.compiled.plan.hub == report.hub);
                 // An event may have been overtaken by the answer to a question that was asked later.
                 let is_news = |sent: &Sent| match &sent.answered {
@@ -128,28 +161,17 @@ impl Planner {
                 };
                 if let Some((key, sent)) = changed.filter(|(_, sent)| is_news(sent)) {
                     sent.answered = Ok(*report);
-                    let observed =
-                        observation::observed(&sent.compiled, &sent.answered, self.networks.shared.node.word());
-                    self.networks.observe(key, Some(observed));
+                    self.networks.observe(key, sent.observed(&self.networks));
                 }
             }
-            Some(Event::ComputeChanged(report)) => {
-                let mut computes = self.networks.computes();
-                match report.state {
-                    ComputeState::Gone => computes.remove(&report.compute),
-                    _ => computes.insert(report.compute, *report),
-                };
-            }
-            Some(Event::Lost(why)) if self.lost.as_ref() != Some(&why) => {
+            Event::Lost(why) if self.lost.as_ref() != Some(&why) => {
                 for (key, sent) in &mut self.sent {
-                    sent.answered = Err(Away::Silent(why.clone()));
-                    let observed =
-                        observation::observed(&sent.compiled, &sent.answered, self.networks.shared.node.word());
-                    self.networks.observe(key, Some(observed));
+                    sent.forget(&why);
+                    self.networks.observe(key, sent.observed(&self.networks));
                 }
                 self.lost = Some(why);
             }
-            Some(Event::Lost(_)) | None => {}
+            Event::ComputeChanged(_) | Event::Lost(_) => {}
         }
     }
 
@@ -161,36 +183,40 @@ impl Planner {
         };
         if all {
             wanted.extend(self.networks.hubs().by_key.keys().cloned());
-            wanted.extend(self.all_hubs().await?);
+            wanted.extend(self.survey.workspaces().await?);
         }
         if wanted.is_empty() {
             return Ok(());
         }
-        // What was wanted up to here is what this pass sees.
-        let seen: Vec<(String, u64)> = {
-            let hubs = self.networks.hubs();
-            wanted.into_iter().map(|key| (key.clone(), hubs.by_key.get(&key).map_or(0, |hub| hub.wanted))).collect()
-        };
+        let seen = self.by_hub(wanted).await?;
         let mut is_fewer = all;
         let outcomes: Vec<Outcome> = stream::iter(seen)
-            .map(|(key, wanted)| self.look(key, wanted, fence))
+            .map(|(key, wanting)| self.look(key, wanting, fence))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        for Outcome { key, wanted, looked } in outcomes {
+        for Outcome { key, wanting, looked } in outcomes {
             match looked {
-                Ok(Some((sent, observed))) => {
-                    let id = sent.compiled.plan.hub;
-                    self.sent.insert(key.clone(), sent);
-                    self.networks.close(&key, wanted, Some((id, observed)));
-                }
-                Ok(None) => {
-                    is_fewer |= self.sent.remove(&key).is_some();
-                    self.networks.close(&key, wanted, None);
+                Ok(sent) => {
+                    let observed = sent.as_ref().map(|sent| (sent.compiled.plan.hub, sent.observed(&self.networks)));
+                    let before = match sent {
+                        Some(sent) => {
+                            let addresses = sent.addresses.clone();
+                            let before = self.sent.insert(key.clone(), sent).map(|before| before.addresses);
+                            self.networks.shared.computes.place(&before.unwrap_or_default(), &addresses);
+                            None
+                        }
+                        None => self.sent.remove(&key),
+                    };
+                    if let Some(before) = before {
+                        self.networks.shared.computes.place(&before.addresses, &BTreeMap::new());
+                        is_fewer = true;
+                    }
+                    self.networks.close(&key, &wanting, observed);
                 }
                 Err(error) => {
                     tracing::error!(hub = key, %error, "a pass over the network of a hub failed; trying again");
-                    self.networks.hubs().wanted.insert(key.clone());
+                    self.networks.hubs().wanted.extend(wanting.into_keys());
                     tokio::time::sleep(PERIOD).await;
                     self.networks.shared.work.notify_one();
                 }
@@ -203,41 +229,92 @@ impl Planner {
         Ok(())
     }
 
-    /// Looks at one hub. `None`: it has no network (any more).
-    async fn look(&self, key: String, wanted: u64, fence: i64) -> Outcome {
-        let looked = self.looked(&key, fence).await;
-        Outcome { key, wanted, looked }
+    /// The hubs of workspaces that want a pass, each with the workspaces that wanted it and what they have wanted up to here,
+    /// which is what this pass sees.
+    async fn by_hub(&self, wanted: BTreeSet<String>) -> Result<BTreeMap<String, BTreeMap<String, u64>>, Failure> {
+        let mut by_hub: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        let count = |key: &str| self.networks.hubs().by_key.get(key).map_or(0, |hub| hub.wanted);
+        for key in wanted {
+            let up_to = count(&key);
+            // The hub of a project that has gone is the one that it stood in.
+            let stood_in =
+                || self.sent.iter().find(|(_, sent)| sent.projects.contains(&key)).map(|(hub, _)| hub.clone());
+            let hub = self.survey.hub_key(&key).await?.or_else(stood_in).unwrap_or_else(|| key.clone());
+            let wanting = by_hub.entry(hub.clone()).or_insert_with(|| BTreeMap::from([(hub.clone(), count(&hub))]));
+            wanting.insert(key, up_to);
+        }
+        Ok(by_hub)
     }
 
-    async fn looked(&self, key: &str, fence: i64) -> Result<Option<(Sent, Observed)>, Failure> {
+    /// Looks at one hub. Nothing: it has no network (any more).
+    async fn look(&self, key: String, wanting: BTreeMap<String, u64>, fence: i64) -> Outcome {
+        let looked = self.looked(&key, fence).await;
+        Outcome { key, wanting, looked }
+    }
+
+    async fn looked(&self, key: &str, fence: i64) -> Result<Option<Sent>, Failure> {
         // Before anything is read: what is committed meanwhile is for a later plan.
         let revision = *self.store.revisions().borrow();
-        let Some(hub) = self.hub(key).await? else { return Ok(None) };
-        let rules = self.rules(&hub.id).await?;
-        // Two plans of a hub that differ never have the same stamp, by which a node tells them apart.
-        let next = self.sent.get(key).map_or(i64::MIN, |sent| sent.compiled.plan.stamp.revision + 1);
-        let revision = revision.max(next);
-        let rules: Vec<Linked> = rules.iter().map(Entry::linked).collect();
-        let stamp = Stamp { fence, revision };
-        let hub = hub.linked();
+        let Some(Hub { hub, rules, projects, mut instances }) = self.survey.hub(key).await? else { return Ok(None) };
+        let before = self.sent.get(key);
         let outside = self.lookout.outside(&self.store, &hub, &rules).await?;
-        let mut compiled = compile(&hub, &rules, Vec::new(), &outside, &self.site, stamp);
-        let word = self.networks.shared.node.word();
-        if let Some(sent) = self.sent.get(key)
-            && sent.answered.is_ok()
-            && same(&sent.compiled, &compiled)
-        {
-            compiled.plan.stamp = sent.compiled.plan.stamp;
-            let answered = sent.answered.clone();
-            let observed = observation::observed(&compiled, &answered, word);
-            return Ok(Some((Sent { compiled, answered }, observed)));
+        let held = before.map(|before| &before.addresses);
+        let addresses = self.survey.addresses(&hub, self.site.subnet, &instances, held).await?;
+        // Whoever finds no address cannot run; its resource says that it waits.
+        instances.retain(|instance| addresses.contains_key(&instance.compute));
+        let leg = |instance: &Instance| {
+            let (compute, name) = (instance.compute, instance.name.clone());
+            addresses.get(&compute).map(|address| Leg { compute, name, address: *address })
+        };
+        let legs = instances.iter().filter_map(leg).collect();
+        for instance in &mut instances {
+            if instance.run == Run::Running && self.networks.shared.computes.is_frozen(instance.compute) {
+                instance.run = Run::Frozen;
+            }
         }
-        let answered = self.networks.shared.node.apply(&compiled.plan).await;
-        if let Err(away) = &answered {
-            tracing::debug!(hub = key, %away, "a plan was not applied");
+        instances.sort_by_key(|instance| instance.compute);
+        // Two plans of a hub that differ never have the same stamp, by which a node tells them apart.
+        let next = before.map_or(i64::MIN, |before| before.stamp().revision + 1);
+        let stamp = Stamp { fence, revision: revision.max(next) };
+        let last = before.map_or(stamp, |before| before.compiled.plan.stamp);
+        let compiled = compile(&hub, &rules, legs, &outside, &self.site, last);
+        let last = before.map_or(stamp, |before| before.computes.stamp);
+        let computes = ComputePlan { version: PLAN_VERSION, hub: compiled.plan.hub, stamp: last, instances };
+        let mut sent = Sent { compiled, answered: unasked(), computes, ran: unasked(), projects, addresses };
+        self.tell(key, before, &mut sent, stamp).await;
+        Ok(Some(sent))
+    }
+
+    /// Tells the node what is new: first how the network must be, then what must run in it.
+    async fn tell(&self, key: &str, before: Option<&Sent>, sent: &mut Sent, stamp: Stamp) {
+        let node = &self.networks.shared.node;
+        match before.filter(|before| before.answered.is_ok() && before.compiled == sent.compiled) {
+            Some(before) => sent.answered = before.answered.clone(),
+            None => {
+                sent.compiled.plan.stamp = stamp;
+                sent.answered = node.apply(&sent.compiled.plan).await;
+                if let Err(away) = &sent.answered {
+                    tracing::debug!(hub = key, %away, "a plan was not applied");
+                }
+            }
         }
-        let observed = observation::observed(&compiled, &answered, word);
-        Ok(Some((Sent { compiled, answered }, observed)))
+        let has_run = before.is_some_and(|before| before.ran.is_ok() && before.computes == sent.computes);
+        let is_nothing = sent.computes.instances.is_empty()
+            && before.is_none_or(|before| before.ran.is_ok() && before.computes.instances.is_empty());
+        if has_run || is_nothing {
+            sent.ran = Ok(());
+            return;
+        }
+        sent.computes.stamp = stamp;
+        sent.ran = match node.ask(Request::Run { plan: Box::new(sent.computes.clone()) }).await {
+            // Nothing runs in a simulation, and nothing is to be told of that again.
+            Ok(Answer::Planned) | Err(Away::Simulated) => Ok(()),
+            Ok(other) => Err(unexpected(&other)),
+            Err(away) => Err(away),
+        };
+        if let Err(away) = &sent.ran {
+            tracing::warn!(hub = key, %away, "the node was not told what must run");
+        }
     }
 
     /// Tells the node which hubs there are, so that it takes down all others.
@@ -254,86 +331,61 @@ impl Planner {
             }
         }
     }
-
-    async fn hub(&self, key: &str) -> Result<Option<Entry>, Failure> {
-        let Some(row) = self.store.resource(key).await? else { return Ok(None) };
-        let entry = Entry::read(row)?;
-        Ok(has_network(&entry.document).then_some(entry))
-    }
-
-    async fn rules(&self, hub: &ResourceId) -> Result<Vec<Entry>, Failure> {
-        let query = ResourceQuery {
-            prefix: Some(format!("{}outboundrules/", hub.prefix())),
-            types: vec![format!("{WORKSPACE}/outboundRules")],
-            ..ResourceQuery::default()
-        };
-        self.every(query).await?.into_iter().map(Entry::read).collect()
-    }
-
-    async fn all_hubs(&self) -> Result<Vec<String>, Failure> {
-        let query = ResourceQuery { types: vec![WORKSPACE.to_owned()], ..ResourceQuery::default() };
-        Ok(self.every(query).await?.into_iter().map(|row| row.key).collect())
-    }
-
-    async fn every(&self, mut query: ResourceQuery) -> Result<Vec<bastide_store::Resource>, StoreError> {
-        const PAGE: u32 = 1000;
-        query.limit = PAGE;
-        let mut all = Vec::new();
-        loop {
-            let page = self.store.resources(&query).await?;
-            let is_last = page.len() < PAGE as usize;
-            query.after = page.last().map(|row| row.key.clone());
-            all.extend(page);
-            if is_last {
-                return Ok(all);
-            }
-        }
-    }
 }
 
 impl Networks {
-    /// A pass over a hub has ended: this is what was seen, or nothing when it has no network.
-    fn close(&self, key: &str, wanted: u64, seen: Option<(HubId, Observed)>) {
+    /// A pass over a hub has ended: this is what was seen, or nothing when it has no network. `wanting` are the hub and its
+    /// projects, with what each wanted that the pass has seen.
+    fn close(&self, key: &str, wanting: &BTreeMap<String, u64>, seen: Option<(HubId, Observed)>) {
         let mut hubs = self.hubs();
-        let Some((id, observed)) = seen else {
-            // Who has no network needs no memory, unless somebody waits for the next pass over it.
-            match hubs.by_key.get_mut(key) {
-                Some(hub) if hub.wanted > wanted => (hub.done, hub.observed, hub.id) = (wanted, None, None),
-                _ => drop(hubs.by_key.remove(key)),
+        for (workspace, wanted) in wanting.iter().filter(|(workspace, _)| seen.is_none() || *workspace != key) {
+            // Who has no network of its own needs no memory, unless somebody waits for the next pass over it.
+            match hubs.by_key.get_mut(workspace) {
+                Some(hub) if hub.wanted > *wanted => (hub.done, hub.observed, hub.id) = (*wanted, None, None),
+                _ => drop(hubs.by_key.remove(workspace)),
             }
-            return;
-        };
-        let hub = hubs.by_key.entry(key.to_owned()).or_default();
-        (hub.done, hub.id, hub.observed) = (wanted, Some(id), Some(Arc::new(observed)));
+        }
+        if let (Some((id, observed)), Some(wanted)) = (seen, wanting.get(key)) {
+            let hub = hubs.by_key.entry(key.to_owned()).or_default();
+            (hub.done, hub.id, hub.observed) = (*wanted, Some(id), Some(Arc::new(observed)));
+        }
     }
 
     /// Something new was seen of a hub between two passes.
-    fn observe(&self, key: &str, observed: Option<Observed>) {
+    fn observe(&self, key: &str, observed: Observed) {
         if let Some(hub) = self.hubs().by_key.get_mut(key) {
-            hub.observed = observed.map(Arc::new);
+            hub.observed = Some(Arc::new(observed));
         }
         self.shared.passes.send_modify(|passes| *passes += 1);
     }
 }
 
+impl Sent {
+    /// What was seen of the hub by what was answered.
+    fn observed(&self, networks: &Networks) -> Observed {
+        observation::observed(&self.compiled, &self.answered, networks.shared.node.word())
+    }
+
+    /// What was answered does not count any more.
+    fn forget(&mut self, why: &str) {
+        self.answered = Err(Away::Silent(why.to_owned()));
+        self.ran = Err(Away::Silent(why.to_owned()));
+    }
+
+    /// The newer of the stamps of both plans.
+    fn stamp(&self) -> Stamp {
+        self.compiled.plan.stamp.max(self.computes.stamp)
+    }
+}
+
+fn unasked<T>() -> Result<T, Away> {
+    Err(Away::Silent("it was not asked yet".to_owned()))
+}
+
 struct Outcome {
     key: String,
-    wanted: u64,
-    looked: Result<Option<(Sent, Observed)>, Failure>,
-}
-
-/// A network comes into being when it is provisioned or when the first compute needs it (mission.md J1).
-fn has_network(document: &Document) -> bool {
-    is_provisioned(document) && IsolationMode::of(&document.properties) != IsolationMode::Disabled
-}
-
-/// Whether two plans ask for the same, whenever they were made.
-fn same(one: &Compiled, other: &Compiled) -> bool {
-    let stamped = |compiled: &Compiled| Compiled {
-        plan: bastide_plan::HubPlan { stamp: Stamp::NONE, ..compiled.plan.clone() },
-        ..compiled.clone()
-    };
-    stamped(one) == stamped(other)
+    wanting: BTreeMap<String, u64>,
+    looked: Result<Option<Sent>, Failure>,
 }
 
 /// How long a change may go unnoticed that rang no bell.

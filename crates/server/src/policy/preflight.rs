@@ -6,7 +6,7 @@ use bastide_access::policy::{Judgement, Policies};
 use bastide_arm::api_version::ApiVersion;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
-use bastide_arm::resource_type::{Admission, Admitted, Document, Existing, Linked, Parity, PartChange, Secret};
+use bastide_arm::resource_type::{Admission, Admitted, Author, Document, Existing, Linked, Parity, PartChange, Secret};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -106,6 +106,7 @@ impl Book {
             zone: &self.zone,
             parity,
             tenant_id: self.tenant_id,
+            author: &Author::default(),
             now: context.now,
             fresh_id: &Uuid::new_v4,
             fresh_secret: &|| Secret::new(""),

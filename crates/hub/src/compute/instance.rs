@@ -1,0 +1,303 @@
+//! The properties of a ComputeInstance.
+
+use std::time::Duration;
+
+use bastide_arm::error::ArmError;
+use bastide_arm::resource_type::View;
+use bastide_plan::compute_plan::{Image, Isolation};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::script::Scripts;
+use super::status::Status;
+use super::{AT, Desired, Terms, creator, duration, host_name, keep, schedule, size, ssh};
+use crate::field::{self, refused};
+
+/// Decides about the properties, and brings them into their one form.
+pub(super) fn admit(
+    mut inner: Map<String, Value>,
+    terms: &Terms<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Map<String, Value>, ArmError> {
+    // The one list that an action of its own writes stays out of reach of a PUT.
+    inner.remove(DATA_MOUNTS);
+    inner.retain(|name, value| !value.is_null() && !READ_ONLY.contains(&name.as_str()));
+    for (name, words, _) in CHOICES {
+        if let Some(word) = field::choice(&inner, name, AT, words)? {
+            inner.insert((*name).to_owned(), word.into());
+        }
+    }
+    for (name, _) in FLAGS {
+        if let Some(flag) = field::flag(&inner, name, AT)? {
+            inner.insert((*name).to_owned(), flag.into());
+        }
+    }
+    settle_ssh(&mut inner)?;
+    if let Some(before) = terms.before {
+        for name in FOR_LIFE {
+            keep(&mut inner, before, name, AT)?;
+        }
+        inner.extend(before.get_key_value(DATA_MOUNTS).map(|(name, value)| (name.clone(), value.clone())));
+    }
+    size(&inner, terms.capacity)?;
+    no_subnet(&inner)?;
+    for (name, _, default) in CHOICES {
+        inner.entry(*name).or_insert_with(|| (*default).into());
+    }
+    for (name, default) in FLAGS {
+        inner.entry(*name).or_insert_with(|| (*default).into());
+    }
+    idle_time(&inner)?;
+    assigned_user(&inner, terms.tenant_id)?;
+    Scripts::read(&inner, AT)?;
+    schedule::Schedule::all(&inner, AT)?;
+    schedule::settle(&mut inner, terms.before, terms.fresh_id);
+    Extension::read(&inner)?;
+    custom_services(&inner, warnings)?;
+    if inner.get("enableOSPatching") == Some(&Value::Bool(true)) {
+        warnings.push(
+            "enableOSPatching: an instance is never patched in place; it gets a newer image when it is made anew."
+                .to_owned(),
+        );
+    }
+    Ok(inner)
+}
+
+/// The wire form.
+pub(super) fn answer(
+    mut inner: Map<String, Value>,
+    view: &View<'_>,
+    desired: &Desired,
+    status: &Status,
+) -> Map<String, Value> {
+    inner.insert("state".into(), status.state.into());
+    let address = status.nodes.first().and_then(|node| node.address.clone());
+    inner.insert("connectivityEndpoints".into(), json!({"publicIpAddress": null, "privateIpAddress": address}));
+    let origin = format!("https://{}/", host_name::host(view.id.name(), view.incarnation, view.zone));
+    let application = |name: &str, path: &str| json!({"displayName": name, "endpointUri": format!("{origin}{path}")});
+    inner.insert("applications".into(), json!([application("Jupyter", "tree"), application("Jupyter Lab", "lab")]));
+    let ssh = inner.entry("sshSettings").or_insert_with(|| json!({"sshPublicAccess": "Disabled"}));
+    if let Some(ssh) = ssh.as_object_mut() {
+        ssh.insert("adminUserName".into(), USER.into());
+        ssh.insert("sshPort".into(), SSH_PORT.into());
+    }
+    if let Some(creator) = creator(view.document) {
+        let by = json!({"userName": creator.name, "userOrgId": view.tenant_id, "userId": creator.object_id});
+        inner.insert("createdBy".into(), by);
+    }
+    inner.insert("lastOperation".into(), status.last_operation(desired));
+    let image = status.nodes.first().and_then(|node| node.image.clone());
+    if let Some(image) = image {
+        let metadata =
+            json!({"currentImageVersion": image, "latestImageVersion": image, "isLatestOsImageVersion": true});
+        inner.insert("osImageMetadata".into(), metadata);
+    }
+    inner.insert("versions".into(), json!({"runtime": env!("CARGO_PKG_VERSION")}));
+    let errors: Vec<Value> = status.error.iter().map(|error| json!({"error": error.to_error_value()})).collect();
+    inner.insert("errors".into(), json!(errors));
+    inner
+}
+
+/// What Bastide adds to the properties of an instance or a cluster, under `bastide`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Extension {
+    /// What its file system is made of.
+    pub image: Image,
+    /// What stands between it and the kernel.
+    pub isolation: Isolation,
+    /// It gets no processor's time when nobody has used it for so long.
+    pub freeze_after: Option<Duration>,
+}
+
+impl Extension {
+    /// Reads it; what is silent has the usual.
+    pub(super) fn read(inner: &Map<String, Value>) -> Result<Self, ArmError> {
+        let at = format!("{AT}.bastide");
+        let empty = Map::new();
+        let fields = field::object(inner, "bastide", AT)?.unwrap_or(&empty);
+        if let Some(name) = fields.keys().find(|name| !EXTENSIONS.contains(&name.as_str())) {
+            let message = format!("'{name}' is nothing that can be said here. Use {}.", field::any_of(EXTENSIONS));
+            return Err(refused(&format!("{at}.{name}"), message));
+        }
+        let isolation = match field::choice(fields, "isolation", &at, &["container", "gvisor"])? {
+            Some("gvisor") => Isolation::Gvisor,
+            _ => Isolation::Container,
+        };
+        let freeze_after = duration::between(fields, "freezeAfter", &at, (MINUTE, 3 * DAY))?;
+        Ok(Self { image: image(fields, &at)?, isolation, freeze_after })
+    }
+}
+
+/// How long an instance may be left alone before it is stopped.
+pub(super) fn idle_time(inner: &Map<String, Value>) -> Result<Option<Duration>, ArmError> {
+    duration::between(inner, "idleTimeBeforeShutdown", AT, (15 * MINUTE, 3 * DAY))
+}
+
+/// The keys that may log in.
+pub(super) fn keys(inner: &Map<String, Value>) -> Vec<String> {
+    let settings = inner.get("sshSettings").and_then(Value::as_object);
+    let is_open = settings.and_then(|settings| settings.get("sshPublicAccess")) == Some(&json!("Enabled"));
+    let text = settings.filter(|_| is_open).and_then(|settings| settings.get("adminPublicKey")?.as_str());
+    text.and_then(|text| ssh::keys(text, AT).ok()).unwrap_or_default()
+}
+
+/// Whether a stopped instance leaves its quota to others.
+pub(super) fn releases_quota(inner: &Map<String, Value>) -> bool {
+    inner.get("releaseQuotaOnStop") == Some(&Value::Bool(true))
+}
+
+/// A network of the caller's own does not go together with the managed one (mission.md F17).
+pub(super) fn no_subnet(inner: &Map<String, Value>) -> Result<(), ArmError> {
+    match inner.get("subnet") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => {
+            let message = "A compute of a hub stands in the hub's managed network; a subnet of your own cannot take its place. \
+                           Leave subnet out.";
+            Err(refused(&format!("{AT}.subnet"), message))
+        }
+    }
+}
+
+fn settle_ssh(inner: &mut Map<String, Value>) -> Result<(), ArmError> {
+    let at = format!("{AT}.sshSettings");
+    let Some(settings) = field::object(inner, "sshSettings", AT)? else { return Ok(()) };
+    let key = field::text(settings, "adminPublicKey", &at)?;
+    let mut settled = Map::new();
+    let access = field::choice(settings, "sshPublicAccess", &at, &["Enabled", "Disabled"])?.unwrap_or("Disabled");
+    settled.insert("sshPublicAccess".into(), access.into());
+    if let Some(key) = key {
+        ssh::keys(key, &format!("{at}.adminPublicKey"))?;
+        settled.insert("adminPublicKey".into(), key.into());
+    }
+    inner.insert("sshSettings".into(), Value::Object(settled));
+    Ok(())
+}
+
+fn assigned_user(inner: &Map<String, Value>, tenant_id: Uuid) -> Result<(), ArmError> {
+    let at = format!("{AT}.personalComputeInstanceSettings");
+    let Some(settings) = field::object(inner, "personalComputeInstanceSettings", AT)? else { return Ok(()) };
+    let at = format!("{at}.assignedUser");
+    let Some(user) = field::object(settings, "assignedUser", &at)? else { return Ok(()) };
+    let id = |name: &str| {
+        let text = field::text(user, name, &at)?;
+        text.and_then(|text| text.parse::<Uuid>().ok()).ok_or_else(|| {
+            refused(&format!("{at}.{name}"), format!("assignedUser needs {name}, a GUID such as {}.", Uuid::nil()))
+        })
+    };
+    id("objectId")?;
+    if id("tenantId")? != tenant_id {
+        let message = format!("The user of an instance belongs to this tenant. Use tenantId {tenant_id}.");
+        return Err(refused(&format!("{at}.tenantId"), message));
+    }
+    Ok(())
+}
+
+/// They are kept, so that one body works here and in the cloud, and nothing is said to run that does not.
+fn custom_services(inner: &Map<String, Value>, warnings: &mut Vec<String>) -> Result<(), ArmError> {
+    let services = match inner.get("customServices") {
+        None => return Ok(()),
+        Some(Value::Array(services)) => services,
+        Some(_) => return Err(refused(&format!("{AT}.customServices"), "customServices must be a list.")),
+    };
+    if !services.is_empty() {
+        warnings.push(
+            "customServices are kept and not run: an instance of Bastide has no containers inside of it. Install the program \
+             in its image, or start it in the startup script."
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn image(fields: &Map<String, Value>, at: &str) -> Result<Image, ArmError> {
+    let Some(text) = field::text(fields, "image", at)? else { return Ok(Image::Base) };
+    if text.eq_ignore_ascii_case("base") {
+        return Ok(Image::Base);
+    }
+    let is_printable = text.len() <= 512 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if let Some(path) = text.strip_prefix("file:") {
+        let is_plain = path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        if is_printable && is_plain {
+            return Ok(Image::Archive(path.to_owned()));
+        }
+    } else if is_printable && is_reference(text) {
+        return Ok(Image::Reference(text.to_owned()));
+    }
+    let message = format!(
+        "'{}' is not an image. Use 'base', a reference with its registry such as registry.example/team/image:1.0, or \
+         file:/absolute/path.tar of an OCI archive.",
+        text.chars().filter(char::is_ascii_graphic).take(80).collect::<String>()
+    );
+    Err(refused(&format!("{at}.image"), message))
+}
+
+/// `host[:port]/path[:tag][@digest]`. A registry must be named: there is no default that an isolated hub could reach.
+fn is_reference(text: &str) -> bool {
+    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+    let Some((host, path)) = rest.split_once('/') else { return false };
+    let (path, tag) = path.rsplit_once(':').map_or((path, None), |(path, tag)| (path, Some(tag)));
+    let is_word = |text: &str, more: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    let is_host = is_word(host, b".-:") && (host.contains(['.', ':']) || host == "localhost");
+    let is_digest = |digest: &str| {
+        let hexadecimal = digest.strip_prefix("sha256:").unwrap_or_default();
+        hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    is_host
+        && path.split('/').all(|part| is_word(part, b"._-") && !part.starts_with('.'))
+        && path == path.to_ascii_lowercase()
+        && tag.is_none_or(|tag| tag.len() <= 128 && is_word(tag, b"._-"))
+        && digest.is_none_or(is_digest)
+}
+
+/// The user who works in an instance.
+pub(super) const USER: &str = "azureuser";
+
+/// The port inside of the tunnel; there is none outside (mission.md S4).
+const SSH_PORT: u16 = 22;
+
+/// What was attached by [`super::action`].
+pub(super) const DATA_MOUNTS: &str = "dataMounts";
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const EXTENSIONS: &[&str] = &["image", "isolation", "freezeAfter"];
+
+const READ_ONLY: &[&str] = &[
+    "osImageMetadata",
+    "connectivityEndpoints",
+    "applications",
+    "createdBy",
+    "errors",
+    "state",
+    "lastOperation",
+    "containers",
+    "dataDisks",
+    "versions",
+];
+
+const FOR_LIFE: &[&str] = &[
+    "vmSize",
+    "sshSettings",
+    "setupScripts",
+    "enableNodePublicIp",
+    "enableRootAccess",
+    "computeInstanceAuthorizationType",
+    "personalComputeInstanceSettings",
+    "bastide",
+];
+
+const CHOICES: &[(&str, &[&str], &str)] = &[
+    ("applicationSharingPolicy", &["Personal", "Shared"], "Shared"),
+    ("computeInstanceAuthorizationType", &["personal"], "personal"),
+];
+
+const FLAGS: &[(&str, bool)] = &[
+    ("enableNodePublicIp", true),
+    ("enableSSO", true),
+    ("enableRootAccess", true),
+    ("enableOSPatching", false),
+    ("releaseQuotaOnStop", false),
+];

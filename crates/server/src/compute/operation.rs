@@ -1,0 +1,126 @@
+//! Operations on what runs: a write is answered as soon as it is committed, and the operation that it names ends when the
+//! node has said what became of it.
+
+use std::time::Duration;
+
+use bastide_arm::error::ArmError;
+use bastide_arm::id::ResourceId;
+use bastide_arm::resource_type::{Observed, Progress};
+use bastide_store::{Change, CommitError, Expectation, Operation, Write};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::front::Front;
+use crate::ledger::Entry;
+use crate::operations::{RUNNING, merge};
+use crate::pass::Pass;
+use crate::registry::Registered;
+use crate::request::Request;
+
+/// Kind of the operations that wait for a node.
+pub(crate) const AWAIT_NODE: &str = "AwaitNode";
+
+impl Front {
+    /// The operation of a write, to be committed with it.
+    pub(crate) fn awaiting(&self, request: &Request<'_>, pass: &Pass, id: &ResourceId, gone: &[Uuid]) -> Operation {
+        let now = request.context.now;
+        Operation {
+            id: Uuid::new_v4(),
+            kind: AWAIT_NODE.to_owned(),
+            scope: id.key().to_owned(),
+            status: RUNNING.to_owned(),
+            principal: pass.principal().object_id.to_string(),
+            body: json!({GONE: gone, "action": pass.action(), "correlationId": request.context.correlation_id}),
+            created: now,
+            changed: now,
+        }
+    }
+
+    /// What is seen of a resource outside of the database.
+    pub(crate) fn seen(&self, registered: &Registered, entry: &Entry) -> Option<Observed> {
+        let instances = registered.rules.instances(entry.row.incarnation, &entry.document)?;
+        Some(self.networks.seen(&instances))
+    }
+
+    /// Waits until the node has said what became of a write, and keeps that.
+    pub(crate) async fn work_awaiting(&self, operation: &Operation) -> Result<(), Failure> {
+        let id = ResourceId::parse(&operation.scope)?;
+        let mut changes = self.networks.computes_changed();
+        loop {
+            changes.borrow_and_update();
+            match self.progress_of(operation, &id).await? {
+                Progress::Running => {}
+                Progress::Done => return self.end(operation, &id, None).await,
+                Progress::Failed(error) => return self.end(operation, &id, Some(error)).await,
+            }
+            // What rings no bell - a write of another server - is found, too.
+            let _rings_or_not = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
+            let stands = self.ledger.store().operation(operation.id).await?;
+            if stands.is_none_or(|stands| stands.status != RUNNING) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn progress_of(&self, operation: &Operation, id: &ResourceId) -> Result<Progress, Failure> {
+        let gone: Vec<Uuid> =
+            operation.body.get(GONE).and_then(|gone| serde_json::from_value(gone.clone()).ok()).unwrap_or_default();
+        if !gone.is_empty() {
+            // The node is told first; what it has never heard of is gone already.
+            self.networks.settle(id).await;
+            return Ok(if self.networks.is_gone(&gone) { Progress::Done } else { Progress::Running });
+        }
+        let deleted = || {
+            let message = format!("'{id}' was deleted before it was as asked for.");
+            Progress::Failed(ArmError::new(409, "OperationPreempted", message))
+        };
+        let Some(row) = self.ledger.store().resource(id.key()).await? else { return Ok(deleted()) };
+        // One of the same name that was made since is another one.
+        if row.created.at > operation.created {
+            return Ok(deleted());
+        }
+        let entry = Entry::read(row)?;
+        let registered = self.registry.find(&entry.row.type_name, "")?;
+        let observed = self.seen(&registered, &entry);
+        Ok(registered.rules.progress(entry.row.incarnation, &entry.document, observed.as_ref()))
+    }
+
+    async fn end(&self, operation: &Operation, id: &ResourceId, error: Option<ArmError>) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let mut ended = operation.clone();
+        ended.changed = now;
+        let status = if error.is_some() { "Failed" } else { "Succeeded" };
+        status.clone_into(&mut ended.status);
+        if let Some(error) = error {
+            merge(&mut ended.body, "error", error.to_error_value());
+        }
+        let audit = json!({
+            "objectId": operation.principal,
+            "action": operation.body.get("action").cloned().unwrap_or(Value::Null),
+            "scope": id.to_string(),
+            "status": status,
+            "operationId": operation.id,
+            "correlationId": operation.body.get("correlationId"),
+        });
+        let write = Write {
+            at: now,
+            expect: vec![Expectation::OperationStatus { id: operation.id, status: RUNNING.to_owned() }],
+            changes: vec![Change::PutOperation(ended)],
+            audit: vec![audit],
+        };
+        match self.ledger.store().commit(write).await {
+            // Another server may have ended it.
+            Ok(_) | Err(CommitError::Conflict(_)) => {}
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+        self.queue.end();
+        Ok(())
+    }
+}
+
+/// The field of an operation's body with the instances that are to be gone; none for one that is about what is to be.
+const GONE: &str = "gone";
+
+/// How long a change may go unnoticed that rang no bell.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
