@@ -43,6 +43,9 @@ pub enum ControlError {
     /// Another version.
     #[error("the agent is of version {0} of the plan, the firewall of version {ours}", ours = bastide_plan::hub_plan::PLAN_VERSION)]
     Version(u32),
+    /// A change of a plan that the firewall does not have.
+    #[error("the agent changes a plan that this firewall does not have")]
+    WrongChange,
     /// Not [`ToWorker::Start`].
     #[error("the first message of the agent is not Start")]
     NotStarted,

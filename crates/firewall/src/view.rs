@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use bastide_plan::hub_plan::{HubPlan, Leg};
+use bastide_plan::name_change::NameChange;
 use bastide_plan::{AddressFilter, Policy};
 
 /// A plan made ready, with what is not in it. Immutable: a change makes a new one.
@@ -32,6 +33,12 @@ impl View {
     /// The same plan, with another word on where names may lead.
     pub fn with_filter(&self, filter: AddressFilter) -> Self {
         Self::new(self.policy.plan().clone(), self.attached.values().cloned().collect(), filter)
+    }
+
+    /// The next plan, by a change; none when the change leads from another.
+    pub fn changed(&self, change: NameChange) -> Option<Self> {
+        let policy = Policy::new(change.apply(self.policy.plan())?);
+        Some(Self { policy, filter: self.filter.clone(), attached: self.attached.clone() })
     }
 
     /// Whose address this is.

@@ -104,18 +104,22 @@ impl Worker {
         mut needed: mpsc::UnboundedReceiver<bastide_plan::worker::Transport>,
     ) -> Result<(), RunError> {
         loop {
+            let mut was_plan = false;
             let answer = tokio::select! {
                 said = listener.next(&control) => match said? {
-                    Some(said) => self.hear(said).await?,
+                    Some(said) => {
+                        was_plan = matches!(said.message, ToWorker::Plan { .. });
+                        self.hear(said).await?
+                    }
                     None => return Ok(()),
                 },
                 Some(transport) = needed.recv() => Some(FromWorker::NeedUpstream { transport }),
             };
             if let Some(answer) = answer {
                 tell(&control, &answer).await?;
-                if matches!(answer, FromWorker::Applied { .. }) {
-                    give_back_memory();
-                }
+            }
+            if was_plan {
+                give_back_memory();
             }
         }
     }
@@ -130,6 +134,12 @@ impl Worker {
             (ToWorker::Plan { plan, attached }, _) => {
                 let stamp = plan.stamp;
                 self.decide_by(View::new(*plan, attached, self.filter.clone())).await;
+                return Ok(Some(FromWorker::Applied { stamp, inactive: Vec::new() }));
+            }
+            (ToWorker::Change { change }, _) => {
+                let stamp = change.to;
+                let next = self.context.view.load().and_then(|view| view.changed(change));
+                self.decide_by(next.ok_or(ControlError::WrongChange)?).await;
                 return Ok(Some(FromWorker::Applied { stamp, inactive: Vec::new() }));
             }
             (ToWorker::Filter { filter }, _) => {

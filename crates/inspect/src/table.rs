@@ -59,6 +59,15 @@ impl<T> NameTable<T> {
         place.replace((pattern, value)).map(|(_, value)| value)
     }
 
+    /// What is said about a pattern, to be added to.
+    pub fn entry(&mut self, pattern: &NamePattern) -> &mut T
+    where
+        T: Default,
+    {
+        let row = self.rows.entry(pattern.name().clone()).or_insert(Row { exact: None, below: None });
+        &mut row.place(pattern).get_or_insert_with(|| (pattern.clone(), T::default())).1
+    }
+
     /// Forgets a pattern, and returns what had been said about it.
     pub fn remove(&mut self, pattern: &NamePattern) -> Option<T> {
         let row = self.rows.get_mut(pattern.name())?;

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod hub_plan;
 pub mod log_prefix;
 pub mod message;
+pub mod name_change;
 pub mod policy;
 pub mod report;
 pub mod way_in;

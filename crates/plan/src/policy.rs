@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use bastide_inspect::{Name, NamePattern, NameTable};
+use bastide_inspect::{Name, NameTable};
 
 use crate::hub_plan::{
     Action, Endpoint, HubPlan, Leg, Mode, NameRule, PrefixRule, Protocol, RuleName, Service, Target,
@@ -61,11 +61,10 @@ pub struct Relay<'a> {
 impl Policy {
     /// Makes a plan ready.
     pub fn new(plan: HubPlan) -> Self {
-        let mut places: HashMap<NamePattern, Vec<usize>> = HashMap::with_capacity(plan.names.len());
+        let mut names: NameTable<Vec<usize>> = NameTable::with_capacity(plan.names.len());
         for (place, rule) in plan.names.iter().enumerate() {
-            places.entry(rule.pattern.clone()).or_default().push(place);
+            names.entry(&rule.pattern).push(place);
         }
-        let names = places.into_iter().collect();
         let named = plan.endpoints.iter().enumerate();
         let endpoints =
             named.flat_map(|(place, endpoint)| endpoint.names.iter().map(move |name| (name.clone(), place)));

@@ -11,6 +11,7 @@ use crate::address::AddressFilter;
 use crate::explanation::{Explanation, Question};
 use crate::flow::{FlowQuery, FlowRecord, Flows};
 use crate::hub_plan::{HubPlan, Leg, RuleName, Stamp};
+use crate::name_change::NameChange;
 
 /// From the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,12 @@ pub enum ToWorker {
         plan: Box<HubPlan>,
         /// Legs that are not in the plan: those of tests.
         attached: Vec<Leg>,
+    },
+    /// Decide by the plan of before, but for this; answered like [`ToWorker::Plan`]. A plan with 10,000 rules is a
+    /// megabyte, and most changes are about one.
+    Change {
+        /// What is different.
+        change: NameChange,
     },
     /// Where names may lead has changed, because the host's addresses have.
     Filter {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bastide_plan::AddressFilter;
 use bastide_plan::hub_plan::{HubPlan, Leg, PLAN_VERSION, RuleName, Stamp};
+use bastide_plan::name_change::NameChange;
 use bastide_plan::worker::{FromWorker, Purpose, ToWorker};
 
 use super::netlink::log_socket;
@@ -36,7 +37,8 @@ pub struct Firewall {
     /// Which of the hub's workers this is: what an earlier one said is not listened to.
     life: u64,
     filter: Option<AddressFilter>,
-    sent: Option<(Stamp, Vec<Leg>)>,
+    /// What it was told last.
+    sent: Option<(HubPlan, Vec<Leg>)>,
     applied: Option<Stamp>,
     inactive: BTreeMap<RuleName, String>,
     is_confined: bool,
@@ -92,12 +94,17 @@ impl Firewall {
             self.say(&ToWorker::Filter { filter: filter.clone() })?;
             self.filter = Some(filter.clone());
         }
-        let news = (plan.stamp, attached.to_vec());
-        if self.sent.as_ref() != Some(&news) {
-            self.applied = None;
-            self.say(&ToWorker::Plan { plan: Box::new(plan.clone()), attached: attached.to_vec() })?;
-            self.sent = Some(news);
+        let is_sent = |(sent, legs): &(HubPlan, Vec<Leg>)| sent.stamp == plan.stamp && legs == attached;
+        if self.sent.as_ref().is_some_and(is_sent) {
+            return Ok(());
         }
+        self.applied = None;
+        let sent = self.sent.take().filter(|(_, legs)| legs == attached);
+        match sent.and_then(|(sent, _)| NameChange::between(&sent, plan)) {
+            Some(change) => self.say(&ToWorker::Change { change })?,
+            None => self.say(&ToWorker::Plan { plan: Box::new(plan.clone()), attached: attached.to_vec() })?,
+        }
+        self.sent = Some((plan.clone(), attached.to_vec()));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use std::{fs, mem, net, thread};
 
 use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, Stamp};
+use bastide_plan::name_change::NameChange;
 use bastide_plan::worker::{FromWorker, Purpose, ToWorker, Transport};
 use bastide_plan::{RuleName, frame};
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
@@ -32,6 +33,7 @@ pub struct Control {
     socket: Arc<Mutex<UnixStream>>,
     answers: Mutex<Receiver<FromWorker>>,
     revision: i64,
+    applied: Option<HubPlan>,
 }
 
 impl Control {
@@ -39,7 +41,7 @@ impl Control {
     pub fn new(socket: UnixStream, hub: String) -> Self {
         let (sender, answers) = channel();
         let writer = Arc::new(Mutex::new(socket.try_clone().unwrap()));
-        let control = Self { socket: Arc::clone(&writer), answers: Mutex::new(answers), revision: 0 };
+        let control = Self { socket: Arc::clone(&writer), answers: Mutex::new(answers), revision: 0, applied: None };
         thread::spawn(move || {
             let mut socket = socket;
             while let Some(answer) = read(&mut socket) {
@@ -90,6 +92,8 @@ impl Control {
     /// A plan that approves these names, by rules of the same names.
     pub fn plan(&mut self, names: &[&str]) -> HubPlan {
         self.revision += 1;
+        let mut names: Vec<_> = names.iter().copied().map(rule).collect();
+        names.sort_by(|one, other| one.rule.cmp(&other.rule));
         let leg = Leg { compute: ComputeId(uuid::Uuid::from_u128(2)), name: "dev".to_owned(), address: LEG };
         HubPlan {
             version: PLAN_VERSION,
@@ -99,17 +103,22 @@ impl Control {
             mode: Mode::ApprovedOutbound,
             subnet: "100.127.0.0/16".parse().unwrap(),
             legs: vec![leg],
-            names: names.iter().copied().map(rule).collect(),
+            names,
             prefixes: Vec::new(),
             endpoints: Vec::new(),
             services: Vec::new(),
         }
     }
 
-    /// Decides by a plan; done when the firewall says so.
+    /// Decides by a plan, told as an agent tells it; done when the firewall says so.
     pub fn apply(&mut self, plan: HubPlan) {
         let expected = plan.stamp;
-        self.send(&ToWorker::Plan { plan: Box::new(plan), attached: Vec::new() });
+        let change = self.applied.as_ref().and_then(|applied| NameChange::between(applied, &plan));
+        self.applied = Some(plan.clone());
+        self.send(&match change {
+            Some(change) => ToWorker::Change { change },
+            None => ToWorker::Plan { plan: Box::new(plan), attached: Vec::new() },
+        });
         match self.answer() {
             FromWorker::Applied { stamp, .. } => assert_eq!(stamp, expected),
             other => panic!("{other:?}"),
