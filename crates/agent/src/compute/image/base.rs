@@ -34,8 +34,10 @@ impl Recipe {
     /// What the image is called in the cache: another recipe is another image.
     pub(super) fn key(&self) -> String {
         let Sources { suite, architecture, .. } = &self.sources;
-        let parts =
-            [suite.as_bytes(), architecture.as_bytes(), RECIPE, PACKAGES.as_bytes(), REQUIREMENTS, &self.trusted];
+        let settings = [OPTIONS.join("\n"), OWN_FILES.join("\n")].join("\n");
+        let names = [suite.as_bytes(), architecture.as_bytes()];
+        let made_by = [RECIPE, PACKAGES.as_bytes(), REQUIREMENTS, settings.as_bytes(), &self.trusted];
+        let parts: Vec<_> = names.into_iter().chain(made_by).collect();
         let digest = sha256(&parts);
         format!("base-{}", digest.get(..KEY_DIGITS).unwrap_or(&digest))
     }
@@ -60,8 +62,7 @@ impl Recipe {
             }
         })?;
         tell((97, "writing it to the disk"));
-        // What each instance has its own of has a place to be put.
-        for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+        for file in OWN_FILES {
             let path = directory.join(ROOT).join(file);
             fs::write(&path, "").map_err(failed("write", &path))?;
         }
@@ -105,15 +106,8 @@ impl Recipe {
         let mut command = Command::new("/usr/bin/unshare");
         // Namespaces of its own: with the first process of them goes all that it has started and mounted.
         command.args(["--fork", "--kill-child", "--mount", "--pid", "--mount-proc", "--ipc", "--uts", "--"]);
-        command.args(["/usr/bin/mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]);
-        command.arg("--skip=check/empty,chroot/mount/sys");
+        command.arg("/usr/bin/mmdebstrap").args(OPTIONS);
         command.arg(format!("--include={}", PACKAGES.lines().collect::<Vec<_>>().join(",")));
-        for unread in ["doc", "info", "locale", "man"] {
-            command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
-        }
-        // All of it is written to the disk once, at the end.
-        command.arg("--dpkgopt=force-unsafe-io");
-        command.arg("--aptopt=Acquire::Retries \"3\"");
         command.args(self.sources.options.iter().map(|option| format!("--aptopt={option}")));
         command.arg("--customize-hook=exec \"$BASTIDE_GIVEN/recipe.sh\" \"$1\" \"$BASTIDE_GIVEN\"");
         command.arg(&self.sources.suite).arg(directory.join(ROOT)).arg(given.join("sources.list"));
@@ -189,6 +183,23 @@ fn sha256(parts: &[&[u8]]) -> String {
 const RECIPE: &[u8] = include_bytes!("base/recipe.sh");
 const REQUIREMENTS: &[u8] = include_bytes!("base/requirements.txt");
 const PACKAGES: &str = include_str!("base/packages.txt");
+
+const OPTIONS: [&str; 10] = [
+    "--mode=root",
+    "--variant=apt",
+    "--format=directory",
+    "--skip=check/empty,chroot/mount/sys",
+    "--aptopt=Acquire::Retries \"3\"",
+    // All of it is written to the disk once, at the end.
+    "--dpkgopt=force-unsafe-io",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+];
+
+/// What each instance has its own of: a place to put it.
+const OWN_FILES: [&str; 3] = ["etc/hostname", "etc/hosts", "etc/resolv.conf"];
 
 /// Where mmdebstrap puts what it forgets again.
 const SCRATCH: &str = "scratch";

@@ -111,7 +111,7 @@ impl Cache {
     }
 
     /// An image that is there, held from now on.
-    fn find(&self, key: &str) -> Result<Option<Unpacked>, ImageError> {
+    pub(super) fn find(&self, key: &str) -> Result<Option<Unpacked>, ImageError> {
         let directory = self.directory.join(key);
         if !directory.exists() {
             return Ok(None);

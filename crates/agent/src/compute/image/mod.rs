@@ -11,6 +11,7 @@ mod identity;
 mod sources;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bastide_plan::compute_plan::Image;
@@ -22,6 +23,9 @@ use cache::Cache;
 #[derive(Debug)]
 pub struct Images {
     cache: Cache,
+    /// What the base image is called, once that is known: to ask apt takes longer than to start an instance. What is
+    /// changed of the node meanwhile counts from the next start of the agent.
+    base: Mutex<Option<String>>,
 }
 
 /// An image that instances can be made of.
@@ -82,17 +86,14 @@ pub enum ImageError {
 impl Images {
     /// The images in a directory of the node, which several agents may share.
     pub fn open(directory: &Path) -> Result<Self, ImageError> {
-        Ok(Self { cache: Cache::open(directory)? })
+        Ok(Self { cache: Cache::open(directory)?, base: Mutex::default() })
     }
 
     /// Finds an image, or makes it, which takes minutes; `on_progress` hears of that in words for people. Whoever asks
     /// for what somebody else is making waits for it.
     pub fn resolve(&self, image: &Image, on_progress: &dyn Fn(String)) -> Result<Unpacked, ImageError> {
         match image {
-            Image::Base => {
-                let recipe = base::Recipe::of_this_node()?;
-                self.cache.entry(&recipe.key(), on_progress, |directory| recipe.make(directory, on_progress))
-            }
+            Image::Base => self.base(on_progress),
             Image::Reference(name) | Image::Archive(name) => {
                 Err(ImageError::Unable(format!("the image '{name}' cannot be had: this agent has the base image only")))
             }
@@ -102,5 +103,17 @@ impl Images {
     /// Removes what nobody has asked for since then, and what attempts have left that were cut off.
     pub fn clean(&self, unused_for: Duration) -> Result<Vec<String>, ImageError> {
         self.cache.clean(unused_for)
+    }
+
+    fn base(&self, on_progress: &dyn Fn(String)) -> Result<Unpacked, ImageError> {
+        let known = self.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(found) = known.map(|key| self.cache.find(&key)).transpose()?.flatten() {
+            return Ok(found);
+        }
+        let recipe = base::Recipe::of_this_node()?;
+        let key = recipe.key();
+        let found = self.cache.entry(&key, on_progress, |directory| recipe.make(directory, on_progress))?;
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        Ok(found)
     }
 }
