@@ -1,24 +1,29 @@
-//! The agent: the hubs of a node, and what is asked about them.
+//! The agent: the hubs of a node with their instances, and what is asked about them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::mpsc::channel;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bastide_plan::HubPlan;
 use bastide_plan::hub_plan::{ComputeId, HubId, PLAN_VERSION};
 use bastide_plan::message::{Answer, Request};
 use bastide_plan::way_in::WayIn;
+use bastide_plan::{ComputePlan, ComputeReport, HubReport};
 use ipnet::Ipv4Net;
 use thiserror::Error;
 
-use crate::compute::runtime::RuntimeError;
+use crate::compute::engine::Engine;
+use crate::compute::keeper::{Pace, Surroundings as ComputeSurroundings};
+use crate::compute::manager::Computes;
+use crate::compute::permits::Permits;
+use crate::compute::walls::Walls;
 use crate::compute::way::Way;
 use crate::network::firewall::FirewallCommand;
 use crate::network::host::{Host, HostError, obstacles};
-use crate::network::hub::{Command, Farewell, Hub, Reply, Surroundings, unknown};
-use crate::state::{HubRecord, State, StateError};
+use crate::network::hub::{Command, Farewell, Reply, Surroundings};
+use crate::network::hubs::Hubs;
+use crate::state::{State, StateError};
 
 /// What an agent is told at its start.
 #[derive(Debug, Clone)]
@@ -35,12 +40,12 @@ pub struct Settings {
     pub server_socket: String,
 }
 
-/// The hubs of a node.
+/// The hubs of a node, with their instances.
 pub struct Agent {
     state: Arc<State>,
-    host: Arc<Host>,
-    surroundings: Surroundings,
-    hubs: Mutex<BTreeMap<HubId, Hub>>,
+    /// None: the network is simulated, by whoever asks.
+    hubs: Option<Hubs>,
+    computes: Computes,
     listeners: Arc<Mutex<Vec<Listener>>>,
 }
 
@@ -65,60 +70,80 @@ pub enum AgentError {
     /// The host's side.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// What it remembers of instances.
+    #[error("cannot take up the instances of this node: {0}")]
+    Computes(#[from] io::Error),
 }
 
 impl Agent {
-    /// Puts every wall back that was there when the agent last ran, and only then returns.
-    pub fn start(settings: &Settings) -> Result<Arc<Self>, AgentError> {
+    /// Puts every wall back that was there when the agent last ran, then has run what should, and returns.
+    pub fn start(settings: &Settings, engine: Engine) -> Result<Arc<Self>, AgentError> {
         let state = Arc::new(State::open(&settings.data_directory.join("agent"))?);
         let records = state.hubs()?;
         let internet = settings.internet_ranges.clone();
         let host = Arc::new(Host::open(Arc::clone(&state), settings.upstream_dns, internet)?);
-        let listeners: Arc<Mutex<Vec<Listener>>> = Arc::default();
-        let publish = {
-            let listeners = Arc::clone(&listeners);
-            move |event: Answer| locked(&listeners).retain(|listener| listener(&event))
-        };
         let firewall = FirewallCommand {
             command: settings.firewall.clone(),
             listeners: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_LISTENERS),
             server_socket: settings.server_socket.clone(),
         };
-        let surroundings =
-            Surroundings { host: Arc::clone(&host), state: Arc::clone(&state), firewall, publish: Arc::new(publish) };
-        let agent = Arc::new(Self { state, host, surroundings, hubs: Mutex::default(), listeners });
-        agent.restore(records);
+        let walls = Arc::new(Walls::none());
+        let (listeners, publish) = listeners();
+        let surroundings = Surroundings {
+            host,
+            state: Arc::clone(&state),
+            firewall,
+            walls: Arc::clone(&walls),
+            publish: Arc::clone(&publish),
+        };
+        let hubs = Hubs::restore(records, surroundings)?;
         for obstacle in obstacles() {
             tracing::warn!("{obstacle}");
         }
-        let watching = Arc::downgrade(&agent);
-        Arc::clone(&agent.host).watch(move || {
-            let Some(agent) = watching.upgrade() else { return false };
-            for hub in locked(&agent.hubs).values() {
-                hub.tell(Command::HostChanged);
-            }
-            true
-        })?;
-        Ok(agent)
+        let computes = computes(&state, engine, walls, &settings.data_directory, publish)?;
+        Ok(Arc::new(Self { state, hubs: Some(hubs), computes, listeners }))
+    }
+
+    /// An agent without a network and without privilege, for a Bastide that only shows how things would be: whoever asks
+    /// simulates the networks of hubs, and instances are run by an engine that does not run them.
+    pub fn simulated(data_directory: &Path, engine: Engine) -> Result<Arc<Self>, AgentError> {
+        let state = Arc::new(State::open(&data_directory.join("simulated"))?);
+        let (listeners, publish) = listeners();
+        let computes = computes(&state, engine, Arc::new(Walls::Simulated), data_directory, publish)?;
+        Ok(Arc::new(Self { state, hubs: None, computes, listeners }))
+    }
+
+    /// Whether a server may ask, and what the kernel holds.
+    pub fn greet(&self, version: u32, fence: i64) -> Result<Vec<HubReport>, String> {
+        same_version(version)?;
+        self.state.change_node(|node| node.fence = node.fence.max(fence)).map_err(|error| error.to_string())?;
+        Ok(self.hubs.as_ref().map(Hubs::reports).unwrap_or_default())
+    }
+
+    /// What every instance does.
+    pub fn compute_reports(&self) -> Vec<ComputeReport> {
+        self.computes.reports()
     }
 
     /// Does what is asked, and replies when it is done.
     pub fn handle(&self, peer: Peer, request: Request, reply: Reply) {
+        if let Request::Apply { .. } | Request::Run { .. } | Request::Retain { .. } = request
+            && let Err(reason) = self.listens_to(peer)
+        {
+            return reply(Answer::Refused { reason });
+        }
         match request {
-            Request::Hello { version, fence } => reply(self.hello(version, fence)),
-            Request::Apply { plan } => match self.listens_to(peer) {
-                Ok(()) => self.apply(plan, reply),
-                Err(reason) => reply(Answer::Refused { reason }),
+            Request::Apply { plan } => match (same_version(plan.version), &self.hubs) {
+                (Err(reason), _) => reply(Answer::Refused { reason }),
+                (Ok(()), Some(hubs)) => hubs.apply(plan, reply),
+                (Ok(()), None) => reply(simulated()),
             },
-            Request::Retain { hubs } => match self.listens_to(peer) {
-                Ok(()) => reply(self.retain(&hubs)),
-                Err(reason) => reply(Answer::Refused { reason }),
-            },
-            Request::Run { .. } | Request::Usage { .. } | Request::Log { .. } => {
-                reply(Answer::Refused { reason: "this agent runs no instances".to_owned() });
-            }
-            Request::Open { .. } | Request::Resize { .. } | Request::Signal { .. } => {
-                let reason = "a way into an instance has a connection to itself, on which it comes first";
+            Request::Run { plan } => reply(self.run(*plan)),
+            Request::Retain { hubs } => reply(self.retain(&hubs)),
+            Request::Usage { compute } => reply(self.computes.usage(compute)),
+            Request::Log { compute, script } => reply(self.computes.log(compute, script)),
+            Request::Hello { .. } | Request::Open { .. } | Request::Resize { .. } | Request::Signal { .. } => {
+                let reason = "a greeting, and a way into an instance, come first on a connection";
                 reply(Answer::Refused { reason: reason.to_owned() });
             }
             Request::Report { hub } => self.pass(hub, reply, Command::Report),
@@ -133,9 +158,9 @@ impl Agent {
     }
 
     /// Opens a way into an instance, or says why not.
-    pub fn open(&self, version: u32, compute: ComputeId, _way: &WayIn) -> Result<Way, String> {
+    pub fn open(&self, version: u32, compute: ComputeId, way: &WayIn) -> Result<Way, String> {
         same_version(version)?;
-        Err(RuntimeError::Unknown(compute).to_string())
+        self.computes.open(compute, way)
     }
 
     /// Has a listener told of everything that changes from now on.
@@ -143,49 +168,12 @@ impl Agent {
         locked(&self.listeners).push(listener);
     }
 
-    /// Ends every hub.
+    /// Ends every instance, then every hub.
     pub fn stop(&self, farewell: Farewell) {
-        let hubs = std::mem::take(&mut *locked(&self.hubs));
-        std::thread::scope(|scope| {
-            for (_, hub) in hubs {
-                scope.spawn(|| hub.stop(farewell));
-            }
-        });
-    }
-
-    fn restore(&self, records: Vec<HubRecord>) {
-        let (done, wait) = channel();
-        let mut hubs = locked(&self.hubs);
-        for record in records {
-            let done = done.clone();
-            let ready = move || done.send(()).unwrap_or_default();
-            hubs.insert(record.plan.hub, Hub::start(record, self.surroundings.clone(), ready));
+        self.computes.stop(farewell);
+        if let Some(hubs) = &self.hubs {
+            hubs.stop(farewell);
         }
-        drop(done);
-        // Ends when the last hub is ready.
-        wait.iter().for_each(drop);
-    }
-
-    fn hello(&self, version: u32, fence: i64) -> Answer {
-        if let Err(reason) = same_version(version) {
-            return Answer::Refused { reason };
-        }
-        if let Err(error) = self.state.change_node(|node| node.fence = node.fence.max(fence)) {
-            return Answer::Refused { reason: error.to_string() };
-        }
-        let (sender, receiver) = channel();
-        for hub in locked(&self.hubs).values() {
-            let sender = sender.clone();
-            hub.tell(Command::Report(Box::new(move |answer| drop(sender.send(answer)))));
-        }
-        drop(sender);
-        let reports = receiver.into_iter().filter_map(|answer| match answer {
-            Answer::Changed { report } => Some(*report),
-            _ => None,
-        });
-        let mut hubs: Vec<_> = reports.collect();
-        hubs.sort_by_key(|report| report.hub);
-        Answer::Welcome { version: PLAN_VERSION, hubs, computes: Vec::new() }
     }
 
     fn listens_to(&self, peer: Peer) -> Result<(), String> {
@@ -195,63 +183,56 @@ impl Agent {
         Ok(())
     }
 
-    fn apply(&self, plan: Box<HubPlan>, reply: Reply) {
-        if let Err(reason) = check(&plan) {
-            return reply(Answer::Refused { reason });
+    fn run(&self, plan: ComputePlan) -> Answer {
+        match same_version(plan.version).and_then(|()| self.computes.run(plan)) {
+            Ok(()) => Answer::Planned,
+            Err(reason) => Answer::Refused { reason },
         }
-        let mut hubs = locked(&self.hubs);
-        if let Some(hub) = hubs.get(&plan.hub) {
-            hub.tell(Command::Apply(plan, reply));
-            return;
-        }
-        let taken = match self.state.hubs() {
-            Ok(records) => records.iter().map(|record| record.slot).collect::<BTreeSet<_>>(),
-            Err(error) => return reply(Answer::Refused { reason: error.to_string() }),
-        };
-        let Some(slot) = self.host.free_slot(&taken) else {
-            return reply(Answer::Refused { reason: "this node has no room for another hub".to_owned() });
-        };
-        let record = HubRecord { plan: (*plan).clone(), slot, attached: Vec::new() };
-        // On disk before anything is in the kernel: nothing is made that the next start would not know of, and no other
-        // hub is given the same place.
-        if let Err(error) = self.state.keep(&record) {
-            return reply(Answer::Refused { reason: error.to_string() });
-        }
-        let hub = Hub::start(record, self.surroundings.clone(), || {});
-        let id = plan.hub;
-        hub.tell(Command::Apply(plan, reply));
-        hubs.insert(id, hub);
     }
 
+    /// Instances first: nothing runs where there is no wall.
     fn retain(&self, wanted: &[HubId]) -> Answer {
-        let gone: Vec<_> = {
-            let mut hubs = locked(&self.hubs);
-            let gone: Vec<_> = hubs.keys().filter(|hub| !wanted.contains(hub)).copied().collect();
-            gone.iter().filter_map(|hub| Some((*hub, hubs.remove(hub)?))).collect()
-        };
-        std::thread::scope(|scope| {
-            for (_, hub) in gone {
-                scope.spawn(|| hub.stop(Farewell::Forget));
-            }
-        });
-        // What could not be taken down is still on disk; it is started again, so that its wall stands until it is gone.
-        let records = self.state.hubs().unwrap_or_default();
-        let remaining = records.into_iter().filter(|record| !wanted.contains(&record.plan.hub));
-        let remaining: Vec<_> = remaining.collect();
-        let mut hubs = locked(&self.hubs);
-        for record in &remaining {
-            let start = || Hub::start(record.clone(), self.surroundings.clone(), || {});
-            hubs.entry(record.plan.hub).or_insert_with(start);
+        let mut remaining = self.computes.retain(wanted);
+        if let Some(hubs) = &self.hubs {
+            let held: Vec<_> = wanted.iter().chain(&remaining).copied().collect();
+            remaining.extend(hubs.retain(&held));
         }
-        Answer::Retained { remaining: remaining.iter().map(|record| record.plan.hub).collect() }
+        Answer::Retained { remaining: BTreeSet::into_iter(remaining).collect() }
     }
 
     fn pass(&self, hub: HubId, reply: Reply, command: impl FnOnce(Reply) -> Command) {
-        match locked(&self.hubs).get(&hub) {
-            Some(found) => drop(found.tell(command(reply))),
-            None => reply(unknown(hub)),
+        match &self.hubs {
+            Some(hubs) => hubs.pass(hub, reply, command),
+            None => reply(simulated()),
         }
     }
+}
+
+type Publish = Arc<dyn Fn(Answer) + Send + Sync>;
+
+/// Nobody listens yet.
+fn listeners() -> (Arc<Mutex<Vec<Listener>>>, Publish) {
+    let listeners: Arc<Mutex<Vec<Listener>>> = Arc::default();
+    let told = Arc::clone(&listeners);
+    (listeners, Arc::new(move |event| locked(&told).retain(|listener| listener(&event))))
+}
+
+fn computes(
+    state: &Arc<State>,
+    engine: Engine,
+    walls: Arc<Walls>,
+    data_directory: &Path,
+    publish: Publish,
+) -> Result<Computes, AgentError> {
+    let Engine { runtime, images } = engine;
+    let shares = data_directory.join("shares");
+    let (starts, pace) = (Permits::new(MOST_STARTS), Pace::REAL);
+    let surroundings = ComputeSurroundings { runtime, images, walls, starts, pace, shares, publish };
+    Ok(Computes::restore(Arc::clone(state), Arc::new(surroundings))?)
+}
+
+fn simulated() -> Answer {
+    Answer::Refused { reason: "this agent has no network: it only simulates computes".to_owned() }
 }
 
 fn same_version(version: u32) -> Result<(), String> {
@@ -261,41 +242,12 @@ fn same_version(version: u32) -> Result<(), String> {
     Err(format!("this agent speaks version {PLAN_VERSION}, not {version}: run the same Bastide on both sides"))
 }
 
-/// Whether a plan is one that a kernel can be made to match. The server makes no other; this is where that ends being a
-/// promise.
-fn check(plan: &HubPlan) -> Result<(), String> {
-    same_version(plan.version)?;
-    if plan.subnet.prefix_len() > SMALLEST_SUBNET {
-        return Err(format!("the subnet {} is smaller than a /{SMALLEST_SUBNET}", plan.subnet));
-    }
-    let mut addresses = BTreeSet::from([plan.gateway()]);
-    let mut computes = BTreeSet::new();
-    let mut claim = |what: String, address: Ipv4Addr| {
-        let is_host =
-            plan.subnet.contains(&address) && address != plan.subnet.network() && address != plan.subnet.broadcast();
-        if !is_host {
-            return Err(format!("{what} has the address {address}, which is not one of {}", plan.subnet));
-        }
-        if addresses.insert(address) { Ok(()) } else { Err(format!("{what} has an address that is taken: {address}")) }
-    };
-    for leg in &plan.legs {
-        claim(format!("compute '{}'", leg.name), leg.address)?;
-        if !computes.insert(leg.compute) {
-            return Err(format!("compute '{}' has two legs", leg.name));
-        }
-    }
-    for endpoint in &plan.endpoints {
-        claim(format!("endpoint '{}'", endpoint.rule), endpoint.address)?;
-    }
-    Ok(())
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gateway, one leg, network and broadcast.
-const SMALLEST_SUBNET: u8 = 30;
-
 /// More than this does not make a firewall faster.
 const MOST_LISTENERS: usize = 8;
+
+/// How many instances are started at a time: more take longer altogether.
+const MOST_STARTS: usize = 8;

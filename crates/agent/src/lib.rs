@@ -14,6 +14,7 @@ mod tool;
 mod wire;
 
 pub use agent::{Agent, AgentError, Settings};
+pub use compute::engine::Engine;
 pub use link::{Client, ClientError, listen};
 pub use network::host::obstacles;
 pub use network::hub::Farewell;

@@ -132,23 +132,25 @@ fn serve(agent: &Weak<Agent>, stream: &UnixStream, writer: &Arc<Mutex<UnixStream
         let back = Arc::clone(writer);
         let reply = move |answer| send(&back, &Tell { number, answer });
         match (&request, peer) {
-            (Request::Hello { fence, .. }, _) => {
-                let fence = *fence;
-                let answered = Arc::new(Mutex::new(None));
-                let slot = Arc::clone(&answered);
-                let first = Peer { fence, is_root };
-                agent.handle(first, request, Box::new(move |answer| drop(lock(&slot).replace(answer))));
-                let answer = lock(&answered).take();
-                let Some(answer) = answer else { continue };
-                let is_welcome = matches!(answer, Answer::Welcome { .. });
-                reply(answer);
-                if is_welcome && peer.replace(first).is_none() {
-                    let back = Arc::clone(writer);
-                    agent.subscribe(Box::new(move |answer| {
-                        wire::write(&lock(&back), &Tell { number: 0, answer: answer.clone() }).is_ok()
-                    }));
+            (Request::Hello { version, fence }, _) => match agent.greet(*version, *fence) {
+                Ok(hubs) => {
+                    let is_first = peer.replace(Peer { fence: *fence, is_root }).is_none();
+                    // Events wait until the answer is written: whatever is not in it comes after it.
+                    let stream = lock(writer);
+                    if is_first {
+                        let back = Arc::clone(writer);
+                        agent.subscribe(Box::new(move |answer| {
+                            wire::write(&lock(&back), &Tell { number: 0, answer: answer.clone() }).is_ok()
+                        }));
+                    }
+                    let computes = agent.compute_reports();
+                    wire::write(
+                        &stream,
+                        &Tell { number, answer: Answer::Welcome { version: PLAN_VERSION, hubs, computes } },
+                    )?;
                 }
-            }
+                Err(reason) => reply(Answer::Refused { reason }),
+            },
             (Request::Open { version, compute, way }, None) => match agent.open(*version, *compute, way) {
                 Ok(way) => {
                     // It may last for days, and the agent is not kept from stopping.

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bastide_plan::HubPlan;
 use bastide_plan::hub_plan::{HubId, Leg};
+use bastide_plan::{ComputePlan, HubPlan};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -62,8 +62,10 @@ impl State {
             let path = path.to_owned();
             move |source| StateError { path, source }
         };
-        let hubs = directory.join(HUBS);
-        DirBuilder::new().recursive(true).mode(0o700).create(&hubs).map_err(fail(&hubs))?;
+        for kind in [HUBS, COMPUTES, INSTANCES] {
+            let path = directory.join(kind);
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail(&path))?;
+        }
         let lock = directory.join("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
         let file = file.map_err(fail(&lock))?;
@@ -81,38 +83,51 @@ impl State {
         Ok(Self { directory: directory.to_owned(), node: Mutex::new(node), _lock: file })
     }
 
-    /// Every hub. What cannot be read is left out, and set aside: the server sends its plan again.
+    /// Every hub.
     pub fn hubs(&self) -> Result<Vec<HubRecord>, StateError> {
-        let directory = self.directory.join(HUBS);
+        self.all(HUBS)
+    }
+
+    /// What is to run, for every hub.
+    pub fn computes(&self) -> Result<Vec<ComputePlan>, StateError> {
+        self.all(COMPUTES)
+    }
+
+    /// Keeps what is to run for a hub.
+    pub fn keep_computes(&self, plan: &ComputePlan) -> Result<(), StateError> {
+        let path = self.path(COMPUTES, plan.hub);
+        write(&path, plan).map_err(|source| StateError { path, source })
+    }
+
+    /// Forgets what was to run for a hub.
+    pub fn forget_computes(&self, hub: HubId) {
+        remove(&self.path(COMPUTES, hub));
+    }
+
+    /// Where what belongs to instances is kept.
+    pub fn instances(&self) -> PathBuf {
+        self.directory.join(INSTANCES)
+    }
+
+    /// What could not be read is left out, and set aside: the server sends its plan again.
+    fn all<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, StateError> {
+        let directory = self.directory.join(kind);
         let entries = fs::read_dir(&directory).map_err(|source| StateError { path: directory, source })?;
-        let mut records: Vec<HubRecord> = Vec::new();
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            match read(&path) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    tracing::error!("{} cannot be read, and is set aside: {error}", path.display());
-                    let _ = fs::rename(&path, path.with_extension("unreadable"));
-                }
-            }
-        }
-        records.sort_by_key(|record| record.plan.hub);
-        Ok(records)
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort_unstable();
+        Ok(paths.iter().filter_map(|path| read_or_set_aside(path)).collect())
     }
 
     /// Keeps a hub.
     pub fn keep(&self, record: &HubRecord) -> Result<(), StateError> {
-        let path = self.path(record.plan.hub);
+        let path = self.path(HUBS, record.plan.hub);
         write(&path, record).map_err(|source| StateError { path, source })
     }
 
     /// Forgets a hub.
     pub fn forget(&self, hub: HubId) {
-        if let Err(error) = fs::remove_file(self.path(hub)) {
-            tracing::warn!("the plan of hub {hub} stays on disk: {error}");
-        }
+        remove(&self.path(HUBS, hub));
     }
 
     /// What is about the node.
@@ -132,12 +147,33 @@ impl State {
         write(&path, &*node).map_err(|source| StateError { path, source })
     }
 
-    fn path(&self, hub: HubId) -> PathBuf {
-        self.directory.join(HUBS).join(format!("{hub}.json"))
+    fn path(&self, kind: &str, hub: HubId) -> PathBuf {
+        self.directory.join(kind).join(format!("{hub}.json"))
     }
 
     fn locked(&self) -> MutexGuard<'_, Node> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a file. One that is no such document is renamed, so that it is neither lost nor found again.
+pub fn read_or_set_aside<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let error = match read(path) {
+        Ok(record) => return Some(record),
+        Err(error) => error,
+    };
+    if error.kind() != io::ErrorKind::NotFound {
+        tracing::error!("{} cannot be read, and is set aside: {error}", path.display());
+        let _ = fs::rename(path, path.with_extension("unreadable"));
+    }
+    None
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("{} stays on disk: {error}", path.display());
     }
 }
 
@@ -146,7 +182,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
 }
 
 /// Writes a file so that after a power cut it holds either what it held or this.
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(&serde_json::to_vec(value)?)?;
@@ -157,3 +193,5 @@ fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 
 const NODE: &str = "node.json";
 const HUBS: &str = "hubs";
+const COMPUTES: &str = "plans";
+const INSTANCES: &str = "instances";

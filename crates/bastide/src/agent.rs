@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bastide_agent::{Agent, Farewell, Leftovers, Settings};
+use bastide_agent::{Agent, Engine, Farewell, Leftovers, Settings};
 use clap::Args;
 use ipnet::Ipv4Net;
 
@@ -29,7 +29,10 @@ pub(crate) struct Arguments {
     /// Private addresses that hubs may reach as if they were on the internet, CIDR.
     #[arg(long = "internet-range", value_name = "CIDR")]
     internet_ranges: Vec<Ipv4Net>,
-    /// Leave everything in the kernel at the end.
+    /// Where images of computes are unpacked; several agents may share it.
+    #[arg(long, env = "BASTIDE_IMAGES", hide_env_values = true, value_name = "DIR", default_value = IMAGES)]
+    images: PathBuf,
+    /// Leave everything in the kernel at the end, and computes running.
     #[arg(long)]
     keep: bool,
     /// Print, as JSON, what bears the name of an agent's work on this host, and exit: 1 when there is anything.
@@ -65,10 +68,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = Stop::install()?;
-        let agent = Agent::start(&settings)?;
+        let engine = Engine::of_this_node(&settings.data_directory, &arguments.images);
+        let agent = Agent::start(&settings, engine)?;
         bastide_agent::listen(&agent, &run.join("agent.sock"), arguments.server_user)?;
         stop.asked().await;
         agent.stop(if arguments.keep { Farewell::Keep } else { Farewell::Clear });
         Ok(ExitCode::SUCCESS)
     })
 }
+
+/// What can be made anew is in the place for that (FHS 5.5).
+const IMAGES: &str = "/var/cache/bastide/images";

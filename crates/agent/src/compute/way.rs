@@ -83,66 +83,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::os::fd::BorrowedFd;
-    use std::process::{Child, Command, Stdio};
     use std::thread::JoinHandle;
 
-    use bastide_plan::way_in::{Exit, TerminalSize};
+    use bastide_plan::way_in::Exit;
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
     use super::*;
-
-    /// A process of the host's, in place of one in an instance.
-    #[derive(Debug)]
-    struct Local {
-        child: Child,
-        pidfd: OwnedFd,
-    }
-
-    impl std::os::fd::AsFd for Local {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.pidfd.as_fd()
-        }
-    }
-
-    impl Running for Local {
-        fn wait(&mut self, _: Duration) -> Result<Option<Exit>, RuntimeError> {
-            use std::os::unix::process::ExitStatusExt as _;
-            let status = self.child.wait().unwrap();
-            let signal = status.signal().map(|signal| Exit::Signal(u8::try_from(signal).unwrap()));
-            Ok(signal.or(status.code().map(|code| Exit::Status(u8::try_from(code).unwrap()))))
-        }
-
-        fn signal(&mut self, signal: u8) -> Result<(), RuntimeError> {
-            pidfd_send_signal(&self.pidfd, Signal::from_named_raw(signal.into()).unwrap()).unwrap();
-            Ok(())
-        }
-
-        fn resize(&mut self, _: TerminalSize) -> Result<(), RuntimeError> {
-            Err(RuntimeError::Unable("it has no terminal".to_owned()))
-        }
-    }
-
-    impl Drop for Local {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
+    use crate::compute::testing::Local;
 
     /// Carries a shell script over a connection, whose other end is given, with the script's input and output.
     fn carry(script: &str) -> (UnixStream, Vec<OwnedFd>, JoinHandle<io::Result<()>>) {
-        let mut command = Command::new("sh");
-        let mut child =
-            command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
-        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
-        let ends = vec![child.stdin.take().unwrap().into(), child.stdout.take().unwrap().into()];
         let (asker, agent) = UnixStream::pair().unwrap();
-        let way = Way { ends, process: Some(Box::new(Local { child, pidfd })) };
+        let way = Way::from(Local::start(&["sh", "-c", script].map(str::to_owned)));
         let carrying = std::thread::spawn(move || way.carry(&agent, 7));
         let (answer, ends) = opened(&asker);
-        assert_eq!(answer, Answer::Opened { descriptors: 2 });
+        assert_eq!(answer, Answer::Opened { descriptors: 3 });
         (asker, ends, carrying)
     }
 
@@ -171,9 +126,9 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_process_travel_and_its_exit_is_told() {
-        let (asker, mut ends, carrying) = carry("read word; echo \"$word there\"; exit 3");
-        let mut output = std::fs::File::from(ends.pop().unwrap());
-        std::fs::File::from(ends.pop().unwrap()).write_all(b"hello\n").unwrap();
+        let (asker, ends, carrying) = carry("read word; echo \"$word there\"; exit 3");
+        let [input, mut output, _error] = <[_; 3]>::try_from(ends).unwrap().map(std::fs::File::from);
+        (&input).write_all(b"hello\n").unwrap();
         let mut text = String::new();
         output.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), exit(&asker)), ("hello there\n", Exit::Status(3)));
@@ -191,10 +146,11 @@ mod tests {
 
     #[test]
     fn a_process_ends_with_the_connection_that_asked_for_it() {
-        let (asker, mut ends, carrying) = carry("exec sleep 60");
+        let (asker, ends, carrying) = carry("exec sleep 60");
         drop(asker);
         assert_eq!(carrying.join().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let mut nothing = Vec::new();
-        std::fs::File::from(ends.pop().unwrap()).read_to_end(&mut nothing).unwrap();
+        let [_input, mut output, _error] = <[_; 3]>::try_from(ends).unwrap().map(std::fs::File::from);
+        output.read_to_end(&mut nothing).unwrap();
     }
 }

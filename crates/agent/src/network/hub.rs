@@ -15,6 +15,7 @@ use super::firewall::FirewallCommand;
 use super::host::Host;
 use super::keeper::Keeper;
 use super::watcher::News;
+use crate::compute::walls::Walls;
 use crate::state::{HubRecord, State};
 
 /// A hub whose network is kept by a thread of its own, which lives in the hub's namespace.
@@ -73,6 +74,8 @@ pub struct Surroundings {
     pub state: Arc<State>,
     /// How a firewall is started.
     pub firewall: FirewallCommand,
+    /// Where instances learn which walls stand.
+    pub walls: Arc<Walls>,
     /// Tells an event to everybody who wants to know.
     pub publish: Arc<dyn Fn(Answer) + Send + Sync>,
 }

@@ -31,6 +31,7 @@ use super::ranges::Ranges;
 use super::ruleset::Ruleset;
 use super::table::{Change, Table, TableError};
 use super::watcher::{self, News};
+use crate::compute::walls::Wall;
 use crate::state::{HubRecord, StateError};
 use crate::tool::ToolError;
 
@@ -485,6 +486,7 @@ impl Keeper {
     fn answer(&mut self) {
         let now = Instant::now();
         let report = self.report();
+        self.surroundings.walls.set(report.hub, self.wall(&report));
         let is_settled = matches!(report.wall, WallState::Standing) || self.fault.is_some();
         let (ready, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
@@ -506,6 +508,13 @@ impl Keeper {
             (self.surroundings.publish)(Answer::Changed { report: Box::new(report.clone()) });
             self.published = Some(report);
         }
+    }
+
+    /// The wall that instances may run behind.
+    fn wall(&self, report: &HubReport) -> Option<Wall> {
+        let is_verified = report.wall == WallState::Standing && self.verified == Some(self.record.plan.stamp);
+        let legs = || self.record.plan.legs.iter().chain(&self.record.attached).map(|leg| leg.compute);
+        is_verified.then(|| Wall { resolver: self.record.plan.gateway(), legs: legs().collect() })
     }
 
     fn report(&self) -> HubReport {
@@ -576,6 +585,7 @@ impl Keeper {
 
     fn stop(mut self, farewell: Farewell) {
         let hub = self.record.plan.hub;
+        self.surroundings.walls.set(hub, None);
         let (host, state) = (self.surroundings.host.clone(), self.surroundings.state.clone());
         // Its firewall first: it is the one that could still carry something.
         drop(std::mem::replace(

@@ -36,11 +36,15 @@ pub fn hub(plan: &HubPlan, slot: Slot, agent: u32) -> Layout {
 /// The namespace that a compute runs in.
 pub fn leg(leg: &Leg, gateway: Ipv4Addr) -> Layout {
     let mut layout = Layout::default();
-    layout.interfaces.insert("lo".to_owned(), Interface::up(String::new(), LOOPBACK));
+    let own = LOOPBACK.into_iter().chain([METADATA.into()]);
+    layout.interfaces.insert("lo".to_owned(), Interface::up(String::new(), own));
     layout.interfaces.insert(INNER.to_owned(), Interface::up(String::new(), [leg.address.into()]));
     layout.routes.insert(Route::default_by(gateway, INNER));
     layout
 }
+
+/// Where whoever runs inside asks who it is (compute.md 2.3). Local to each leg: no packet to it ever leaves.
+pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// The address that loopback interfaces have by themselves.
 const LOOPBACK: [Ipv4Net; 1] = [Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8)];

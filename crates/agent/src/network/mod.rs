@@ -6,6 +6,7 @@ pub mod facts;
 pub mod firewall;
 pub mod host;
 pub mod hub;
+pub mod hubs;
 pub mod interface;
 pub mod keeper;
 pub mod layout;

@@ -105,7 +105,8 @@ impl Namespace {
         }
     }
 
-    fn inode(&self) -> Option<u64> {
+    /// Tells it from every other.
+    pub fn inode(&self) -> Option<u64> {
         self.file.metadata().ok().map(|metadata| metadata.ino())
     }
 
@@ -148,7 +149,8 @@ pub fn named(prefix: &str) -> Vec<String> {
     names
 }
 
-fn path(name: &str) -> PathBuf {
+/// The file that holds a namespace.
+pub fn path(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 

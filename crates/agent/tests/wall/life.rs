@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bastide_agent::{Agent, Client, Farewell, Leftovers, listen};
+use bastide_agent::{Client, Farewell, Leftovers, listen};
 use bastide_plan::hub_plan::{Action, Protocol};
 use bastide_plan::message::{Answer, Request};
 use bastide_plan::report::WallState;
 
-use crate::support::{Inside, assert_refused, hub, next, on_a_host, prefix, settings, until};
+use crate::support::{Inside, assert_refused, hub, next, on_a_host, prefix, settings, start, until};
 
 #[test]
 fn a_firewall_has_no_privilege() {
@@ -93,7 +93,7 @@ fn agent_process() {
     let Some(directory) = std::env::var_os("AGENT_DIRECTORY") else { return };
     let directory = std::path::PathBuf::from(directory);
     bastide_agent::privilege::drop_unneeded().unwrap();
-    let agent = Agent::start(&settings(&directory)).unwrap();
+    let agent = start(&settings(&directory)).unwrap();
     listen(&agent, &directory.join("run/agent.sock"), None).unwrap();
     loop {
         std::thread::park();
@@ -106,7 +106,7 @@ fn the_wall_never_opens_while_the_agent_is_killed_again_and_again() {
         lab.internet.serve(22);
         lab.internet.serve(23);
         let directory = tempfile::tempdir().unwrap();
-        let start = || {
+        let launch = || {
             std::process::Command::new(std::env::current_exe().unwrap())
                 .args(["life::agent_process", "--exact", "--ignored", "--nocapture"])
                 .env("AGENT_DIRECTORY", directory.path())
@@ -125,7 +125,7 @@ fn the_wall_never_opens_while_the_agent_is_killed_again_and_again() {
             });
             client.unwrap()
         };
-        let mut agent = start();
+        let mut agent = launch();
         let mut client = connect();
         let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.7/32", &[(22, 22)]);
         let mut plan = next(hub(1), |plan| plan.prefixes = vec![lake]);
@@ -161,7 +161,7 @@ fn the_wall_never_opens_while_the_agent_is_killed_again_and_again() {
                 agent.kill().unwrap();
                 agent.wait().unwrap();
                 asking.join().unwrap();
-                agent = start();
+                agent = launch();
                 client = connect();
                 let report = client.ask(Request::Apply { plan: Box::new(plan.clone()) }).unwrap();
                 let Answer::Changed { report } = report else { panic!("{report:?}") };

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bastide_agent::network::namespace::Namespace;
-use bastide_agent::{Agent, Farewell, Settings};
+use bastide_agent::{Agent, AgentError, Engine, Farewell, Settings};
 use bastide_plan::hub_plan::{
     Action, ComputeId, Endpoint, HubId, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, Service,
     Stamp,
@@ -74,7 +74,7 @@ impl Lab {
             shell(&format!("ip -n internet addr add {address} dev eth0"));
         }
         let directory = tempfile::tempdir().unwrap();
-        let agent = Agent::start(&settings(directory.path())).unwrap();
+        let agent = start(&settings(directory.path())).unwrap();
         Self { directory, agent, internet: Internet(Namespace::open("internet").unwrap()) }
     }
 
@@ -83,7 +83,7 @@ impl Lab {
         let Self { directory: _, agent, internet } = self;
         agent.stop(Farewell::Clear);
         let directory = tempfile::tempdir().unwrap();
-        let agent = Agent::start(&Settings { firewall, ..settings(directory.path()) }).unwrap();
+        let agent = start(&Settings { firewall, ..settings(directory.path()) }).unwrap();
         Self { directory, agent, internet }
     }
 
@@ -131,14 +131,19 @@ impl Lab {
         // Its threads hold it for a moment longer.
         until("the agent has gone", || Arc::strong_count(&agent) == 1);
         drop(agent);
-        let mut agent = Agent::start(&settings(directory.path()));
+        let mut agent = start(&settings(directory.path()));
         let deadline = Instant::now() + Duration::from_secs(5);
         while agent.is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
-            agent = Agent::start(&settings(directory.path()));
+            agent = start(&settings(directory.path()));
         }
         Self { directory, agent: agent.unwrap(), internet }
     }
+}
+
+/// Starts an agent that has hubs and no instances.
+pub fn start(settings: &Settings) -> Result<Arc<Agent>, AgentError> {
+    Agent::start(settings, Engine::none("this is about the wall".to_owned()))
 }
 
 pub fn settings(directory: &Path) -> Settings {
