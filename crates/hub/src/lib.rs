@@ -16,6 +16,7 @@ pub mod network_dependency;
 pub mod online_endpoint;
 pub mod outbound_rule;
 pub mod plan;
+pub mod private_endpoint_connection;
 pub mod quota;
 pub mod service_tag;
 pub mod vm_size;

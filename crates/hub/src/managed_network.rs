@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
 use crate::isolation_mode::IsolationMode;
-use crate::outbound_rule::{self, KIND, NOT_REPORTED, Terms};
+use crate::outbound_rule::{self, KIND, NOT_REPORTED, RuleBody, Terms};
 use crate::workspace::NAME;
 
 /// The network as asked for, over the one that stands: a body that is silent about a part of it keeps that part, because
@@ -101,7 +101,8 @@ pub(crate) fn admit_rules(
                     }
                     return Err(refused(&at, format!("'{name}' cannot name a rule. Use {}.", NAME.explanation)));
                 }
-                let document = outbound_rule::admit_rule(name, fields, existing, &at, terms, warnings)?;
+                let body = RuleBody { name, asked: fields, existing, at: &at, may_admit_storage: false };
+                let document = outbound_rule::admit_rule(&body, terms, warnings)?;
                 changes.push(PartChange::Put { kind: KIND, name: name.clone(), document: Box::new(document) });
             }
             _ => return Err(refused(&at, format!("Rule '{name}' must be an object, or null to remove it."))),

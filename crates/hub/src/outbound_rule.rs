@@ -2,17 +2,22 @@
 //!
 //! A rule is a resource of its own; the workspace's body shows the same rules as a map.
 
+mod extension;
 mod fqdn;
 mod private_endpoint;
 mod resource;
 mod rule;
 mod service_tag;
+mod stored;
 
+pub use extension::Extension;
 pub use fqdn::Fqdn;
 pub use private_endpoint::PrivateEndpointDestination;
-pub(crate) use private_endpoint::{is_external, subresources_of};
+pub(crate) use private_endpoint::subresources_of;
 pub use resource::OutboundRule;
-pub(crate) use resource::{KIND, NOT_REPORTED, admit_rule, answer_rule, is_required, is_user_defined, target_of};
+pub(crate) use resource::{
+    KIND, NOT_REPORTED, RuleBody, admit_rule, answer_rule, is_required, is_user_defined, target_of,
+};
 pub(crate) use rule::Terms;
 pub use rule::{Category, Destination, Rule};
 pub(crate) use service_tag::is_prefix;

@@ -15,9 +15,7 @@ use ipnet::Ipv4Net;
 
 use crate::external_service::{self, ExternalTarget};
 use crate::isolation_mode::IsolationMode;
-use crate::outbound_rule::{
-    Category, Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination, is_external,
-};
+use crate::outbound_rule::{Category, Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination};
 use crate::workspace::RequiredTag;
 
 pub use outside::{Outside, Wanted};
@@ -123,9 +121,14 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn add(&mut self, plan: &mut HubPlan, name: &RuleName, row: &Linked, rule: Rule) -> Result<Effect, String> {
+        if !rule.extension.is_enabled {
+            return Err("The rule is disabled. Set bastide.enabled in its properties to true.".to_owned());
+        }
         match rule.destination {
             Destination::Fqdn(fqdn) => {
-                plan.names.push(NameRule { rule: name.clone(), pattern: fqdn.pattern().clone(), ports: WEB.to_vec() });
+                let ports = Some(rule.extension.ports).filter(|ports| !ports.is_empty());
+                let ports = ports.unwrap_or_else(|| WEB.to_vec());
+                plan.names.push(NameRule { rule: name.clone(), pattern: fqdn.pattern().clone(), ports });
             }
             // No pack of addresses widens what the hub itself asks for: its services are Bastide's own (mission.md H15).
             Destination::ServiceTag(destination) if rule.category == Category::Required => {
@@ -156,6 +159,8 @@ impl Compiler<'_> {
         names.extend(given.filter(|pattern| !pattern.is_wildcard()).map(NamePattern::name).cloned());
         names.sort();
         names.dedup();
+        // Whether anything is there is nobody's to know whom the target does not let in.
+        let target = self.outside.refused.get(name).map_or(target, |reason| Err(reason.clone()));
         let (target, reason) = match target {
             Ok(target) => (Some(target), None),
             Err(reason) => (None, Some(reason)),
@@ -165,8 +170,8 @@ impl Compiler<'_> {
     }
 
     fn behind(&self, destination: &PrivateEndpointDestination) -> Behind {
-        let id = &destination.target;
-        if is_external(id) {
+        let id = &destination.resource();
+        if destination.is_external() {
             let stands = self.outside.targets.get(id.key());
             let target = stands.and_then(|stands| ExternalTarget::of(&stands.document));
             return Behind {
@@ -198,10 +203,11 @@ impl Compiler<'_> {
 
     /// The name under which clients know the service, `{account}.blob.{zone}`.
     fn private_name(&self, destination: &PrivateEndpointDestination) -> Option<Name> {
-        let type_name = destination.target.type_name();
+        let resource = destination.resource();
+        let type_name = resource.type_name();
         let (_, word) = SERVICE_WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&type_name))?;
         let word = word.unwrap_or(&destination.subresource);
-        Name::parse(&format!("{}.{word}.{}", destination.target.name(), self.site.zone)).ok()
+        Name::parse(&format!("{}.{word}.{}", resource.name(), self.site.zone)).ok()
     }
 
     /// An address in the upper half of the subnet that stays the same while others come and go, but for the rare case

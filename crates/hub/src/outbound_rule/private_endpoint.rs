@@ -43,6 +43,16 @@ impl PrivateEndpointDestination {
         Ok(Self { target, subresource, spark_enabled, names })
     }
 
+    /// The resource that is asked to let the endpoint in: the target itself, or what it is a part of (mission.md K12).
+    pub fn resource(&self) -> ResourceId {
+        resource(&self.target)
+    }
+
+    /// Whether it leads to a service that an administrator declared.
+    pub fn is_external(&self) -> bool {
+        is_external(&self.target)
+    }
+
     /// As stored and answered.
     pub fn to_value(&self) -> Value {
         json!({
@@ -58,13 +68,20 @@ pub(crate) fn subresources_of(type_name: &str) -> Option<&'static [&'static str]
     TARGETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name)).map(|(_, words)| *words)
 }
 
+/// The nearest resource, upwards from a target, to which private endpoints lead.
+fn resource(target: &ResourceId) -> ResourceId {
+    let above = std::iter::successors(Some(target.clone()), |id| id.parent().filter(ResourceId::is_resource));
+    let mut known = above.filter(|id| subresources_of(&id.type_name()).is_some());
+    known.next().unwrap_or_else(|| target.clone())
+}
+
 /// Whether a target is a service that an administrator declared.
-pub(crate) fn is_external(target: &ResourceId) -> bool {
+fn is_external(target: &ResourceId) -> bool {
     target.type_name().eq_ignore_ascii_case(external_service::TYPE_NAME)
 }
 
 fn subresource(target: &ResourceId, asked: &str, place: &str, parity: Parity) -> Result<String, ArmError> {
-    let type_name = target.type_name();
+    let type_name = resource(target).type_name();
     if parity == Parity::Native && is_external(target) {
         if asked.eq_ignore_ascii_case(external_service::SUBRESOURCE) {
             return Ok(external_service::SUBRESOURCE.to_owned());
@@ -151,6 +168,13 @@ mod tests {
         let refused = read("Microsoft.KeyVault/vaults", "blob", Parity::Native).unwrap_err();
         assert_eq!(refused.target.as_deref(), Some("properties.destination.subresourceTarget"));
         assert!(refused.message.contains("Use vault."), "{}", refused.message);
+    }
+
+    #[test]
+    fn a_part_of_a_resource_stands_for_the_resource() {
+        let part = read("Microsoft.Storage/storageAccounts/lake/blobServices", "blob", Parity::Strict).unwrap();
+        assert_eq!(part.resource().to_string(), format!("{GROUP}/Microsoft.Storage/storageAccounts/lake"));
+        assert!(part.to_value()["serviceResourceId"].as_str().unwrap().ends_with("/blobServices/one"), "as written");
     }
 
     #[test]

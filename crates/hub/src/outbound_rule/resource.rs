@@ -8,7 +8,7 @@ use bastide_arm::resource_type::{
 };
 use serde_json::{Map, Value, json};
 
-use super::private_endpoint::is_external;
+use super::extension::Extension;
 use super::rule::{Category, Destination, Rule, Terms};
 use crate::account_network;
 use crate::external_service;
@@ -55,10 +55,28 @@ impl ResourceType for OutboundRule {
             parity: admission.parity,
         };
         let mut warnings = Vec::new();
-        let existing = admission.existing.map(|existing| existing.document);
-        let name = admission.id.name();
-        let document = admit_rule(name, &admission.document.properties, existing, "properties", terms, &mut warnings)?;
+        let body = RuleBody {
+            name: admission.id.name(),
+            asked: &admission.document.properties,
+            existing: admission.existing.map(|existing| existing.document),
+            at: "properties",
+            may_admit_storage: true,
+        };
+        let document = admit_rule(&body, terms, &mut warnings)?;
         Ok(Admitted { document, warnings, ..Admitted::default() })
+    }
+
+    /// To admit a storage account is to open a way out for data, which takes an Owner (mission.md G10).
+    fn further_actions(&self, existing: Option<&Document>, document: &Document) -> Vec<&'static str> {
+        let admitted = |document: &Document| {
+            let rule = Rule::read(&document.properties, "", Parity::Native).ok()?;
+            rule.extension.allows_storage.then_some(rule.destination)
+        };
+        match (existing.and_then(admitted), admitted(document)) {
+            (_, None) => Vec::new(),
+            (Some(before), Some(now)) if before == now => Vec::new(),
+            _ => vec![ASSIGN],
+        }
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -79,15 +97,28 @@ impl ResourceType for OutboundRule {
     }
 }
 
-/// Decides whether a rule may stand, alone or in the map of its hub; `at` is the place of its properties in the body.
+/// A rule as somebody asks for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RuleBody<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its properties.
+    pub asked: &'a Map<String, Value>,
+    /// The rule as it stands.
+    pub existing: Option<&'a Document>,
+    /// The place of the properties in the body.
+    pub at: &'a str,
+    /// Whether who asks was asked for what it takes to admit a storage account.
+    pub may_admit_storage: bool,
+}
+
+/// Decides whether a rule may stand, alone or in the map of its hub.
 pub(crate) fn admit_rule(
-    name: &str,
-    asked: &Map<String, Value>,
-    existing: Option<&Document>,
-    at: &str,
+    body: &RuleBody<'_>,
     terms: Terms<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Document, ArmError> {
+    let RuleBody { name, asked, existing, at, may_admit_storage } = *body;
     let mut rule = Rule::read(asked, at, terms.parity)?;
     if let Some(existing) = existing
         && !is_user_defined(&existing.properties)
@@ -99,6 +130,23 @@ pub(crate) fn admit_rule(
         } else {
             Err(cannot_change(name, at))
         };
+    }
+    let before = existing.and_then(|existing| Rule::read(&existing.properties, at, Parity::Native).ok());
+    if let (Some(before), None) = (&before, Extension::read(asked, at, terms.parity)?) {
+        // Clients that do not know of extensions leave them out. A rule that was disabled stays so.
+        rule.extension = match before.destination == rule.destination {
+            true => before.extension.clone(),
+            false => Extension { is_enabled: before.extension.is_enabled, ..Extension::default() },
+        };
+    }
+    let was_admitted =
+        before.is_some_and(|before| before.extension.allows_storage && before.destination == rule.destination);
+    if rule.extension.allows_storage && !was_admitted && !may_admit_storage {
+        let message = format!(
+            "Rule '{name}' admits a storage account. That takes a PUT of the rule itself by an Owner; make it there, or \
+             leave bastide.allowStorageAccount out."
+        );
+        return Err(refused(&format!("{at}.bastide.allowStorageAccount"), message));
     }
     if rule.category != Category::UserDefined {
         let category = rule.category.as_str();
@@ -122,7 +170,10 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
     }
     properties.insert("parentRuleNames".into(), json!([]));
     if let Some(purpose) = purpose(stored).filter(|_| is_required(stored)) {
-        properties.insert("bastide".into(), json!({"purpose": purpose}));
+        let extension = properties.entry("bastide").or_insert_with(|| json!({}));
+        if let Value::Object(extension) = extension {
+            extension.insert("purpose".into(), purpose.into());
+        }
     }
     if let Some(Value::Object(destination)) = properties.get_mut("destination")
         && destination.contains_key("sparkEnabled")
@@ -134,7 +185,7 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
 
 /// What the hub needs a required rule for.
 fn purpose(properties: &Map<String, Value>) -> Option<String> {
-    let rule = Rule::read(properties, "", Parity::Native).ok()?;
+    let rule = Rule::stored(properties)?;
     Some(match rule.destination {
         Destination::ServiceTag(destination) => {
             RequiredTag::find(destination.tag.as_deref()?, destination.protocol).purpose().to_owned()
@@ -158,10 +209,10 @@ pub(crate) fn target_of(properties: &Map<String, Value>, at: &str) -> Option<Lin
     else {
         return None;
     };
-    let id: ResourceId = destination.target;
+    let id = destination.resource();
     let target = format!("{at}.destination.serviceResourceId");
     // Whoever may only see a declared service may not connect hubs to it; what is not there carries nothing.
-    let is_external = is_external(&id);
+    let is_external = destination.is_external();
     let action = if is_external { external_service::JOIN.to_owned() } else { format!("{}/read", id.type_name()) };
     Some(Link { id, action, target, required: is_external, foreign: false })
 }
@@ -178,6 +229,9 @@ fn cannot_change(name: &str, at: &str) -> ArmError {
     );
     refused(at, message)
 }
+
+/// What it takes to admit a storage account.
+const ASSIGN: &str = "Microsoft.Authorization/roleAssignments/write";
 
 /// Last word of the type.
 pub(crate) const KIND: &str = "outboundRules";
@@ -202,7 +256,7 @@ const fn descriptor(
         tracked: false,
         name: NAME,
         identity: IdentitySupport::None,
-        read_only: &["status", "errorInformation", "parentRuleNames", "bastide"],
+        read_only: &["status", "errorInformation", "parentRuleNames"],
         patchable: None,
         // Never 201: the SDK and azurerm refuse it (wire-azure-ai-ml.md section 2).
         put: PutStatus::OK,

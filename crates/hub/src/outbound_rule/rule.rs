@@ -4,6 +4,7 @@ use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::Parity;
 use serde_json::{Map, Value, json};
 
+use super::extension::{self, Extension};
 use super::fqdn::Fqdn;
 use super::private_endpoint::PrivateEndpointDestination;
 use super::service_tag::ServiceTagDestination;
@@ -17,6 +18,8 @@ pub struct Rule {
     pub category: Category,
     /// What it lets through, or stops.
     pub destination: Destination,
+    /// What it says beyond the cloud's rules.
+    pub extension: Extension,
 }
 
 /// Whose a rule is.
@@ -79,7 +82,13 @@ impl Rule {
             }
             _ => Destination::PrivateEndpoint(PrivateEndpointDestination::read(properties, at, parity)?),
         };
-        Ok(Self { category: category.unwrap_or(Category::UserDefined), destination })
+        let extension = Extension::read(properties, at, parity)?.unwrap_or_default();
+        if !extension.ports.is_empty() && type_name != FQDN {
+            let message =
+                "Only an FQDN rule has its ports there. Use portRanges in the destination of a ServiceTag rule.";
+            return Err(refused(&format!("{at}.{}.ports", extension::NAME), message));
+        }
+        Ok(Self { category: category.unwrap_or(Category::UserDefined), destination, extension })
     }
 
     /// Whether a rule of somebody's own may stand under these terms; the refusal names the rule and the mode.
@@ -102,7 +111,9 @@ impl Rule {
                 );
                 Err(refused(at, message))
             }
-            (IsolationMode::AllowOnlyApprovedOutbound, Destination::Fqdn(fqdn)) => check_storage(name, fqdn, at, terms),
+            (IsolationMode::AllowOnlyApprovedOutbound, Destination::Fqdn(fqdn)) => {
+                self.check_storage(name, fqdn, at, terms)
+            }
             _ => Ok(()),
         }
     }
@@ -124,7 +135,31 @@ impl Rule {
             let names: Vec<String> = destination.names.iter().map(Fqdn::to_string).collect();
             properties.insert("fqdns".into(), json!(names));
         }
+        properties.extend(self.extension.to_value().map(|value| (extension::NAME.to_owned(), value)));
         properties
+    }
+
+    /// A name of a storage service would open a way out to anybody's account (G10). An Owner may admit one host by name.
+    fn check_storage(&self, name: &str, fqdn: &Fqdn, at: &str, terms: Terms<'_>) -> Result<(), ArmError> {
+        let is_storage = STORAGE_SERVICES.iter().any(|service| {
+            ["core.windows.net", terms.zone].iter().any(|zone| fqdn.reaches_below(&format!("{service}.{zone}")))
+        });
+        let is_admitted = self.extension.allows_storage && !fqdn.pattern().is_wildcard();
+        if !is_storage || is_admitted && terms.parity == Parity::Native {
+            return Ok(());
+        }
+        let way_round = if fqdn.pattern().is_wildcard() || terms.parity == Parity::Strict {
+            ""
+        } else {
+            ", or have an Owner of the hub say bastide.allowStorageAccount in the rule's properties, if it is this one host \
+             that is needed"
+        };
+        let message = format!(
+            "Rule '{name}' lets '{fqdn}' through, which reaches storage accounts; in isolation mode {} that is a way out for \
+             data. Use a PrivateEndpoint rule to the storage account{way_round}.",
+            terms.mode.as_str()
+        );
+        Err(refused(&format!("{at}.destination"), message))
     }
 }
 
@@ -151,23 +186,6 @@ impl Destination {
     }
 }
 
-/// A name of a storage service would open a way out to anybody's account (G10).
-fn check_storage(name: &str, fqdn: &Fqdn, at: &str, terms: Terms<'_>) -> Result<(), ArmError> {
-    let is_exempt = terms.parity == Parity::Native && EXEMPT.contains(&fqdn.to_string().as_str());
-    let is_storage = STORAGE_SERVICES.iter().any(|service| {
-        ["core.windows.net", terms.zone].iter().any(|zone| fqdn.reaches_below(&format!("{service}.{zone}")))
-    });
-    if !is_storage || is_exempt {
-        return Ok(());
-    }
-    let message = format!(
-        "Rule '{name}' lets '{fqdn}' through, which reaches storage accounts; in isolation mode {} that is a way out for \
-         data. Use a PrivateEndpoint rule to the storage account.",
-        terms.mode.as_str()
-    );
-    Err(refused(&format!("{at}.destination"), message))
-}
-
 const FQDN: &str = "FQDN";
 const SERVICE_TAG: &str = "ServiceTag";
 const PRIVATE_ENDPOINT: &str = "PrivateEndpoint";
@@ -175,9 +193,6 @@ const TYPES: [&str; 3] = [FQDN, SERVICE_TAG, PRIVATE_ENDPOINT];
 const CATEGORIES: [Category; 4] =
     [Category::Required, Category::Recommended, Category::UserDefined, Category::Dependency];
 const STORAGE_SERVICES: [&str; 6] = ["blob", "dfs", "file", "queue", "table", "web"];
-
-/// Public download hosts on storage names that the documents' own lists ask for (mission.md I5).
-const EXEMPT: [&str; 1] = ["vscode.blob.core.windows.net"];
 
 #[cfg(test)]
 mod tests {
@@ -248,11 +263,38 @@ mod tests {
             let error = checked(fqdn(name), approved).expect_err(name);
             assert!(error.message.contains("PrivateEndpoint"), "{}", error.message);
         }
-        for name in ["vscode.blob.core.windows.net", "blob.example.com", "vault.bastide.localhost"] {
+        for name in ["blob.example.com", "vault.bastide.localhost"] {
             assert!(checked(fqdn(name), approved).is_ok(), "{name}");
         }
-        let strict = Terms { parity: Parity::Strict, ..approved };
-        assert!(checked(fqdn("vscode.blob.core.windows.net"), strict).is_err());
+    }
+
+    #[test]
+    fn one_storage_host_can_be_admitted_and_never_many() {
+        let approved = terms(IsolationMode::AllowOnlyApprovedOutbound);
+        let admitted =
+            |name: &str| json!({"type": "FQDN", "destination": name, "bastide": {"allowStorageAccount": true}});
+        let host = "vscode.blob.core.windows.net";
+        let error = checked(fqdn(host), approved).unwrap_err();
+        assert!(error.message.contains("allowStorageAccount"), "{}", error.message);
+        assert!(checked(admitted(host), approved).is_ok());
+        assert!(checked(admitted("*.blob.core.windows.net"), approved).is_err());
+        assert!(checked(admitted(host), Terms { parity: Parity::Strict, ..approved }).is_err());
+    }
+
+    #[test]
+    fn ports_are_for_names_and_never_those_of_resolvers() {
+        let approved = terms(IsolationMode::AllowOnlyApprovedOutbound);
+        let with = |mut body: Value, ports: Value| {
+            body["bastide"] = json!({"ports": ports});
+            checked(body, approved)
+        };
+        let stored = with(fqdn("git.example"), json!([9418, 443, 443])).unwrap();
+        assert_eq!(stored["bastide"]["ports"], json!([443, 9418]));
+        let tries = [json!([0]), json!([65536]), json!([53]), json!([853]), json!("443"), json!(["443"]), json!([-1])];
+        for wrong in tries {
+            assert!(with(fqdn("git.example"), wrong.clone()).is_err(), "{wrong}");
+        }
+        assert!(with(tag(), json!([443])).is_err());
     }
 
     #[test]
@@ -276,9 +318,11 @@ mod tests {
 
     #[test]
     fn a_stored_rule_reads_back_as_itself() {
-        for body in [fqdn("*.Example.COM."), tag(), endpoint()] {
+        let mut extended = fqdn("git.example");
+        extended["bastide"] = json!({"enabled": false, "ports": [9418], "allowStorageAccount": true});
+        for body in [fqdn("*.Example.COM."), tag(), endpoint(), extended] {
             let stored = checked(body, terms(IsolationMode::AllowOnlyApprovedOutbound)).unwrap();
-            assert_eq!(Rule::read(&stored, "", Parity::Strict).unwrap().to_properties(), stored);
+            assert_eq!(Rule::read(&stored, "", Parity::Native).unwrap().to_properties(), stored);
         }
     }
 }

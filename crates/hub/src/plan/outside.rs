@@ -1,12 +1,13 @@
 //! What stands outside of a hub and decides what its rules mean.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bastide_arm::id::ResourceId;
-use bastide_arm::resource_type::{Linked, Parity};
+use bastide_arm::resource_type::Linked;
+use bastide_plan::hub_plan::RuleName;
 
 use crate::outbound_rule::{Category, Destination, Rule};
+use crate::private_endpoint_connection::Endpoint;
 use crate::service_tag::TagBook;
 
 /// What the rules of a hub lead to, as it stands.
@@ -14,29 +15,31 @@ use crate::service_tag::TagBook;
 pub struct Outside {
     /// Targets of private endpoints, by key.
     pub targets: BTreeMap<String, Linked>,
+    /// Private endpoints that their targets do not let in, with the reason.
+    pub refused: BTreeMap<RuleName, String>,
     /// What service tags mean in the hub's subscription.
     pub tags: Arc<TagBook>,
 }
 
 /// What of the outside the rules of a hub ask about.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Targets of private endpoints.
-    pub targets: BTreeSet<ResourceId>,
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'a> {
+    /// Private endpoints, each with its rule.
+    pub endpoints: Vec<(&'a Linked, Endpoint)>,
     /// Whether a tag must be looked up.
     pub tags: bool,
 }
 
-impl Wanted {
+impl<'a> Wanted<'a> {
     /// By these rules.
-    pub fn by(rules: &[Linked]) -> Self {
+    pub fn by(rules: &'a [Linked]) -> Self {
         let mut wanted = Self::default();
         for row in rules {
-            match Rule::read(&row.document.properties, "", Parity::Native) {
-                Ok(Rule { destination: Destination::PrivateEndpoint(destination), .. }) => {
-                    wanted.targets.insert(destination.target);
+            match Rule::stored(&row.document.properties) {
+                Some(Rule { destination: Destination::PrivateEndpoint(destination), category, .. }) => {
+                    wanted.endpoints.push((row, Endpoint { destination, category }));
                 }
-                Ok(Rule { destination: Destination::ServiceTag(destination), category }) => {
+                Some(Rule { destination: Destination::ServiceTag(destination), category, .. }) => {
                     wanted.tags |= destination.prefixes.is_empty() && category != Category::Required;
                 }
                 _ => {}
