@@ -54,7 +54,10 @@ impl Addressed<'_> {
         if self.desired.run && !matches!(progress, Progress::Failed(_)) {
             return Ok(Acted { accepted: true, ..Acted::default() });
         }
-        Ok(self.asked(self.desired.started(Operation::Start, Trigger::User, self.call.now)))
+        // Schedules ask like everybody, and say that it was them.
+        let by_schedule = self.call.body.get("operationTrigger").and_then(Value::as_str) == Some("Schedule");
+        let trigger = if by_schedule { Trigger::Schedule } else { Trigger::User };
+        Ok(self.asked(self.desired.started(Operation::Start, trigger, self.call.now)))
     }
 
     fn stop(&self) -> Result<Acted, ArmError> {

@@ -54,6 +54,11 @@ impl Patience {
     }
 }
 
+/// Whether a compute has schedules.
+pub fn has_schedules(document: &Document) -> bool {
+    inner(document).is_some_and(|inner| !Schedule::all(inner, AT).unwrap_or_default().is_empty())
+}
+
 /// What time and idleness want of a compute. `used` is when somebody has used it last, as far as is known; `None` while that
 /// does not matter, because it does not run or is in use.
 pub fn due(document: &Document, used: Option<Timestamp>, now: Timestamp) -> Due {
