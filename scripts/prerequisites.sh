@@ -53,16 +53,27 @@ for purpose in "$@"; do
             need nftables has nft
             # The file system of compute instances.
             need mmdebstrap has mmdebstrap
+            # What runs them, their first process, and their disks.
+            need runc eval 'has runc || has crun'
+            need catatonit has catatonit
+            need e2fsprogs has mkfs.ext4
             ;;
         test)
             tests=yes
             need python3-venv python3 -c 'import ensurepip, venv'
             need curl has curl
             need postgresql postgresql
+            # A service in the building that hubs are led to.
+            need redis-server has redis-server
             # A wall, and an internet in front of it.
             need iproute2 has ip
             need nftables has nft
             need openssl has openssl
+            # Compute instances, of an image with nothing else in it.
+            need runc eval 'has runc || has crun'
+            need catatonit has catatonit
+            need e2fsprogs has mkfs.ext4
+            need busybox-static has busybox
             ;;
         nextest) tests=yes ;;
         deny) deny=yes ;;

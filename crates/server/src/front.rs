@@ -48,7 +48,7 @@ pub struct Front {
     pub(crate) registry: Registry,
     pub(crate) ledger: Ledger,
     pub(crate) networks: Networks,
-    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) policies: Arc<Book>,
     pub(crate) identity: Identity,
     /// What a token must be for to be good here. One that was given for another service is not.

@@ -6,6 +6,7 @@ use bastide_arm::filter::{Expr, Property, RESOURCE_PROPERTIES};
 use bastide_arm::id::{ArmPath, ResourceId};
 use bastide_arm::paging::{PageRequest, Skiptoken, next_link};
 use bastide_arm::path::PathSegments;
+use bastide_hub::private_endpoint_connection::is_connection;
 use bastide_store::ResourceQuery;
 use serde_json::{Map, Value, json};
 
@@ -29,6 +30,9 @@ impl Front {
     /// GET of all resources of one type at a scope or below a parent.
     pub(crate) async fn list_collection(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let registered = request.registered()?;
+        if is_connection(&registered.name) {
+            return self.list_connections(request, pass).await;
+        }
         self.scope_stands(pass, &request.matched.target).await?;
         let query = ResourceQuery {
             prefix: Some(collection_prefix(request)?),

@@ -32,6 +32,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::origin::Origin;
 
+pub(crate) use outside::Lookout;
 pub(crate) use planner::Planner;
 pub(crate) use way::Opened;
 

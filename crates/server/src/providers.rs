@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bastide_arm::resource_type::{Document, Principal, ResourceType};
+use bastide_hub::network_dependency::PrivateLinkResource;
+use bastide_hub::private_endpoint_connection;
 
 mod blob_service;
 mod cognitive_services_account;
@@ -44,7 +46,6 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::deployment()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::serverless()),
         Arc::new(bastide_hub::network_dependency::NetworkDependency),
-        Arc::new(bastide_hub::network_dependency::PrivateLinkResource),
         Arc::new(bastide_hub::external_service::ExternalService),
         Arc::new(virtual_network::VirtualNetwork),
         Arc::new(virtual_network::Subnet),
@@ -63,6 +64,8 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(cognitive_services_listing::USAGES),
         Arc::new(cognitive_services_listing::MODELS),
     ];
+    types.extend(PrivateLinkResource::all().map(|links| Arc::new(links) as Arc<dyn ResourceType>));
+    types.extend(private_endpoint_connection::all().map(|kind| Arc::new(kind) as Arc<dyn ResourceType>));
     types.extend(network::all().map(|network| Arc::new(network) as Arc<dyn ResourceType>));
     types
 }

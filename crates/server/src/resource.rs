@@ -10,6 +10,7 @@ use bastide_arm::merge;
 use bastide_arm::resource_type::{
     Admission, Admitted, Author, DataPlane, Descriptor, Dismissal, Document, Effect, Existing, Linked, Placement, View,
 };
+use bastide_hub::private_endpoint_connection::{Endpoint, is_connection};
 use bastide_store::{Change, Expectation, ResourceQuery};
 use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -26,6 +27,7 @@ use crate::ledger::{Entries, Entry, group_not_found};
 use crate::operations::{accepted, following};
 use crate::pass::Pass;
 use crate::preconditions::check_preconditions;
+use crate::private_endpoints::forget_decision;
 use crate::providers::{self, resource_group};
 use crate::registry::Registered;
 use crate::reply::Reply;
@@ -63,6 +65,9 @@ pub(crate) enum Settled {
 impl Front {
     /// GET of a resource.
     pub(crate) async fn read_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
+        if is_connection(&request.registered()?.name) {
+            return self.read_connection(request, pass).await;
+        }
         let entry = match self.own_or_lent(request, pass).await? {
             Some(entry) => entry,
             None => self.entry_or_404(request, pass).await?,
@@ -80,6 +85,9 @@ impl Front {
     /// PUT of a resource: the whole document, new or in place of the old one.
     pub(crate) async fn put_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let registered = request.registered()?;
+        if is_connection(&registered.name) {
+            return self.decide_connection(request, pass).await;
+        }
         let descriptor = registered.rules.descriptor();
         let mut existing = self.ledger.resource(pass, &request.matched.target).await?;
         check_preconditions(request, existing.as_ref())?;
@@ -114,6 +122,9 @@ impl Front {
     /// for good.
     pub(crate) async fn delete_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let id = &request.matched.target;
+        if is_connection(&request.registered()?.name) {
+            return self.disconnect(request, pass).await;
+        }
         let is_for_good =
             request.context.query_value("forceToPurge").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let Some(existing) = self.ledger.resource(pass, id).await? else {
@@ -198,7 +209,11 @@ impl Front {
             zone: &zone,
             tenant_id: request.tenant_id,
         };
-        let properties = registered.rules.answer(&view);
+        let mut properties = registered.rules.answer(&view);
+        if around.referrers.iter().any(|referrer| Endpoint::of(referrer).is_some()) {
+            let connections = self.connection_answers(&entry.id, request.context.now).await?;
+            properties.insert("privateEndpointConnections".to_owned(), connections.into());
+        }
         Ok(wire_form(registered, entry, properties, request.tenant_id))
     }
 
@@ -215,6 +230,9 @@ impl Front {
                 entries.changes.extend(link_changes(&dependant, &id, Some(&document), None)?);
                 entries.changes.push(Change::DeleteResource(id.key().to_owned()));
             }
+        }
+        if Endpoint::of(&entry.linked()).is_some() {
+            entries.changes.push(forget_decision(entry));
         }
         entries.changes.extend(soft_delete::purge(entry));
         effects.extend(identities::release(entry.document.identity.as_ref()));

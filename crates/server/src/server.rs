@@ -31,11 +31,12 @@ use crate::graph::{self, Authority, Graph};
 use crate::ledger::Ledger;
 use crate::login::{self, Login};
 use crate::metrics::{self, Metrics};
-use crate::network::{NetworkSettings, Networks, Planner};
+use crate::network::{Lookout, NetworkSettings, Networks, Planner};
 use crate::operations::{self, Runner};
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified};
 use crate::policy::Book;
+use crate::private_endpoints::Approvals;
 use crate::registry::Registry;
 use crate::throttle::Throttle;
 
@@ -73,7 +74,13 @@ impl Server {
         let networks = Networks::new(settings.network.enforcement.clone());
         let site = settings.network.site(settings.origins.zone());
         let capacity = capacity::of_host();
-        let planner = Planner::new(networks.clone(), store.clone(), site, capacity);
+        let gatekeeper = Arc::new(Gatekeeper::new(store.clone(), identity.directory().clone()));
+        let approvals = Approvals {
+            store: store.clone(),
+            gatekeeper: Arc::clone(&gatekeeper),
+            directory: identity.directory().clone(),
+        };
+        let planner = Planner::new(networks.clone(), store.clone(), site, capacity, Lookout::new(approvals));
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
         let registry = Registry::new(settings.generic_resources);
@@ -81,10 +88,10 @@ impl Server {
         let policies = Arc::new(Book::new(store.clone(), registry.clone(), zone, settings.tenant_id));
         let front = Arc::new(Front {
             registry,
-            ledger: Ledger::new(store.clone(), networks.clone(), Arc::clone(&policies)),
+            ledger: Ledger::new(store, networks.clone(), Arc::clone(&policies)),
             policies,
             networks: networks.clone(),
-            gatekeeper: Gatekeeper::new(store, identity.directory().clone()),
+            gatekeeper,
             identity,
             audiences,
             sealer,

@@ -94,6 +94,28 @@ class Hub:
         return found
 
 
+def make_hub(server: Bastide, internet: Path):
+    """An approved-only hub, provisioned, with one rule and one leg."""
+    path = f"{server.subscription}/resourceGroups/wall"
+    hub = Hub(server, path, "", internet / "ca.pem")
+    assert hub.call("PUT", body={"location": "westus"}).status_code == 201
+    hub.path += "/providers/Microsoft.MachineLearningServices/workspaces/hub"
+    rules = {"site": {"type": "FQDN", "destination": "allowed.example.com"}}
+    managed = {"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules}
+    body = {"location": "westus", "kind": "Hub", "properties": {"managedNetwork": managed, "provisionNetworkNow": True}}
+    made = hub.call("PUT", body=body)
+    assert made.status_code == 200, made.text
+    assert made.json()["properties"]["managedNetwork"]["status"]["status"] == "Active", made.text
+    hub.incarnation = made.json()["properties"]["workspaceId"]
+    hub.namespace = json.loads(server.run("network-leg", "attach", "probe"))["namespace"]
+    settings = Path("/etc/netns") / hub.namespace
+    settings.mkdir(parents=True)
+    (settings / "resolv.conf").write_text("nameserver 100.127.0.1\noptions timeout:2 attempts:1\n")
+    yield hub
+    (settings / "resolv.conf").unlink()
+    settings.rmdir()
+
+
 class Prober:
     """Tries what is denied, from inside, as fast as it can, until it is stopped."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.server import Bastide, network
-from support.wall import ELSEWHERE, NET, RESOLVER, SITE, Hub, run
+from support.wall import ELSEWHERE, NET, RESOLVER, SITE, make_hub, run
 
 HERE = Path(__file__).resolve().parent
 
@@ -59,24 +58,3 @@ def server(internet, homes):
 @pytest.fixture(scope="module")
 def hub(server, internet):
     yield from make_hub(server, internet)
-
-
-def make_hub(server: Bastide, internet: Path):
-    path = f"{server.subscription}/resourceGroups/wall"
-    hub = Hub(server, path, "", internet / "ca.pem")
-    assert hub.call("PUT", body={"location": "westus"}).status_code == 201
-    hub.path += "/providers/Microsoft.MachineLearningServices/workspaces/hub"
-    rules = {"site": {"type": "FQDN", "destination": "allowed.example.com"}}
-    managed = {"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules}
-    body = {"location": "westus", "kind": "Hub", "properties": {"managedNetwork": managed, "provisionNetworkNow": True}}
-    made = hub.call("PUT", body=body)
-    assert made.status_code == 200, made.text
-    assert made.json()["properties"]["managedNetwork"]["status"]["status"] == "Active", made.text
-    hub.incarnation = made.json()["properties"]["workspaceId"]
-    hub.namespace = json.loads(server.run("network-leg", "attach", "probe"))["namespace"]
-    settings = Path("/etc/netns") / hub.namespace
-    settings.mkdir(parents=True)
-    (settings / "resolv.conf").write_text("nameserver 100.127.0.1\noptions timeout:2 attempts:1\n")
-    yield hub
-    (settings / "resolv.conf").unlink()
-    settings.rmdir()

@@ -1,44 +1,61 @@
-//! What stands outside of hubs and decides what their rules mean: the targets of private endpoints, the packs of service tags.
+//! What stands outside of hubs and decides what their rules mean: the targets of private endpoints and whether they let them
+//! in, the packs of service tags.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bastide_arm::resource_type::Linked;
 use bastide_hub::plan::{Outside, Wanted};
 use bastide_hub::service_tag::TagBook;
+use bastide_plan::RuleName;
 use bastide_store::Store;
 use jiff::Timestamp;
 
 use crate::failure::Failure;
 use crate::ledger::Entry;
+use crate::private_endpoints::Approvals;
 use crate::service_tags;
 
 /// Looks at the outside for the planner. Packs are large and change once a week, so what they come to is kept.
-#[derive(Debug, Default)]
-pub(super) struct Lookout {
+pub(crate) struct Lookout {
+    approvals: Approvals,
     /// By subscription: the revision of its packs, and what they come to.
     books: Mutex<BTreeMap<String, (i64, Arc<TagBook>)>>,
 }
 
 impl Lookout {
+    /// A lookout that knows rights as the gatekeeper does.
+    pub(crate) fn new(approvals: Approvals) -> Self {
+        Self { approvals, books: Mutex::default() }
+    }
+
     /// What the rules of a hub lead to, at this moment.
-    pub(super) async fn outside(&self, store: &Store, hub: &Linked, rules: &[Linked]) -> Result<Outside, Failure> {
-        let wanted = Wanted::by(rules);
+    pub(super) async fn outside(&self, hub: &Linked, rules: &[Linked]) -> Result<Outside, Failure> {
+        let (wanted, now) = (Wanted::by(rules), Timestamp::now());
+        let store = &self.approvals.store;
         let mut outside = Outside::default();
-        for id in &wanted.targets {
-            if let Some(row) = store.resource(id.key()).await? {
+        for (rule, endpoint) in &wanted.endpoints {
+            let id = endpoint.destination.resource();
+            if !outside.targets.contains_key(id.key())
+                && let Some(row) = store.resource(id.key()).await?
+            {
                 outside.targets.insert(id.key().to_owned(), Entry::read(row)?.linked());
+            }
+            let is_there = outside.targets.contains_key(id.key());
+            let standing = self.approvals.standing(hub, rule, endpoint, is_there, now).await?;
+            if let Some(reason) = standing.why_not() {
+                outside.refused.insert(RuleName(rule.id.name().to_owned()), reason);
             }
         }
         if let Some(subscription) = hub.id.subscription_id().filter(|_| wanted.tags) {
-            outside.tags = self.book(store, subscription).await?;
+            outside.tags = self.book(store, subscription, now).await?;
         }
         Ok(outside)
     }
 
-    async fn book(&self, store: &Store, subscription: &str) -> Result<Arc<TagBook>, Failure> {
+    async fn book(&self, store: &Store, subscription: &str, now: Timestamp) -> Result<Arc<TagBook>, Failure> {
         let subscription = subscription.to_ascii_lowercase();
-        let now = Timestamp::now();
         let revision = service_tags::revision(store, &subscription, now).await?;
         let kept = self.books.lock().unwrap_or_else(PoisonError::into_inner).get(&subscription).cloned();
         if let Some((_, book)) = kept.filter(|(of, _)| *of == revision) {
@@ -49,5 +66,11 @@ impl Lookout {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.insert(subscription, (revision, Arc::clone(&book)));
         Ok(book)
+    }
+}
+
+impl fmt::Debug for Lookout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Lookout").finish_non_exhaustive()
     }
 }

@@ -51,9 +51,9 @@ struct Sent {
 }
 
 impl Planner {
-    pub(crate) fn new(networks: Networks, store: Store, site: Site, capacity: Capacity) -> Self {
+    pub(crate) fn new(networks: Networks, store: Store, site: Site, capacity: Capacity, lookout: Lookout) -> Self {
         let survey = Survey::new(store.clone(), capacity);
-        Self { networks, store, survey, site, lookout: Lookout::default(), sent: BTreeMap::new(), lost: None }
+        Self { networks, store, survey, site, lookout, sent: BTreeMap::new(), lost: None }
     }
 
     /// Runs for ever; not at all where there is nothing to plan for.
@@ -257,7 +257,7 @@ impl Planner {
         let revision = *self.store.revisions().borrow();
         let Some(Hub { hub, rules, projects, mut instances }) = self.survey.hub(key).await? else { return Ok(None) };
         let before = self.sent.get(key);
-        let outside = self.lookout.outside(&self.store, &hub, &rules).await?;
+        let outside = self.lookout.outside(&hub, &rules).await?;
         let held = before.map(|before| &before.addresses);
         let addresses = self.survey.addresses(&hub, self.site.subnet, &instances, held).await?;
         // Whoever finds no address cannot run; its resource says that it waits.
