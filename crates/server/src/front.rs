@@ -18,6 +18,7 @@ use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Ca
 use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -26,6 +27,8 @@ use crate::activity_log::Refusals;
 use crate::authorization::identity_administers_no_more;
 use crate::bearer::bearer;
 use crate::body::{self, BodyError, Bounds};
+use crate::compute::Ways;
+use crate::compute::activity::Activity;
 use crate::context::Context;
 use crate::deployment::{Mirror, Nested};
 use crate::failure::Failure;
@@ -48,6 +51,7 @@ pub struct Front {
     pub(crate) registry: Registry,
     pub(crate) ledger: Ledger,
     pub(crate) networks: Networks,
+    pub(crate) activity: Activity,
     pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) policies: Arc<Book>,
     pub(crate) identity: Identity,
@@ -65,11 +69,12 @@ pub struct Front {
     /// What the host has to give to computes.
     pub(crate) capacity: Capacity,
     pub(crate) mirror: Mirror,
+    pub(crate) ways: Ways,
 }
 
 /// What a request proves itself with, to be asked again when access has changed.
 #[derive(Clone, Copy)]
-enum Credential<'a> {
+pub(crate) enum Credential<'a> {
     /// The bearer token of a request.
     Token(&'a str),
     /// A step done for a principal whose own request was accepted before.
@@ -97,12 +102,13 @@ enum Incoming {
 ///
 /// A request runs to its end in a task of its own: what follows a commit must happen even when the client has hung up.
 pub async fn serve(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let context = Context::read(&parts.method, &parts.uri, &parts.headers, &front.origins, front.clock.now());
     let context = context.with_peer(peer);
     let request_id = context.request_id.to_string();
-    match tokio::spawn(answered(front, context, parts.headers, body)).await {
+    match tokio::spawn(answered(front, context, parts.headers, body, upgrade)).await {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(request_id, %error, "a request did not end");
@@ -111,7 +117,13 @@ pub async fn serve(State(front): State<Arc<Front>>, request: axum::extract::Requ
     }
 }
 
-async fn answered(front: Arc<Front>, context: Context, headers: HeaderMap, body: Body) -> Response {
+async fn answered(
+    front: Arc<Front>,
+    context: Context,
+    headers: HeaderMap,
+    body: Body,
+    upgrade: Option<OnUpgrade>,
+) -> Response {
     let timer = front.metrics.start();
     let (principal, answered) = front.answer(&context, &headers, body).await;
     let reply = match answered {
@@ -129,8 +141,12 @@ async fn answered(front: Arc<Front>, context: Context, headers: HeaderMap, body:
         principal = principal.as_ref().map(|principal| tracing::field::display(principal.object_id)),
         "request"
     );
+    let session = reply.session();
     let mut response = front.with_allowance(&context, principal.as_ref(), reply).into_response();
     context.stamp(response.headers_mut());
+    if let (Some(session), Some(upgrade)) = (session, upgrade) {
+        tokio::spawn(session.run(front, upgrade));
+    }
     response
 }
 
@@ -320,6 +336,8 @@ impl Front {
             Operation::WhyAccess => self.why_access(request, pass).await,
             Operation::ExplainNetwork => self.explain_network(request, pass).await,
             Operation::ListFlows => self.list_flows(request, pass).await,
+            Operation::OpenExec => self.open_exec(request, pass).await,
+            Operation::OpenTunnel => self.open_tunnel(request, pass).await,
             Operation::ListTagPacks => self.list_tag_packs(request, pass).await,
             Operation::ReadTagPack => self.read_tag_pack(request, pass).await,
             Operation::PutTagPack => self.put_tag_pack(request, pass).await,
@@ -382,7 +400,7 @@ impl Front {
     }
 
     /// Who asks, as of now. The epoch is read first: what changes after it makes the pass outdated, not too new.
-    async fn identify(&self, credential: &Credential<'_>) -> Result<Identified, Failure> {
+    pub(crate) async fn identify(&self, credential: &Credential<'_>) -> Result<Identified, Failure> {
         match credential {
             Credential::Token(bearer) => {
                 let known =
@@ -551,7 +569,8 @@ async fn read(headers: &HeaderMap, body: Body, dialect: Dialect) -> Result<Optio
     Ok(read_body(headers, &bytes, dialect)?)
 }
 
-fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
+/// What a failure is answered with.
+pub(crate) fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
     match failure {
         Failure::Refused(error) => {
             let reply = Reply::error(&error);

@@ -9,6 +9,7 @@ mod authority;
 mod authorize;
 mod csrf;
 mod device;
+mod door;
 mod fields;
 mod html;
 mod managed_identity;
@@ -27,6 +28,8 @@ use bastide_arm::clock::Clock;
 use bastide_identity::Identity;
 
 use crate::origin::Origins;
+
+pub(crate) use door::{Doorkeeper, routes as door};
 
 /// What the token service's routes work on.
 #[derive(Clone)]

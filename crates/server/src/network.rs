@@ -53,8 +53,8 @@ pub enum Enforcement {
     /// Nothing: a server without a node.
     #[default]
     None,
-    /// Nothing, on purpose: `--network simulated`.
-    Simulated,
+    /// Nothing, on purpose: `--network simulated`. Behind the socket, if there is one, an agent simulates computes.
+    Simulated(Option<PathBuf>),
     /// The agent of this node, behind its socket.
     Agent(PathBuf),
 }

@@ -6,12 +6,15 @@ use bastide_arm::error::ArmError;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
+use crate::compute::Session;
+
 /// An answer of the front door.
 #[derive(Debug, Clone)]
 pub struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Option<Value>,
+    session: Option<Session>,
 }
 
 impl Reply {
@@ -40,6 +43,17 @@ impl Reply {
         reply
     }
 
+    /// 101: from here on the connection is a WebSocket, over which a session goes on.
+    pub(crate) fn switching(headers: HeaderMap, session: Session) -> Self {
+        let reply = Self::empty(StatusCode::SWITCHING_PROTOCOLS);
+        Self { headers, session: Some(session), ..reply }
+    }
+
+    /// What goes on over the connection after this answer.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.session.clone()
+    }
+
     /// Adds a header; a value that cannot be one is left out.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -64,7 +78,7 @@ impl Reply {
     }
 
     fn with_status(status: StatusCode, body: Option<Value>) -> Self {
-        Self { status, headers: HeaderMap::new(), body }
+        Self { status, headers: HeaderMap::new(), body, session: None }
     }
 }
 

@@ -8,6 +8,7 @@ use bastide_arm::id::{ArmPath, ResourceId};
 use bastide_arm::path::PathSegments;
 use http::Method;
 
+use crate::compute::APPLICATION_ACCESS;
 use crate::request::Dialect;
 
 /// One row of the table.
@@ -114,6 +115,8 @@ pub enum Operation {
     DenyAccessRequest,
     ExplainNetwork,
     ListFlows,
+    OpenExec,
+    OpenTunnel,
     ListTagPacks,
     ReadTagPack,
     PutTagPack,
@@ -456,6 +459,9 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "{scope}/providers/bastide.authorization/whyaccess", Action::SignedIn, Operation::WhyAccess),
     route(Method::GET, "{scope}/bastide/explain", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ExplainNetwork),
     route(Method::GET, "{scope}/bastide/flows", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ListFlows),
+    // These open WebSockets, which is done by GET: they read nothing and answer nothing else.
+    route(Method::GET, "{scope}/bastide/exec", Action::Fixed(APPLICATION_ACCESS), Operation::OpenExec),
+    route(Method::GET, "{scope}/bastide/ssh", Action::Fixed(APPLICATION_ACCESS), Operation::OpenTunnel),
     route(Method::GET, "/subscriptions/{subscription}/providers/bastide.network/servicetagpacks", Action::Fixed("Bastide.Network/serviceTagPacks/read"), Operation::ListTagPacks),
     route(Method::GET, "/subscriptions/{subscription}/providers/bastide.network/servicetagpacks/{name}", Action::Fixed("Bastide.Network/serviceTagPacks/read"), Operation::ReadTagPack),
     route(Method::PUT, "/subscriptions/{subscription}/providers/bastide.network/servicetagpacks/{name}", Action::Fixed("Bastide.Network/serviceTagPacks/write"), Operation::PutTagPack),
@@ -572,6 +578,7 @@ mod tests {
             };
             let verb = action.rsplit('/').next().unwrap();
             let expected = match route.method.as_str() {
+                "GET" if action == APPLICATION_ACCESS => "action",
                 "GET" | "HEAD" => "read",
                 "PUT" | "PATCH" => "write",
                 "DELETE" => "delete",

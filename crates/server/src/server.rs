@@ -23,6 +23,8 @@ use uuid::Uuid;
 
 use crate::activity_log::Refusals;
 use crate::capacity;
+use crate::compute::activity::Activity;
+use crate::compute::{self, Ways};
 use crate::deployment::Mirror;
 use crate::discovery;
 use crate::failure::Failure;
@@ -91,6 +93,7 @@ impl Server {
             ledger: Ledger::new(store, networks.clone(), Arc::clone(&policies)),
             policies,
             networks: networks.clone(),
+            activity: Activity::new(Arc::clone(&clock)),
             gatekeeper,
             identity,
             audiences,
@@ -105,6 +108,7 @@ impl Server {
             parity: settings.parity,
             capacity,
             mirror: Mirror::new(settings.template_mirror),
+            ways: Ways::default(),
         });
         let runner = Runner::new(Arc::clone(&front), accepted);
         Self { front, runner: Some(runner), planner: Some(planner), subscription_id: settings.subscription_id }
@@ -140,11 +144,15 @@ impl Server {
             .route("/readyz", get(ready).with_state(store.clone()))
             .route("/metrics", get(metrics::serve).with_state((Arc::clone(&front.metrics), store)))
             .merge(discovery::routes(Arc::clone(origins), front.tenant_id))
-            .merge(login::routes(login))
+            .merge(login::routes(login.clone()))
+            .merge(login::door(login, Arc::new(Arc::clone(front))))
             .merge(graph::routes(graph))
             .fallback_service(any(front::serve).with_state(Arc::clone(front)));
         // The layer must be outside of routing, so the routes become the fallback of a router that has none.
-        Router::new().fallback_service(routes).layer(middleware::from_fn(tidy_path))
+        Router::new()
+            .fallback_service(routes)
+            .layer(middleware::from_fn(tidy_path))
+            .layer(middleware::from_fn_with_state(Arc::clone(front), compute::divert))
     }
 }
 

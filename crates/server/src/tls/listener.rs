@@ -262,7 +262,7 @@ impl Port {
         let activity = Activity::new();
         let service = service_fn(|request| self.call(request, peer, &activity));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
         let mut stopping = self.stopping.clone();
         let mut closing = false;
         loop {

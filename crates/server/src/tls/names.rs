@@ -112,8 +112,20 @@ fn host(authority: &str) -> &str {
 }
 
 /// The labels under the zone that have names of their own below them: `<vault>.vault.<zone>`, `<account>.blob.<zone>`.
-const SERVICES: [&str; 11] =
-    ["vault", "managedhsm", "blob", "queue", "table", "file", "dfs", "azurecr", "cognitiveservices", "search", "api"];
+const SERVICES: [&str; 12] = [
+    "instances",
+    "vault",
+    "managedhsm",
+    "blob",
+    "queue",
+    "table",
+    "file",
+    "dfs",
+    "azurecr",
+    "cognitiveservices",
+    "search",
+    "api",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,11 @@
+set -eu
+command -v jupyter-lab >/dev/null || exit 127
+umask 077
+mkdir -p "$HOME/.bastide"
+cd "$HOME"
+setsid jupyter-lab --no-browser \
+    --ServerApp.sock="$BASTIDE_JUPYTER_SOCKET" --ServerApp.sock_mode=0600 \
+    --IdentityProvider.token= --PasswordIdentityProvider.hashed_password= \
+    --ServerApp.allow_remote_access=True --ServerApp.root_dir="$HOME" --ServerApp.quit_button=False \
+    --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly \
+    </dev/null >"$HOME/.bastide/jupyter.log" 2>&1 &
