@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -87,9 +88,21 @@ fn text(file: &mut File) -> io::Result<String> {
 
 fn ends_in_time(child: &Child) -> io::Result<bool> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
-    let deadline = Timespec { tv_sec: DEADLINE.as_secs().cast_signed(), tv_nsec: 0 };
-    Ok(poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&deadline))? > 0)
+    Ok(readable(pidfd_open(pid, PidfdFlags::empty())?, DEADLINE)?)
+}
+
+/// Waits until there is something to read, or, of a process, until it has ended.
+pub fn readable(descriptor: impl AsFd, patience: Duration) -> rustix::io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let seconds = left.as_secs().try_into().unwrap_or(i64::MAX);
+        let timeout = Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            outcome => return Ok(outcome? > 0),
+        }
+    }
 }
 
 /// Far more than either tool has ever taken: 20,000 prefixes take `nft` a third of a second.

@@ -1,0 +1,297 @@
+//! Control groups of instances, in either layout.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statfs;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::failed;
+use crate::compute::runtime::RuntimeError;
+
+/// Which controllers there are, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Groups {
+    layout: Layout,
+    hierarchies: Vec<Hierarchy>,
+}
+
+/// How control groups are laid out on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Version 2 alone.
+    Unified,
+    /// Version 1, perhaps with version 2 beside it.
+    Legacy,
+}
+
+/// A tree of groups.
+#[derive(Debug, Clone)]
+struct Hierarchy {
+    /// Empty for the one of version 2.
+    controllers: Vec<String>,
+    root: PathBuf,
+}
+
+/// What the kernel holds a group to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Thousandths of a processor core.
+    pub(crate) cpu_millis: Option<u64>,
+    /// Bytes of memory.
+    pub(crate) memory: Option<u64>,
+    /// Bytes of memory and swap together; none where swap is not counted, or none is allowed.
+    pub(crate) memory_and_swap: Option<u64>,
+    /// Processes and threads.
+    pub(crate) processes: Option<u64>,
+}
+
+/// What a group has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Taken {
+    /// Processor time in microseconds.
+    pub(crate) cpu: u64,
+    /// Bytes.
+    pub(crate) memory: u64,
+    /// Processes and threads.
+    pub(crate) processes: u64,
+}
+
+impl Groups {
+    /// Looks what this node has.
+    pub(crate) fn find() -> Result<Self, RuntimeError> {
+        let root = Path::new("/sys/fs/cgroup");
+        let kind = statfs(root).map_err(failed("cannot look at /sys/fs/cgroup"))?.f_type;
+        if kind == CGROUP2_MAGIC {
+            let hierarchies = vec![Hierarchy { controllers: Vec::new(), root: root.to_owned() }];
+            return Ok(Self { layout: Layout::Unified, hierarchies });
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").map_err(failed("cannot read the mounts"))?;
+        let groups = Self { layout: Layout::Legacy, hierarchies: mounts.lines().filter_map(hierarchy).collect() };
+        let missing: Vec<_> =
+            NEEDED.iter().copied().filter(|controller| groups.controller(controller).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(groups);
+        }
+        let missing = missing.join(", ");
+        Err(RuntimeError::Unable(format!(
+            "this node cannot limit instances: no control groups for {missing} are mounted"
+        )))
+    }
+
+    /// How they are laid out.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The path of an instance's groups below the root of each tree.
+    pub(crate) fn path(id: &str) -> String {
+        format!("/{PARENT}/{id}")
+    }
+
+    /// Whether swap is counted.
+    pub(crate) fn counts_swap(&self) -> bool {
+        match self.layout {
+            Layout::Unified => Path::new("/proc/swaps").exists(),
+            Layout::Legacy => {
+                self.controller("memory").is_some_and(|root| root.join("memory.memsw.limit_in_bytes").exists())
+            }
+        }
+    }
+
+    /// The processes of an instance.
+    pub(crate) fn processes(&self, id: &str) -> Vec<Pid> {
+        let listed = self.read(id, "pids", "cgroup.procs").unwrap_or_default();
+        listed.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+    }
+
+    /// Ends every process of an instance. What is forked meanwhile is ended too: a frozen group forks nothing, and
+    /// others are asked until nobody is left.
+    pub(crate) fn kill(&self, id: &str) {
+        let _ = fs::write(self.directory(id, "").join("cgroup.kill"), "1");
+        for _ in 0..KILL_ROUNDS {
+            let processes = self.processes(id);
+            if processes.is_empty() {
+                return;
+            }
+            for process in processes {
+                let _ = kill_process(process, Signal::KILL);
+            }
+            self.thaw(id);
+            std::thread::sleep(KILL_PAUSE);
+        }
+    }
+
+    /// Gives its processor back to an instance.
+    pub(crate) fn thaw(&self, id: &str) {
+        let (file, value) = match self.layout {
+            Layout::Unified => ("cgroup.freeze", "0"),
+            Layout::Legacy => ("freezer.state", "THAWED"),
+        };
+        let _ = fs::write(self.directory(id, "freezer").join(file), value);
+    }
+
+    /// Whether an instance gets no processor.
+    pub(crate) fn is_frozen(&self, id: &str) -> bool {
+        match self.layout {
+            Layout::Unified => {
+                self.read(id, "", "cgroup.events").is_some_and(|events| events.lines().any(|line| line == "frozen 1"))
+            }
+            Layout::Legacy => self.read(id, "freezer", "freezer.state").is_some_and(|state| state != "THAWED"),
+        }
+    }
+
+    /// What an instance is held to.
+    pub(crate) fn limits(&self, id: &str) -> Limits {
+        let number = |controller, file| self.read(id, controller, file).and_then(|text| text.parse().ok());
+        match self.layout {
+            Layout::Unified => {
+                let cpu = self.read(id, "cpu", "cpu.max").and_then(|text| {
+                    let (quota, period) = text.split_once(' ')?;
+                    millis(quota.parse().ok()?, period.parse().ok()?)
+                });
+                let memory: Option<u64> = number("memory", "memory.max");
+                let swap: Option<u64> = number("memory", "memory.swap.max");
+                Limits {
+                    cpu_millis: cpu,
+                    memory,
+                    memory_and_swap: memory.zip(swap).map(|(memory, swap)| memory + swap),
+                    processes: number("pids", "pids.max"),
+                }
+            }
+            Layout::Legacy => Limits {
+                // Without a quota it is -1, and no number here.
+                cpu_millis: number("cpu", "cpu.cfs_quota_us")
+                    .zip(number("cpu", "cpu.cfs_period_us"))
+                    .and_then(|(quota, period)| millis(quota, period)),
+                memory: number("memory", "memory.limit_in_bytes"),
+                memory_and_swap: number("memory", "memory.memsw.limit_in_bytes"),
+                processes: number("pids", "pids.max"),
+            },
+        }
+    }
+
+    /// What an instance has taken since its start.
+    pub(crate) fn taken(&self, id: &str) -> Taken {
+        let number = |controller, file| self.read(id, controller, file).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let cpu = match self.layout {
+            Layout::Unified => self
+                .read(id, "cpu", "cpu.stat")
+                .and_then(|stat| stat.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok()))
+                .unwrap_or(0),
+            Layout::Legacy => number("cpuacct", "cpuacct.usage") / 1000,
+        };
+        let memory = match self.layout {
+            Layout::Unified => number("memory", "memory.current"),
+            Layout::Legacy => number("memory", "memory.usage_in_bytes"),
+        };
+        Taken { cpu, memory, processes: number("pids", "pids.current") }
+    }
+
+    /// What of a process's groups is not as it should be for an instance.
+    pub(crate) fn stranger(&self, process: Pid, id: &str) -> Option<String> {
+        let path = format!("/proc/{}/cgroup", process.as_raw_nonzero());
+        let Ok(memberships) = fs::read_to_string(&path) else { return Some(format!("{path} cannot be read")) };
+        let expected = Self::path(id);
+        let is_member = |controller: &str| {
+            memberships.lines().any(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { return false };
+                path == expected && controllers.split(',').any(|listed| listed == controller)
+            })
+        };
+        let needed: &[&str] = match self.layout {
+            Layout::Unified => &[""],
+            Layout::Legacy => NEEDED,
+        };
+        let strange = needed.iter().find(|controller| !is_member(controller))?;
+        Some(format!("it is not in the control group {expected} ({strange})"))
+    }
+
+    /// Removes the groups of an instance, and those above when it was the last.
+    pub(crate) fn remove(&self, id: &str) -> Result<(), RuntimeError> {
+        for Hierarchy { root, .. } in &self.hierarchies {
+            let group = root.join(PARENT).join(id);
+            if group.exists() {
+                remove_tree(&group).map_err(failed(format!("cannot remove the control group {}", group.display())))?;
+            }
+            // Others may be in it, then it stays.
+            let _ = fs::remove_dir(root.join(PARENT));
+        }
+        Ok(())
+    }
+
+    fn read(&self, id: &str, controller: &str, file: &str) -> Option<String> {
+        let text = fs::read_to_string(self.directory(id, controller).join(file)).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+
+    fn directory(&self, id: &str, controller: &str) -> PathBuf {
+        let root = self.controller(controller).unwrap_or(Path::new("/nonexistent"));
+        root.join(PARENT).join(id)
+    }
+
+    fn controller(&self, controller: &str) -> Option<&Path> {
+        let mut hierarchies = self.hierarchies.iter();
+        let found = match self.layout {
+            Layout::Unified => hierarchies.next(),
+            Layout::Legacy => hierarchies.find(|found| found.controllers.iter().any(|listed| listed == controller)),
+        };
+        found.map(|found| found.root.as_path())
+    }
+}
+
+/// A line of `/proc/self/mounts` about control groups.
+fn hierarchy(line: &str) -> Option<Hierarchy> {
+    let mut fields = line.split(' ');
+    let (_, root, kind, options) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let controllers = match kind {
+        "cgroup" => options.split(',').map(str::to_owned).collect(),
+        "cgroup2" => Vec::new(),
+        _ => return None,
+    };
+    Some(Hierarchy { controllers, root: PathBuf::from(root) })
+}
+
+fn millis(quota: u64, period: u64) -> Option<u64> {
+    quota.checked_mul(1000)?.checked_div(period)
+}
+
+/// A group and those below it; their files go with them.
+fn remove_tree(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
+}
+
+const PARENT: &str = "bastide";
+
+const NEEDED: &[&str] = &["cpu", "memory", "pids", "freezer", "devices"];
+
+const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
+const KILL_ROUNDS: usize = 500;
+const KILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_are_found_among_mounts() {
+        let found = hierarchy("cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,nosuid,relatime,cpu,cpuacct 0 0").unwrap();
+        assert!(found.controllers.contains(&"cpuacct".to_owned()));
+        assert_eq!(found.root, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        assert!(hierarchy("cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0").unwrap().controllers.is_empty());
+        assert!(hierarchy("tmpfs /sys/fs/cgroup tmpfs rw 0 0").is_none());
+    }
+
+    #[test]
+    fn a_quota_is_of_a_period() {
+        assert_eq!(millis(50_000, 100_000), Some(500));
+        assert_eq!(millis(50_000, 0), None);
+    }
+}

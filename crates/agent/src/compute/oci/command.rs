@@ -1,0 +1,211 @@
+//! Running `runc` or `crun`, detached and with a deadline.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use serde::Deserialize;
+
+use super::cgroup::Layout;
+use super::failed;
+use crate::compute::runtime::RuntimeError;
+use crate::tool::readable;
+
+/// A runtime that is installed on this node.
+#[derive(Debug)]
+pub(super) struct Tool {
+    program: PathBuf,
+    name: String,
+    state: PathBuf,
+}
+
+/// What a run of the runtime gets as standard input, output and error. They go on to what it starts.
+pub(super) type Streams = [Stdio; 3];
+
+impl Tool {
+    /// Finds the one for this node: `crun` where control groups are of version 2 alone, else `runc`, for `crun` refuses
+    /// to run beside version 1.
+    pub(super) fn find(state: PathBuf, layout: Layout) -> Result<Self, RuntimeError> {
+        let candidates: &[(&str, [u32; 3])] = match layout {
+            Layout::Unified => &[CRUN, RUNC],
+            Layout::Legacy => &[RUNC],
+        };
+        let mut complaints = Vec::new();
+        for (name, oldest) in candidates {
+            let Some(program) = program(name) else {
+                complaints.push(format!("{name} is not installed"));
+                continue;
+            };
+            match version(&program) {
+                Some(found) if found >= *oldest => {
+                    let [major, minor, patch] = found;
+                    return Ok(Self { program, name: format!("{name} {major}.{minor}.{patch}"), state });
+                }
+                found => complaints.push(format!(
+                    "{name} has version {}, and {} is the oldest that will do",
+                    found.map_or_else(|| "unknown".to_owned(), |found| written(&found)),
+                    written(oldest)
+                )),
+            }
+        }
+        Err(RuntimeError::Unable(format!(
+            "this node cannot run instances: {}. Install runc or crun",
+            complaints.join(", ")
+        )))
+    }
+
+    /// Its name and version.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it knows an instance, whatever has become of it.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.state.join(id).exists()
+    }
+
+    /// Runs a verb from a directory, and waits for its end, which does not wait for what it has started.
+    pub(super) fn run(
+        &self,
+        verb: &'static str,
+        arguments: &[&OsStr],
+        directory: &Path,
+        streams: Streams,
+    ) -> Result<(), RuntimeError> {
+        // Not standard error: that goes on to the process inside.
+        let log = directory.join(format!("{verb}.{}.log", RUNS.fetch_add(1, Ordering::Relaxed)));
+        let [input, output, error] = streams;
+        let child = Command::new(&self.program)
+            .arg("--root")
+            .arg(&self.state)
+            .arg("--log")
+            .arg(&log)
+            .args(["--log-format", "json", verb])
+            .args(arguments)
+            .current_dir(directory)
+            .env_clear()
+            .env("PATH", PATH)
+            .stdin(input)
+            .stdout(output)
+            .stderr(error)
+            .process_group(0)
+            .spawn();
+        let what = || format!("{} {verb}", self.name);
+        let outcome = child.map_err(failed(what())).and_then(|child| {
+            let success = ended(child, verb)?;
+            let complaint = || complaint(&fs::read_to_string(&log).unwrap_or_default());
+            success.then_some(()).ok_or_else(|| failed(what())(complaint()))
+        });
+        let _ = fs::remove_file(&log);
+        outcome
+    }
+}
+
+/// Where a program of the node is.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+}
+
+/// No standard input, output or error at all.
+pub(super) fn no_streams() -> Streams {
+    [Stdio::null(), Stdio::null(), Stdio::null()]
+}
+
+/// Runs some other tool of the node to its end.
+pub(super) fn tool(name: &'static str, package: &str, arguments: &[&OsStr]) -> Result<(), RuntimeError> {
+    let program = program(name).ok_or_else(|| RuntimeError::Unable(format!("{name} is missing. Install {package}")))?;
+    let child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(failed(name))?;
+    ended(child, name)?.then_some(()).ok_or_else(|| failed(name)("it ended with an error"))
+}
+
+/// Whether it ended well; if it does not end, it is ended.
+fn ended(mut child: Child, verb: &'static str) -> Result<bool, RuntimeError> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| failed(verb)("the process has no number"))?;
+    let in_time = pidfd_open(pid, PidfdFlags::empty()).and_then(|process| readable(process, DEADLINE));
+    if !in_time.map_err(failed(verb))? {
+        // Its group: what has become a process of the instance is in a session of its own, and ends with the instance.
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = child.wait();
+        return Err(RuntimeError::Late { verb, patience: DEADLINE });
+    }
+    Ok(child.wait().map_err(failed(verb))?.success())
+}
+
+/// What the runtime said, out of its log.
+fn complaint(log: &str) -> String {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let errors: Vec<_> =
+        lines.filter(|line| ["error", "fatal"].contains(&line.level.as_str())).map(|line| line.msg).collect();
+    if errors.is_empty() { "it ended with an error, and did not say which".to_owned() } else { errors.join("; ") }
+}
+
+/// The version in the first line of what `--version` prints: `runc version 1.1.5+ds1`.
+fn version(program: &Path) -> Option<[u32; 3]> {
+    let output = Command::new(program).arg("--version").env_clear().stdin(Stdio::null()).output().ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn parse_version(printed: &str) -> Option<[u32; 3]> {
+    let word = printed.lines().next()?.split_ascii_whitespace().nth(2)?;
+    let numbers = word.split(|character: char| !character.is_ascii_digit());
+    let mut numbers = numbers.map_while(|number| number.parse().ok());
+    Some([numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)])
+}
+
+fn written(version: &[u32; 3]) -> String {
+    version.map(|number| number.to_string()).join(".")
+}
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// The first that opens bind mounts before it enters the user namespace, to which the agent's directory is closed.
+const RUNC: (&str, [u32; 3]) = ("runc", [1, 1, 0]);
+
+/// The oldest that was tried.
+const CRUN: (&str, [u32; 3]) = ("crun", [1, 8, 1]);
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Far more than any verb has ever taken.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_the_runtimes_print_them() {
+        assert_eq!(parse_version("runc version 1.1.5+ds1\ncommit: 1.1.5\n"), Some([1, 1, 5]));
+        assert_eq!(parse_version("crun version 1.8.1\n"), Some([1, 8, 1]));
+        assert_eq!(parse_version("crun version 1.21\n"), Some([1, 21, 0]));
+        assert_eq!(parse_version("crun: not found"), None);
+    }
+
+    #[test]
+    fn of_a_log_the_last_line_counts() {
+        let log =
+            "{\"level\":\"warning\",\"msg\":\"first\"}\n{\"level\":\"error\",\"msg\":\"no such file\"}\nnonsense\n";
+        assert_eq!(complaint(log), "no such file");
+        assert_eq!(complaint(""), "it ended with an error, and did not say which");
+    }
+}

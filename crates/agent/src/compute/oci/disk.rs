@@ -1,0 +1,195 @@
+//! The disk of an instance: a sparse file with a file system in it, which is how much an instance can write at most.
+//! Quotas of the node's own file system would need one that has them.
+
+use std::fmt::Display;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::command::tool;
+use super::failed;
+use crate::compute::runtime::RuntimeError;
+
+/// Makes a disk, or lets one grow. It never shrinks.
+pub(super) fn ensure(image: &Path, bytes: u64) -> Result<(), RuntimeError> {
+    let bytes = bytes.max(SMALLEST);
+    match fs::metadata(image) {
+        Ok(metadata) if metadata.len() >= bytes => return Ok(()),
+        Ok(_) if device(image)?.is_some() => return Err(failed("cannot enlarge the disk")("the instance runs")),
+        Ok(_) => return grow(image, bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("cannot look at the disk")(error)),
+    }
+    // Under another name until it is whole.
+    let unfinished = image.with_extension("new");
+    let made = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&unfinished);
+    made.and_then(|file| file.set_len(bytes)).map_err(failed("cannot make the disk"))?;
+    let options = ["-q", "-F", "-m", "0", "-J", "size=16", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"];
+    let mut arguments: Vec<&std::ffi::OsStr> = options.iter().map(std::ffi::OsStr::new).collect();
+    arguments.push(unfinished.as_os_str());
+    tool("mkfs.ext4", "e2fsprogs", &arguments)?;
+    fs::rename(&unfinished, image).map_err(failed("cannot make the disk"))
+}
+
+/// A loop device with the disk behind it. It goes by itself when nobody has it open or mounted any more.
+pub(super) fn attach(image: &Path) -> Result<(PathBuf, File), RuntimeError> {
+    // The one that an instance which is just ending still has: a file system must never be mounted through two devices.
+    if let Some(attached) = device(image)? {
+        return Ok(attached);
+    }
+    let file = OpenOptions::new().read(true).write(true).open(image).map_err(not_attached)?;
+    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control").map_err(not_attached)?;
+    for _ in 0..ATTEMPTS {
+        // SAFETY: takes no argument; `control` is open.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+        if number < 0 {
+            return Err(not_attached(io::Error::last_os_error()));
+        }
+        let path = PathBuf::from(format!("/dev/loop{number}"));
+        let loop_device = OpenOptions::new().read(true).write(true).open(&path).map_err(not_attached)?;
+        let mut configuration = LoopConfig::default();
+        configuration.fd = file.as_raw_fd().unsigned_abs();
+        configuration.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+        // SAFETY: `LoopConfig` is laid out as the kernel has it, and outlives the call.
+        if unsafe { libc::ioctl(loop_device.as_raw_fd(), LOOP_CONFIGURE, &raw const configuration) } == 0 {
+            return Ok((path, loop_device));
+        }
+        let error = io::Error::last_os_error();
+        // Somebody else has taken it in between.
+        if error.raw_os_error() != Some(libc::EBUSY) {
+            return Err(not_attached(error));
+        }
+    }
+    Err(not_attached("no loop device stays free for long enough"))
+}
+
+fn not_attached(error: impl Display) -> RuntimeError {
+    failed("cannot attach the disk")(error)
+}
+
+/// Waits until the disk is attached nowhere: the kernel lets go of it a moment after the last process.
+pub(super) fn wait_until_detached(image: &Path) -> Result<(), RuntimeError> {
+    let deadline = Instant::now() + DETACHED_WITHIN;
+    while device(image)?.is_some() {
+        if Instant::now() >= deadline {
+            return Err(RuntimeError::Late { verb: "letting go of the disk", patience: DETACHED_WITHIN });
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Mends a file system that cannot be mounted.
+pub(super) fn mend(image: &Path) -> Result<(), RuntimeError> {
+    // One that was mended exits with 1, so its status says nothing: the mount after it does.
+    match tool("e2fsck", "e2fsprogs", &["-y".as_ref(), "-f".as_ref(), image.as_os_str()]) {
+        Err(RuntimeError::Failed { .. }) | Ok(()) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Bytes of the node's disk that it takes.
+pub(super) fn taken(image: &Path) -> u64 {
+    fs::metadata(image).map_or(0, |metadata| metadata.blocks() * 512)
+}
+
+fn grow(image: &Path, bytes: u64) -> Result<(), RuntimeError> {
+    mend(image)?;
+    let file = OpenOptions::new().write(true).open(image).map_err(failed("cannot enlarge the disk"))?;
+    file.set_len(bytes).map_err(failed("cannot enlarge the disk"))?;
+    drop(file);
+    tool("resize2fs", "e2fsprogs", &["-f".as_ref(), image.as_os_str()])
+}
+
+/// The loop device that a disk is attached to.
+fn device(image: &Path) -> Result<Option<(PathBuf, File)>, RuntimeError> {
+    let not_looked = || failed("cannot look at the loop devices");
+    let metadata = match fs::metadata(image) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(not_looked())?,
+    };
+    for entry in fs::read_dir("/sys/block").map_err(not_looked())?.flatten() {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(b"loop") || !entry.path().join("loop").exists() {
+            continue;
+        }
+        let path = Path::new("/dev").join(name);
+        // Held open from here on, so that it cannot be detached between the look and its use.
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else { continue };
+        if behind(file.as_fd()) == Some((metadata.dev(), metadata.ino())) {
+            return Ok(Some((path, file)));
+        }
+    }
+    Ok(None)
+}
+
+/// Device and inode of the file behind a loop device.
+fn behind(device: impl AsFd) -> Option<(u64, u64)> {
+    let mut info = LoopInfo::default();
+    // SAFETY: `LoopInfo` is laid out as the kernel has it, and outlives the call.
+    let outcome = unsafe { libc::ioctl(device.as_fd().as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) };
+    (outcome == 0).then_some((info.lo_device, info.lo_inode))
+}
+
+/// `struct loop_info64` of `<linux/loop.h>`.
+#[repr(C)]
+struct LoopInfo {
+    lo_device: u64,
+    lo_inode: u64,
+    lo_rdevice: u64,
+    lo_offset: u64,
+    lo_sizelimit: u64,
+    lo_number: u32,
+    lo_encrypt_type: u32,
+    lo_encrypt_key_size: u32,
+    lo_flags: u32,
+    lo_file_name: [u8; 64],
+    lo_crypt_name: [u8; 64],
+    lo_encrypt_key: [u8; 32],
+    lo_init: [u64; 2],
+}
+
+/// `struct loop_config` of `<linux/loop.h>`.
+#[repr(C)]
+#[derive(Default)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+impl Default for LoopInfo {
+    fn default() -> Self {
+        Self {
+            lo_device: 0,
+            lo_inode: 0,
+            lo_rdevice: 0,
+            lo_offset: 0,
+            lo_sizelimit: 0,
+            lo_number: 0,
+            lo_encrypt_type: 0,
+            lo_encrypt_key_size: 0,
+            lo_flags: 0,
+            lo_file_name: [0; 64],
+            lo_crypt_name: [0; 64],
+            lo_encrypt_key: [0; 32],
+            lo_init: [0; 2],
+        }
+    }
+}
+
+const LOOP_GET_STATUS64: libc::Ioctl = 0x4c05;
+const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// What a file system and its journal need to be of any use.
+const SMALLEST: u64 = 64 << 20;
+
+const ATTEMPTS: usize = 100;
+
+const DETACHED_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,258 @@
+//! Processes beside the first one of an instance.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bastide_plan::way_in::{Exit, TerminalSize};
+use oci_spec::runtime::Process;
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
+    waitid,
+};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::command::{Tool, no_streams};
+use super::failed;
+use crate::compute::confinement;
+use crate::compute::runtime::{Execution, Running, RuntimeError};
+use crate::tool::readable;
+
+/// Where a process is to run.
+pub(super) struct Place<'a> {
+    pub(super) tool: &'a Tool,
+    pub(super) id: &'a str,
+    /// A directory for what the runtime reads and writes.
+    pub(super) directory: &'a Path,
+    /// The number on the node of the user whose process it is.
+    pub(super) owner: u32,
+    /// Every process of the instance.
+    pub(super) processes: Box<dyn Fn() -> Vec<Pid> + Send>,
+}
+
+/// Starts a process beside the first one. The calling thread is in the network of that.
+pub(super) fn start(
+    place: Place<'_>,
+    first: Pid,
+    process: &Process,
+    size: Option<TerminalSize>,
+) -> Result<Execution, RuntimeError> {
+    let files = Files::new(place.directory)?;
+    let text = serde_json::to_string(process).map_err(failed("cannot describe the process"))?;
+    fs::write(&files.process, text).map_err(failed("cannot describe the process"))?;
+    let (ends, terminal) = match size {
+        Some(size) => {
+            let terminal = with_terminal(&place, &files, size)?;
+            (vec![terminal.try_clone().map_err(failed("cannot open a terminal"))?], Some(terminal))
+        }
+        None => (with_pipes(&place, &files)?, None),
+    };
+    let pid = fs::read_to_string(&files.pid).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
+    let pid = pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))?;
+    // It is a child of the agent by now: until the agent has waited for it, the number is its own.
+    let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(failed("cannot find the process"))?;
+    let mut running = Started { pid, handle, terminal, exit: None, processes: place.processes };
+    if running.wait(Duration::ZERO)?.is_none() {
+        let faults = confinement::differences(pid, first);
+        // One that has ended meanwhile has nothing left to look at.
+        if !faults.is_empty() && running.wait(Duration::ZERO)?.is_none() {
+            return Err(RuntimeError::NotConfined(faults.join(", ")));
+        }
+    }
+    Ok(Execution { ends, process: Box::new(running) })
+}
+
+fn with_pipes(place: &Place<'_>, files: &Files) -> Result<Vec<OwnedFd>, RuntimeError> {
+    let (input, writer) = io::pipe().map_err(no_pipe)?;
+    let (reader, output) = io::pipe().map_err(no_pipe)?;
+    let (error_reader, error) = io::pipe().map_err(no_pipe)?;
+    // Programs open /dev/stdout and its like anew, which takes their permission.
+    for end in [input.as_fd(), output.as_fd(), error.as_fd()] {
+        fchown(end, Some(Uid::from_raw(place.owner)), Some(Gid::from_raw(place.owner))).map_err(no_pipe)?;
+    }
+    let streams = [Stdio::from(input), Stdio::from(output), Stdio::from(error)];
+    let arguments = ["--detach".as_ref(), "--pid-file".as_ref(), files.pid.as_os_str(), "--process".as_ref()];
+    let arguments = [arguments.as_slice(), &[files.process.as_os_str(), place.id.as_ref()]].concat();
+    place.tool.run("exec", &arguments, place.directory, streams)?;
+    Ok(vec![writer.into(), reader.into(), error_reader.into()])
+}
+
+fn with_terminal(place: &Place<'_>, files: &Files, size: TerminalSize) -> Result<OwnedFd, RuntimeError> {
+    // By a name without its directory, because the whole one may be longer than the address of a socket can be.
+    let listener = short_listener(&files.console).map_err(no_terminal)?;
+    let name = files.console.file_name().unwrap_or_default();
+    let arguments = ["--detach".as_ref(), "--pid-file".as_ref(), files.pid.as_os_str()];
+    let terminal =
+        ["--console-socket".as_ref(), name, "--process".as_ref(), files.process.as_os_str(), place.id.as_ref()];
+    place.tool.run("exec", &[arguments.as_slice(), &terminal].concat(), place.directory, no_streams())?;
+    if !readable(&listener, TERMINAL_WITHIN).map_err(no_terminal)? {
+        return Err(no_terminal("the runtime did not hand one over"));
+    }
+    let (socket, _) = listener.accept().map_err(no_terminal)?;
+    if !readable(&socket, TERMINAL_WITHIN).map_err(no_terminal)? {
+        return Err(no_terminal("the runtime did not hand one over"));
+    }
+    let terminal = receive(socket.as_fd()).map_err(no_terminal)?;
+    resize(&terminal, size).map_err(no_terminal)?;
+    Ok(terminal)
+}
+
+fn no_pipe(error: impl Display) -> RuntimeError {
+    failed("cannot make a pipe")(error)
+}
+
+fn no_terminal(error: impl Display) -> RuntimeError {
+    failed("cannot open a terminal")(error)
+}
+
+fn short_listener(path: &Path) -> io::Result<UnixListener> {
+    let directory = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
+    let name = path.file_name().unwrap_or_default();
+    UnixListener::bind(Path::new(&format!("/proc/self/fd/{number}")).join(name))
+}
+
+fn receive(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    // The runtime sends the name of the terminal along with it.
+    let mut name = [0; 4096];
+    recvmsg(socket, &mut [io::IoSliceMut::new(&mut name)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptors = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    descriptors.flatten().next().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+fn resize(terminal: &OwnedFd, size: TerminalSize) -> rustix::io::Result<()> {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size)
+}
+
+/// What one start needs of files, removed when it is done.
+struct Files {
+    process: PathBuf,
+    pid: PathBuf,
+    console: PathBuf,
+}
+
+impl Files {
+    fn new(directory: &Path) -> Result<Self, RuntimeError> {
+        fs::create_dir_all(directory).map_err(failed("cannot describe the process"))?;
+        let number = STARTS.fetch_add(1, Ordering::Relaxed);
+        let file = |kind: &str| directory.join(format!("{number}.{kind}"));
+        let files = Self { process: file("process"), pid: file("pid"), console: file("socket") };
+        // Of an agent that was killed.
+        files.remove();
+        Ok(files)
+    }
+
+    fn remove(&self) {
+        for path in [&self.process, &self.pid, &self.console] {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// A process that was started.
+struct Started {
+    pid: Pid,
+    handle: OwnedFd,
+    terminal: Option<OwnedFd>,
+    exit: Option<Exit>,
+    processes: Box<dyn Fn() -> Vec<Pid> + Send>,
+}
+
+impl Running for Started {
+    fn wait(&mut self, patience: Duration) -> Result<Option<Exit>, RuntimeError> {
+        if self.exit.is_none() && readable(&self.handle, patience).map_err(failed("cannot wait for the process"))? {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let status = waitid(WaitId::PidFd(self.handle.as_fd()), options);
+            if let Some(status) = status.map_err(failed("cannot wait for the process"))? {
+                let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+                let by_signal = status.terminating_signal().map(|signal| Exit::Signal(number(signal)));
+                self.exit = by_signal.or_else(|| status.exit_status().map(|status| Exit::Status(number(status))));
+            }
+        }
+        Ok(self.exit)
+    }
+
+    fn signal(&mut self, signal: u8) -> Result<(), RuntimeError> {
+        let signal = Signal::from_named_raw(signal.into());
+        let signal = signal.ok_or_else(|| failed("cannot signal the process")("there is no such signal"))?;
+        match pidfd_send_signal(&self.handle, signal) {
+            // It has ended, which is as much as any signal can do.
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            outcome => outcome.map_err(failed("cannot signal the process")),
+        }
+    }
+
+    fn resize(&mut self, size: TerminalSize) -> Result<(), RuntimeError> {
+        let terminal = self.terminal.as_ref().ok_or_else(|| failed("cannot resize it")("it has no terminal"))?;
+        resize(terminal, size).map_err(failed("cannot resize the terminal"))
+    }
+}
+
+impl AsFd for Started {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+impl Started {
+    /// Ends the process and what it has started in its session. Daemons have made one of their own, and stay.
+    fn end(&mut self) {
+        // The process leads the session, so its number is nobody else's until it has been waited for.
+        for process in (self.processes)() {
+            if session(process) == Some(self.pid.as_raw_nonzero().get()) {
+                let _ = kill_process(process, Signal::KILL);
+            }
+        }
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+        if let Err(error) = self.wait(ENDED_WITHIN) {
+            tracing::debug!("process {:?}: {error}", self.pid);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !matches!(self.wait(Duration::ZERO), Ok(Some(_))) {
+            self.end();
+        }
+    }
+}
+
+impl std::fmt::Debug for Started {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Started").field("pid", &self.pid).field("exit", &self.exit).finish_non_exhaustive()
+    }
+}
+
+/// The session of a process, out of `/proc/<pid>/stat`; the name in it may contain anything.
+fn session(process: Pid) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+static STARTS: AtomicU64 = AtomicU64::new(0);
+
+const TERMINAL_WITHIN: Duration = Duration::from_secs(5);
+
+const ENDED_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,98 @@
+//! The first process of an instance, its init.
+
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
+use super::bundle::INIT;
+use super::failed;
+use crate::compute::runtime::RuntimeError;
+use crate::tool::readable;
+
+/// The first process of an instance. Its number stays its own while this lives, or the handle says that it has ended.
+#[derive(Debug)]
+pub(super) struct First {
+    pid: Pid,
+    handle: OwnedFd,
+}
+
+impl First {
+    /// Finds it among the processes of an instance: it is number 1 in its namespace.
+    pub(super) fn find(processes: &[Pid]) -> Option<Self> {
+        processes.iter().find_map(|process| {
+            let handle = pidfd_open(*process, PidfdFlags::empty()).ok()?;
+            // After the handle is there, so that it is the same process.
+            let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).ok()?;
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+            let mut numbers = numbers.split_ascii_whitespace();
+            let is_first = numbers.next_back() == Some("1") && numbers.next().is_some();
+            is_first.then_some(Self { pid: *process, handle })
+        })
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Does something in a thread that is in its network.
+    pub(super) fn in_network<T: Send>(
+        &self,
+        deed: impl FnOnce() -> Result<T, RuntimeError> + Send,
+    ) -> Result<T, RuntimeError> {
+        let enter = || move_into_thread_name_spaces(self.handle.as_fd(), ThreadNameSpaceType::NETWORK);
+        let deed = || enter().map_err(failed("cannot enter the network of the instance")).and_then(|()| deed());
+        std::thread::scope(|scope| scope.spawn(deed).join())
+            .unwrap_or_else(|_| Err(failed("cannot enter the network of the instance")("a thread panicked")))
+    }
+
+    /// Whether it is the init already, and no longer the runtime that makes one.
+    pub(super) fn is_ready(&self) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid.as_raw_nonzero())).unwrap_or_default();
+        line.split(|byte| *byte == 0).next() == Some(INIT.as_bytes())
+    }
+
+    /// Waits for that.
+    pub(super) fn becomes_ready(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.is_ready() {
+            if Instant::now() >= deadline || readable(&self.handle, Duration::from_millis(1)).unwrap_or(true) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks every other process to end, and waits until they have, or for as long as it may take.
+    pub(super) fn ask_others(&self, processes: impl Fn() -> Vec<Pid>, grace: Duration) {
+        let others = || processes().into_iter().filter(|process| *process != self.pid).collect::<Vec<_>>();
+        for process in others() {
+            let _ = kill_process(process, Signal::TERM);
+            // A shell at a terminal takes no notice of anything less than that being gone.
+            if has_terminal(process) {
+                let _ = kill_process(process, Signal::HUP);
+            }
+        }
+        let deadline = Instant::now() + grace;
+        while Instant::now() < deadline && !others().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets the kernel forget it, once it has ended. Only its parent can: the agent that started it.
+    pub(super) fn reap(&self) {
+        if readable(&self.handle, REAPED_WITHIN).unwrap_or(false) {
+            let _ = waitid(WaitId::PidFd(self.handle.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        }
+    }
+}
+
+fn has_terminal(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    let terminal = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(4));
+    terminal.is_some_and(|terminal| terminal != "0")
+}
+
+const REAPED_WITHIN: Duration = Duration::from_secs(5);

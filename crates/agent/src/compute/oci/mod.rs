@@ -1,0 +1,374 @@
+//! Instances by an OCI runtime of this node, `runc` or `crun`: each a bundle, a disk and a directory below the agent's own.
+//!
+//! What is so is asked of the kernel, never of a record: an instance runs when its control group has an init. The agent
+//! may be killed at any line. Mounts and loop devices go with the instance that has them, and what else a killed agent
+//! leaves is cleared by the next verb about the same instance.
+
+mod account;
+pub(super) mod bundle;
+pub(super) mod cgroup;
+mod command;
+mod dial;
+mod disk;
+mod exec;
+mod first;
+mod inside;
+mod seccomp;
+pub(super) mod view;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bastide_plan::compute_plan::{Instance, Isolation};
+use bastide_plan::compute_report::Usage;
+use bastide_plan::hub_plan::ComputeId;
+use bastide_plan::way_in::{Account, Process};
+use rustix::process::set_child_subreaper;
+
+use self::bundle::Shown;
+use self::cgroup::Groups;
+use self::command::{Tool, no_streams};
+use self::first::First;
+use self::inside::Inside;
+use super::confinement;
+use super::runtime::{Abilities, Execution, Observed, Order, Runtime, RuntimeError, SHARE_USERS, Target};
+
+/// Instances by an OCI runtime.
+#[derive(Debug)]
+pub struct Oci {
+    instances: PathBuf,
+    tool: Tool,
+    groups: Groups,
+    init: PathBuf,
+}
+
+impl Oci {
+    /// Takes a directory for everything that there will be, and looks for what it takes on this node.
+    ///
+    /// Processes that a runtime leaves behind become children of this one from here on, which is how the status of
+    /// their end is known.
+    pub fn open(directory: &Path) -> Result<Self, RuntimeError> {
+        let groups = Groups::find()?;
+        let (instances, state) = (directory.join("instances"), directory.join("runtime"));
+        for directory in [&instances, &state] {
+            make_private(directory)?;
+        }
+        let tool = Tool::find(state, groups.layout())?;
+        let missing = "this node cannot run instances: catatonit is missing, the init of each. Install catatonit";
+        let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
+        view::prepare()?;
+        set_child_subreaper(Some(rustix::process::getpid())).map_err(failed("cannot become a reaper"))?;
+        Ok(Self { instances, tool, groups, init })
+    }
+
+    fn directory(&self, compute: ComputeId) -> PathBuf {
+        self.instances.join(compute.to_string())
+    }
+
+    fn disk(&self, compute: ComputeId) -> PathBuf {
+        self.directory(compute).join("disk.img")
+    }
+
+    /// What was ordered when it was last created.
+    fn order(&self, compute: ComputeId) -> Result<Order, RuntimeError> {
+        match fs::read(self.directory(compute).join(ORDER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RuntimeError::Unknown(compute)),
+            text => serde_json::from_slice(&text.map_err(failed("cannot read the order"))?)
+                .map_err(failed("cannot read the order")),
+        }
+    }
+
+    /// The first process of an instance that runs.
+    fn first(&self, compute: ComputeId) -> Result<First, RuntimeError> {
+        let found = First::find(&self.groups.processes(&compute.to_string()));
+        found.ok_or_else(|| match self.directory(compute).exists() {
+            true => RuntimeError::NotRunning,
+            false => RuntimeError::Unknown(compute),
+        })
+    }
+
+    /// Ends an instance that is not confined as ordered.
+    fn verify(&self, first: &First, order: &Order) -> Result<(), RuntimeError> {
+        let faults = confinement::faults(first.pid(), order, &self.groups);
+        if faults.is_empty() {
+            return Ok(());
+        }
+        self.clear(order.instance.compute)?;
+        Err(RuntimeError::NotConfined(faults.join(", ")))
+    }
+
+    /// Ends whatever runs, and removes what the runtime and the kernel know of it.
+    fn clear(&self, compute: ComputeId) -> Result<(), RuntimeError> {
+        let id = compute.to_string();
+        let first = First::find(&self.groups.processes(&id));
+        self.groups.kill(&id);
+        if let Some(first) = first {
+            first.reap();
+        }
+        let directory = self.directory(compute);
+        if self.tool.knows(&id) && directory.exists() {
+            self.tool.run("delete", &["--force".as_ref(), id.as_ref()], &directory, no_streams())?;
+        }
+        self.groups.remove(&id)?;
+        disk::wait_until_detached(&self.disk(compute))
+    }
+
+    fn launch(&self, order: &Order) -> Result<(), RuntimeError> {
+        let compute = order.instance.compute;
+        let (id, directory) = (compute.to_string(), self.directory(compute));
+        let bundle = directory.join("bundle");
+        make_private(&bundle)?;
+        let shown = files(order).into_iter().map(|(path, _)| path).enumerate();
+        let shown: Vec<_> =
+            shown.map(|(number, place)| Shown { source: file_source(&directory, number), place }).collect();
+        view::within(order, &self.disk(compute), |view| {
+            let inside =
+                Inside::open(&view.root, order.first_user).map_err(failed("cannot open the root directory"))?;
+            account::ensure(&inside, &order.instance).map_err(failed("cannot make the user of the instance"))?;
+            let specification = bundle::specification(order, view, &shown, &self.init, self.groups.counts_swap());
+            let specification = specification.map_err(failed("cannot describe the instance"))?;
+            let text = serde_json::to_string(&specification).map_err(failed("cannot describe the instance"))?;
+            fs::write(bundle.join("config.json"), text).map_err(failed("cannot describe the instance"))?;
+            let arguments = ["--detach".as_ref(), "--bundle".as_ref(), bundle.as_os_str(), id.as_ref()];
+            self.tool.run("run", &arguments, &directory, no_streams())
+        })
+    }
+}
+
+impl Runtime for Oci {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            name: self.tool.name().to_owned(),
+            isolations: vec![Isolation::Container],
+            confines: true,
+            gpus: Vec::new(),
+        }
+    }
+
+    fn create(&self, order: &Order) -> Result<(), RuntimeError> {
+        admit(&order.instance)?;
+        let directory = self.directory(order.instance.compute);
+        match self.order(order.instance.compute) {
+            Ok(before) if before.first_user != order.first_user => {
+                return Err(failed("cannot create it anew")("its disk belongs to other users of the node"));
+            }
+            Ok(_) | Err(RuntimeError::Unknown(_)) => {}
+            Err(error) => return Err(error),
+        }
+        make_private(&directory)?;
+        // What is on the disk belongs to the users of the first order: that one is written down before there is a disk.
+        let text = serde_json::to_vec(order).map_err(failed("cannot write the order down"))?;
+        replace(&directory.join(ORDER), &text)?;
+        disk::ensure(&self.disk(order.instance.compute), order.instance.size.disk)?;
+        for folder in &order.shares {
+            make_share(folder).map_err(failed(format!("cannot make the shared folder {}", folder.display())))?;
+        }
+        make_private(&directory.join("files"))?;
+        for (number, (path, content)) in files(order).iter().enumerate() {
+            let file = file_source(&directory, number);
+            show(&file, content, order.first_user).map_err(failed(format!("cannot write {path}")))?;
+        }
+        Ok(())
+    }
+
+    fn start(&self, compute: ComputeId) -> Result<(), RuntimeError> {
+        let order = self.order(compute)?;
+        if let Ok(first) = self.first(compute)
+            && first.is_ready()
+        {
+            return self.verify(&first, &order);
+        }
+        self.clear(compute)?;
+        if let Err(error) = self.launch(&order) {
+            let _ = self.clear(compute);
+            return Err(error);
+        }
+        let first = self.first(compute)?;
+        if !first.becomes_ready(READY_WITHIN) {
+            self.clear(compute)?;
+            return Err(RuntimeError::Late { verb: "start", patience: READY_WITHIN });
+        }
+        self.verify(&first, &order)
+    }
+
+    fn stop(&self, compute: ComputeId, grace: Duration) -> Result<(), RuntimeError> {
+        let id = compute.to_string();
+        match self.first(compute) {
+            Ok(first) => {
+                self.groups.thaw(&id);
+                first.ask_others(|| self.groups.processes(&id), grace);
+            }
+            Err(RuntimeError::NotRunning) => {}
+            Err(error) => return Err(error),
+        }
+        self.clear(compute)
+    }
+
+    fn freeze(&self, compute: ComputeId, frozen: bool) -> Result<(), RuntimeError> {
+        let id = compute.to_string();
+        self.first(compute)?;
+        if self.groups.is_frozen(&id) == frozen {
+            return Ok(());
+        }
+        let verb = if frozen { "pause" } else { "resume" };
+        self.tool.run(verb, &[id.as_ref()], &self.directory(compute), no_streams())
+    }
+
+    fn delete(&self, compute: ComputeId) -> Result<(), RuntimeError> {
+        self.clear(compute)?;
+        match fs::remove_dir_all(self.directory(compute)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("cannot remove the instance")(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn observe(&self, compute: ComputeId) -> Result<Observed, RuntimeError> {
+        let first = match self.first(compute) {
+            Ok(first) if first.is_ready() => first,
+            Ok(_) | Err(RuntimeError::NotRunning) => return Ok(Observed::Stopped),
+            Err(RuntimeError::Unknown(_)) => return Ok(Observed::Absent),
+            Err(error) => return Err(error),
+        };
+        self.verify(&first, &self.order(compute)?)?;
+        Ok(if self.groups.is_frozen(&compute.to_string()) { Observed::Frozen } else { Observed::Running })
+    }
+
+    fn usage(&self, compute: ComputeId) -> Result<Usage, RuntimeError> {
+        self.order(compute)?;
+        let taken = self.groups.taken(&compute.to_string());
+        let disk = disk::taken(&self.disk(compute));
+        Ok(Usage { cpu: taken.cpu, memory: taken.memory, processes: taken.processes, disk })
+    }
+
+    fn exec(&self, compute: ComputeId, process: &Process) -> Result<Execution, RuntimeError> {
+        let (id, order) = (compute.to_string(), self.order(compute)?);
+        let first = self.first(compute)?;
+        if self.groups.is_frozen(&id) {
+            return Err(RuntimeError::Unable("the instance is frozen. Wake it first".to_owned()));
+        }
+        let described = bundle::process(&order, process).map_err(failed("cannot describe the process"))?;
+        let owner = match process.account {
+            Account::User => account::USER,
+            Account::Root => 0,
+        };
+        let (groups, instance) = (self.groups.clone(), id.clone());
+        let place = exec::Place {
+            tool: &self.tool,
+            id: &id,
+            directory: &self.directory(compute).join("exec"),
+            owner: order.first_user + owner,
+            processes: Box::new(move || groups.processes(&instance)),
+        };
+        first.in_network(|| exec::start(place, first.pid(), &described, process.terminal))
+    }
+
+    fn dial(&self, compute: ComputeId, target: &Target) -> Result<OwnedFd, RuntimeError> {
+        let first = self.first(compute)?;
+        match target {
+            Target::Socket(path) => {
+                dial::socket(first.pid(), path).map_err(failed(format!("cannot connect to {path} in the instance")))
+            }
+            Target::Port(port) => first.in_network(|| {
+                dial::port(*port).map_err(failed(format!("cannot connect to port {port} in the instance")))
+            }),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<ComputeId>, RuntimeError> {
+        let entries = fs::read_dir(&self.instances).map_err(failed("cannot list the instances"))?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let computes: BTreeSet<_> = names.map(ComputeId).collect();
+        Ok(computes.into_iter().collect())
+    }
+}
+
+/// An error that says what was attempted.
+fn failed<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> RuntimeError {
+    |error| RuntimeError::Failed { what: what.into(), reason: error.to_string() }
+}
+
+/// Refuses what this runtime cannot do, before anything of it is made.
+fn admit(instance: &Instance) -> Result<(), RuntimeError> {
+    let unable = |reason: String| Err(RuntimeError::Unable(reason));
+    if instance.isolation == Isolation::Gvisor {
+        return unable("this node has no gVisor. Choose the isolation 'container'".to_owned());
+    }
+    if instance.size.gpus > 0 {
+        return unable(format!("this node has no graphics processors, and {} were asked for", instance.size.gpus));
+    }
+    if !account::is_user_name(&instance.user) {
+        return unable(format!("'{}' cannot be the name of a user", instance.user));
+    }
+    let paths = instance.files.iter().map(|file| &file.path).chain(instance.shares.iter().map(|share| &share.path));
+    for path in paths {
+        let parts = || path.split('/').skip(1);
+        if !path.starts_with('/') || parts().any(|part| ["", ".", ".."].contains(&part)) {
+            return unable(format!("'{path}' is no absolute path without detours"));
+        }
+        if parts().next().is_some_and(|first| ["proc", "sys", "dev"].contains(&first)) {
+            return unable(format!("'{path}' is where the kernel speaks"));
+        }
+    }
+    Ok(())
+}
+
+/// The files that an instance sees and cannot change, with their content.
+fn files(order: &Order) -> Vec<(String, String)> {
+    let name = &order.instance.name;
+    let hosts = format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let own = [
+        ("/etc/hostname", format!("{name}\n")),
+        ("/etc/hosts", hosts),
+        ("/etc/resolv.conf", format!("nameserver {}\n", order.resolver)),
+    ];
+    let own = own.into_iter().map(|(path, content)| (path.to_owned(), content));
+    own.chain(order.instance.files.iter().map(|file| (file.path.clone(), file.content.clone()))).collect()
+}
+
+fn file_source(directory: &Path, number: usize) -> PathBuf {
+    directory.join("files").join(number.to_string())
+}
+
+/// Written in place: an instance that runs sees the new content.
+fn show(file: &Path, content: &str, owner: u32) -> io::Result<()> {
+    if fs::read_to_string(file).is_ok_and(|before| before == content) {
+        return Ok(());
+    }
+    fs::write(file, content)?;
+    chown(file, Some(owner), Some(owner))?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o444))
+}
+
+/// A folder that the users of all instances have in common.
+fn make_share(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let owners = SHARE_USERS..SHARE_USERS + view::USERS;
+    if owners.contains(&fs::metadata(folder)?.uid()) {
+        return Ok(());
+    }
+    let owner = SHARE_USERS + account::USER;
+    chown(folder, Some(owner), Some(owner))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o770))
+}
+
+fn make_private(directory: &Path) -> Result<(), RuntimeError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(failed(format!("cannot make {}", directory.display())))
+}
+
+/// Puts a file in the place of what was there, in one step.
+fn replace(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
+    let unfinished = path.with_extension("new");
+    let written = fs::write(&unfinished, content).and_then(|()| fs::File::open(&unfinished)?.sync_all());
+    written.and_then(|()| fs::rename(&unfinished, path)).map_err(failed(format!("cannot write {}", path.display())))
+}
+
+const ORDER: &str = "order.json";
+
+const READY_WITHIN: Duration = Duration::from_secs(5);

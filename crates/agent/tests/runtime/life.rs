@@ -1,0 +1,1 @@
+//! The runtime of this node beyond what every runtime keeps.

@@ -1,0 +1,15 @@
+//! What every runtime of instances must keep, and what the one for this node must withstand.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "tests fail by panicking, and are not documented for others"
+)]
+
+mod attacks;
+mod contract;
+mod life;
+mod support;

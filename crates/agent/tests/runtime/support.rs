@@ -1,0 +1,212 @@
+//! A runtime, and what an instance is made of.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bastide_agent::compute::fake::Fake;
+use bastide_agent::compute::oci::Oci;
+use bastide_agent::compute::runtime::{Execution, Order, Runtime};
+use bastide_plan::compute_plan::{Image, Instance, Isolation, Run, Size};
+use bastide_plan::hub_plan::ComputeId;
+use bastide_plan::way_in::{Account, Exit, Process, TerminalSize};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// What a test has. Everything of it is gone with it.
+pub struct Stage {
+    pub runtime: Box<dyn Runtime>,
+    pub directory: TempDir,
+    namespaces: Vec<String>,
+    computes: std::sync::Mutex<Vec<ComputeId>>,
+}
+
+/// With the runtime that only remembers.
+pub fn with_fake(test: impl FnOnce(&Stage)) {
+    test(&Stage::new(|_| Box::new(Fake::new()), Vec::new()));
+}
+
+/// With the one of this node.
+pub fn with_oci(test: impl FnOnce(&Stage)) {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("\n*** SKIPPED, and nothing is known about instances: only root can run them ***\n");
+        return;
+    }
+    let namespaces: Vec<_> =
+        (0..2).map(|number| format!("rt{number}-{}", &Uuid::new_v4().simple().to_string()[..8])).collect();
+    for namespace in &namespaces {
+        shell(&format!("ip netns add {namespace} && ip -n {namespace} link set lo up"));
+    }
+    test(&Stage::new(|directory| Box::new(Oci::open(directory).unwrap()), namespaces));
+}
+
+impl Stage {
+    fn new(runtime: impl FnOnce(&Path) -> Box<dyn Runtime>, namespaces: Vec<String>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = runtime(&directory.path().join("agent"));
+        Self { runtime, directory, namespaces, computes: std::sync::Mutex::default() }
+    }
+
+    /// An order for an instance that can do a little of everything.
+    pub fn order(&self) -> Order {
+        self.order_in(0)
+    }
+
+    pub fn order_in(&self, namespace: usize) -> Order {
+        let compute = ComputeId(Uuid::new_v4());
+        self.computes.lock().unwrap().push(compute);
+        let namespace = self.namespaces.get(namespace).map_or("none", String::as_str);
+        Order {
+            instance: instance(compute),
+            namespace: Path::new("/run/netns").join(namespace),
+            resolver: [10, 0, 0, 1].into(),
+            first_user: 0x2000_0000 + (compute.0.as_u128() as u32 % 4096) * 65_536,
+            root: self.image(),
+            image_environment: vec![("FROM".into(), "image".into()), ("PLACE".into(), "image".into())],
+            shares: Vec::new(),
+        }
+    }
+
+    /// An instance that runs.
+    pub fn running(&self) -> Order {
+        self.run(self.order())
+    }
+
+    pub fn run(&self, order: Order) -> Order {
+        self.runtime.create(&order).unwrap();
+        self.runtime.start(order.instance.compute).unwrap();
+        order
+    }
+
+    /// What a command prints and how it ends, as the instance's user.
+    pub fn say(&self, order: &Order, command: &str) -> (String, Exit) {
+        self.say_as(order, Account::User, command)
+    }
+
+    pub fn say_as(&self, order: &Order, account: Account, command: &str) -> (String, Exit) {
+        let process = Process { account, ..process(&["sh", "-c", command]) };
+        let execution = self.runtime.exec(order.instance.compute, &process).unwrap();
+        finish(execution)
+    }
+
+    fn image(&self) -> PathBuf {
+        let root = self.directory.path().join("image");
+        if !root.exists() {
+            busybox(&root);
+        }
+        root
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for compute in self.computes.lock().unwrap().drain(..) {
+            let _ = self.runtime.delete(compute);
+        }
+        for namespace in &self.namespaces {
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
+        }
+    }
+}
+
+/// Reads what it prints to its end, and waits.
+pub fn finish(mut execution: Execution) -> (String, Exit) {
+    let mut ends = execution.ends.into_iter();
+    drop(ends.next());
+    let mut printed = String::new();
+    for end in ends {
+        File::from(end).read_to_string(&mut printed).unwrap();
+    }
+    (printed, execution.process.wait(PATIENCE).unwrap().expect("it ends in time"))
+}
+
+/// Writes something to a descriptor.
+pub fn write(end: &OwnedFd, text: &str) {
+    File::from(end.try_clone().unwrap()).write_all(text.as_bytes()).unwrap();
+}
+
+/// Reads until a text was read.
+pub fn read_until(end: &OwnedFd, text: &str) -> String {
+    let mut end = File::from(end.try_clone().unwrap());
+    let (mut read, mut buffer) = (String::new(), [0; 512]);
+    while !read.contains(text) {
+        let length = end.read(&mut buffer).unwrap_or(0);
+        assert!(length > 0, "the end came after {read:?}, before {text:?}");
+        read.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    read
+}
+
+pub fn process(command: &[&str]) -> Process {
+    Process {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        account: Account::User,
+        environment: BTreeMap::new(),
+        directory: None,
+        terminal: None,
+    }
+}
+
+pub fn at_a_terminal(command: &[&str]) -> Process {
+    Process { terminal: Some(TerminalSize { rows: 30, columns: 90 }), ..process(command) }
+}
+
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn shell(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn instance(compute: ComputeId) -> Instance {
+    Instance {
+        compute,
+        name: "workbench".into(),
+        run: Run::Running,
+        start: 1,
+        image: Image::Base,
+        isolation: Isolation::Container,
+        size: Size { cpu_millis: 1000, memory: 256 << 20, processes: 100, disk: 128 << 20, gpus: 0 },
+        user: "azureuser".into(),
+        keys: vec!["ssh-ed25519 AAAA mei@laptop".into()],
+        environment: [("PLACE", "instance"), ("HUB", "contoso")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        files: Vec::new(),
+        shares: Vec::new(),
+        creation_script: None,
+        startup_script: None,
+    }
+}
+
+/// An image with nothing but busybox, under the name of everything it can do, and something of everything hostile.
+fn busybox(root: &Path) {
+    for directory in ["bin", "etc", "usr/bin", "proc", "sys", "dev", "run", "lib"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    let program = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    let program = program.expect("busybox-static is installed");
+    fs::copy(program, root.join("bin/busybox")).unwrap();
+    for applet in shell(&format!("{program} --list")).lines().filter(|applet| *applet != "busybox") {
+        symlink("/bin/busybox", root.join("bin").join(applet)).unwrap();
+    }
+    fs::copy(program, root.join("usr/bin/setuid")).unwrap();
+    fs::set_permissions(root.join("usr/bin/setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::write(root.join("etc/of-root"), "for root alone").unwrap();
+    fs::set_permissions(root.join("etc/of-root"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
