@@ -1,4 +1,4 @@
-//! What rules lead to and what stands behind them: declared services, packs of service tags.
+//! What rules lead to and what stands behind them: declared services, approvals of targets, packs of service tags.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
 
@@ -15,6 +15,8 @@ use support::{House, Options};
 
 const API: &str = "api-version=2026-11-01";
 const CONTRIBUTOR: &str = "b24988ac-6180-42a0-ab88-20f7382dd24c";
+const APPROVER: &str = "b556d68e-0be0-4f35-a333-ad7ee1ce17ea";
+const OWNER: &str = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
 const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
 
 /// A provisioned approved-only hub before an agent.
@@ -203,6 +205,113 @@ async fn who_may_only_see_a_service_may_not_connect_hubs_to_it() {
         (refused.status, &refused.body["error"]["code"]),
         (StatusCode::FORBIDDEN, &json!("LinkedAuthorizationFailed"))
     );
+}
+
+/// A vault nobody made for the hub, in another subscription of the tenant (K4).
+async fn far_vault(scene: &Scene) -> String {
+    let house = &scene.house;
+    let own = format!("/subscriptions/{}/providers/Microsoft.Authorization/roleAssignments", house.subscription);
+    let assigned = house.get(&own).await.body["value"].as_array().unwrap().clone();
+    let client = assigned.iter().find(|held| held["properties"]["principalType"] == "ServicePrincipal").unwrap();
+    let client = client["properties"]["principalId"].as_str().unwrap().parse().unwrap();
+    let alias = "/providers/Microsoft.Subscription/aliases/data?api-version=2021-10-01";
+    let body = json!({"properties": {"displayName": "data", "workload": "Production"}});
+    let made = house.call_as(&house.log_in_admin().await, Method::PUT, alias, Some(body), &[]).await;
+    let other = format!("/subscriptions/{}", made.body["properties"]["subscriptionId"].as_str().unwrap());
+    house.grant_at(&other, client, OWNER).await;
+    let group = format!("{other}/resourceGroups/far");
+    assert!(scene.house.put(&group, json!({"location": "westeurope"})).await.status.is_success());
+    let vault = format!("{group}/providers/Microsoft.KeyVault/vaults/farvault");
+    let properties =
+        json!({"tenantId": scene.house.tenant, "sku": {"family": "A", "name": "standard"}, "accessPolicies": []});
+    let made = scene.house.put(&vault, json!({"location": "westeurope", "properties": properties})).await;
+    assert!(made.status.is_success(), "{made:?}");
+    vault
+}
+
+fn to_vault(vault: &str) -> Value {
+    json!({"type": "PrivateEndpoint", "destination": {"serviceResourceId": vault, "subresourceTarget": "vault"}})
+}
+
+fn why(rule: &Value) -> String {
+    rule["errorInformation"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_private_endpoint_waits_until_its_target_lets_it_in_and_goes_when_that_takes_it_back() {
+    let scene = Scene::set().await;
+    let vault = far_vault(&scene).await;
+    let rule = scene.put_rule("secrets", to_vault(&vault)).await.body["properties"].clone();
+    assert!(why(&rule).starts_with("Pending:") && why(&rule).contains("Connection Approver"), "{rule}");
+    let listed = scene.house.get(&format!("{vault}/privateEndpointConnections?{API}")).await.body["value"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed[0]["properties"]["privateLinkServiceConnectionState"]["status"], "Pending");
+    assert_eq!(listed[0]["properties"]["groupIds"], json!(["vault"]));
+    assert_eq!(
+        scene.house.get(&vault).await.body["properties"]["privateEndpointConnections"][0]["id"],
+        listed[0]["id"]
+    );
+
+    let id = listed[0]["id"].as_str().unwrap();
+    let decide = |status: &str| {
+        let state = json!({"status": status, "description": "by the vault's owner"});
+        json!({"properties": {"privateLinkServiceConnectionState": state}})
+    };
+    let approved = scene.house.put(id, decide("Approved")).await;
+    assert_eq!(approved.status, StatusCode::OK, "{approved:?}");
+    let rule = scene.rule("secrets").await;
+    assert!(why(&rule).starts_with("No service behind it"), "approved, and still nothing serves a vault: {rule}");
+    scene.house.put(id, decide("Rejected")).await;
+    assert_eq!(why(&scene.rule("secrets").await), "Rejected: by the vault's owner");
+    assert_eq!(scene.house.put(id, decide("Pending")).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(scene.house.call(Method::DELETE, id, None).await.status, StatusCode::OK);
+    assert!(why(&scene.rule("secrets").await).starts_with("Disconnected:"));
+
+    // A rule made anew asks anew.
+    let rule = format!("{}/outboundRules/secrets", scene.hub);
+    assert_eq!(scene.house.call(Method::DELETE, &rule, None).await.status, StatusCode::OK);
+    assert_eq!(scene.house.get(id).await.status, StatusCode::NOT_FOUND);
+    assert!(why(&scene.put_rule("secrets", to_vault(&vault)).await.body["properties"]).starts_with("Pending:"));
+}
+
+#[tokio::test]
+async fn the_hubs_identity_approves_by_its_role_and_whoever_may_not_decide_does_not() {
+    let scene = Scene::set().await;
+    let vault = far_vault(&scene).await;
+    let identity = scene.house.get(&scene.hub).await.body["identity"]["principalId"].as_str().unwrap().parse().unwrap();
+    scene.put_rule("secrets", to_vault(&vault)).await;
+    let assignment = scene.house.grant_at(&vault, identity, APPROVER).await;
+    scene.until("secrets", |rule| why(rule).starts_with("No service behind it")).await;
+    // What the rights of a moment let in goes with them.
+    scene.house.revoke(&assignment).await;
+    scene.until("secrets", |rule| why(rule).starts_with("Pending:")).await;
+
+    let listed = scene.house.get(&format!("{vault}/privateEndpointConnections?{API}")).await.body["value"].clone();
+    let (stranger, token) = scene.house.stranger().await;
+    scene.house.grant_at(&vault, stranger.object_id, READER).await;
+    let state = json!({"properties": {"privateLinkServiceConnectionState": {"status": "Approved"}}});
+    let refused = scene.put_as(&token, listed[0]["id"].as_str().unwrap(), state).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+}
+
+#[tokio::test]
+async fn targets_that_are_not_there_and_parts_of_targets_are_told_apart() {
+    let scene = Scene::set().await;
+    let vault = format!("{}/providers/Microsoft.KeyVault/vaults/nowhere", scene.group);
+    let rule = scene.put_rule("secrets", to_vault(&vault)).await.body["properties"].clone();
+    assert!(why(&rule).starts_with("Disconnected:") && why(&rule).contains("not there"), "{rule}");
+    let account = format!("{}/providers/Microsoft.Storage/storageAccounts/lakehouse", scene.group);
+    let body = json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    assert!(scene.house.put(&account, body).await.status.is_success());
+    let part = format!("{account}/blobServices/default");
+    let blob =
+        json!({"type": "PrivateEndpoint", "destination": {"serviceResourceId": part, "subresourceTarget": "blob"}});
+    let made = scene.put_rule("lake", blob).await;
+    assert_eq!(made.body["properties"]["destination"]["serviceResourceId"], part.as_str(), "{made:?}");
+    let listed = scene.house.get(&format!("{account}/privateEndpointConnections?{API}")).await.body["value"].clone();
+    assert_eq!(listed[0]["properties"]["groupIds"], json!(["blob"]), "a part stands for its account (K12): {listed}");
+    let links = scene.house.get(&format!("{account}/privateLinkResources?{API}")).await.body["value"].clone();
+    assert!(links.as_array().unwrap().iter().any(|link| link["properties"]["groupId"] == "dfs"), "{links}");
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! The rule as a resource.
 
 use bastide_arm::error::ArmError;
-use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Observed,
     Parity, Placement, PutStatus, ResourceType, Surroundings, View,

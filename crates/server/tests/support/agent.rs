@@ -79,6 +79,7 @@ fn answer(told: &mut Told, request: Request) -> Answer {
         }
         Request::Apply { plan } => {
             let rules = plan.names.iter().map(|rule| &rule.rule).chain(plan.endpoints.iter().map(|end| &end.rule));
+            let rules = rules.chain(plan.prefixes.iter().map(|rule| &rule.rule));
             let state = |rule: &RuleName| match told.broken.get(rule) {
                 Some(reason) => RuleState::Inactive { reason: reason.clone() },
                 None => RuleState::Active,
