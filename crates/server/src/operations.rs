@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::compute::caretaker::Caretaker;
 use crate::compute::operation::AWAIT_NODE;
 use crate::deployment::RUN_DEPLOYMENT;
 use crate::failure::Failure;
@@ -73,7 +74,15 @@ impl Runner {
     ///
     /// The queue is a hint, the store is the truth: now and then the runner looks for operations that nobody has worked on
     /// for a while. Operations run beside each other; dropping the runner stops them all where they are.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let caretaker = Caretaker::new(Arc::clone(&self.front));
+        tokio::select! {
+            () = self.work_off() => {}
+            () = caretaker.run() => {}
+        }
+    }
+
+    async fn work_off(mut self) {
         let mut active = HashSet::new();
         let mut tasks = JoinSet::new();
         let mut rounds = tokio::time::interval(ROUND);

@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bastide_plan::hub_plan::RuleName;
@@ -17,7 +16,6 @@ use support::{House, Options};
 struct Scene {
     house: House,
     agent: Agent,
-    socket: PathBuf,
     hub: String,
     _directory: tempfile::TempDir,
 }
@@ -28,7 +26,7 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("agent.sock");
         let agent = Agent::start(&socket);
-        let network = NetworkSettings { enforcement: Enforcement::Agent(socket.clone()), ..NetworkSettings::default() };
+        let network = NetworkSettings { enforcement: Enforcement::Agent(socket), ..NetworkSettings::default() };
         let house = House::found_with(Options { network, ..Options::default() }).await;
         house.make_group("rg").await;
         let hub = house.hub("rg", "hub");
@@ -37,7 +35,7 @@ impl Scene {
         let body = json!({"location": "westeurope", "kind": "hub", "properties": {"managedNetwork": network}});
         let made = house.put(&hub, body).await;
         assert_eq!(made.status, StatusCode::OK, "{made:?}");
-        Self { house, agent, socket, hub, _directory: directory }
+        Self { house, agent, hub, _directory: directory }
     }
 
     async fn network(&self) -> Value {
@@ -125,13 +123,13 @@ async fn what_cannot_be_enforced_is_said_with_its_reason() {
 
 #[tokio::test]
 async fn nothing_is_claimed_while_the_agent_is_away_and_everything_is_told_anew_when_it_is_back() {
-    let mut scene = Scene::set().await;
+    let scene = Scene::set().await;
     scene.provision().await;
-    scene.agent.listening.abort();
+    scene.agent.leave();
     let network = scene.until(|network| !is_active(network)).await;
     assert!(network["bastide"]["reason"].as_str().unwrap().contains("does not answer"), "{network}");
     scene.agent.told.lock().unwrap().plans.clear();
-    scene.agent.listening = Agent::listen(&scene.socket, &scene.agent.told);
+    scene.agent.come_back();
     scene.until(is_active).await;
     assert_eq!(scene.agent.last_plan().names.len(), 1);
 }
@@ -168,7 +166,7 @@ async fn parallel_writes_of_rules_all_reach_the_node() {
 
 #[tokio::test]
 async fn a_simulated_network_is_never_called_active() {
-    let network = NetworkSettings { enforcement: Enforcement::Simulated, ..NetworkSettings::default() };
+    let network = NetworkSettings { enforcement: Enforcement::Simulated(None), ..NetworkSettings::default() };
     let house = House::found_with(Options { network, ..Options::default() }).await;
     house.make_group("rg").await;
     let hub = house.hub("rg", "hub");

@@ -1,9 +1,10 @@
 //! Questions about a hub's network that only its node can answer.
 
 use bastide_arm::id::ResourceId;
+use bastide_plan::compute_report::Usage;
 use bastide_plan::explanation::{Explanation, Question};
 use bastide_plan::flow::{FlowQuery, Flows};
-use bastide_plan::hub_plan::HubId;
+use bastide_plan::hub_plan::{ComputeId, HubId};
 use bastide_plan::message::{Answer, Request};
 
 use super::node::{Away, unexpected};
@@ -24,6 +25,14 @@ impl Networks {
         let hub = self.hub_id(hub)?;
         match self.shared.node.ask(Request::Flows { hub, query }).await? {
             Answer::Flows { flows } => Ok(flows),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What an instance has used.
+    pub(crate) async fn usage(&self, compute: ComputeId) -> Result<Usage, Away> {
+        match self.shared.node.ask(Request::Usage { compute }).await? {
+            Answer::Used { usage } => Ok(usage),
             other => Err(unexpected(&other)),
         }
     }

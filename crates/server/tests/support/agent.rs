@@ -1,107 +1,247 @@
-//! An agent of a test: it holds nothing, and reports what it is made to.
+//! An agent that notes what it is told, and does what the test says: it obeys at once, or holds still until told what to
+//! report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bastide_plan::compute_plan::{Instance, Run};
+use bastide_plan::compute_report::ComputeState;
 use bastide_plan::frame::{self, HEAD};
-use bastide_plan::hub_plan::{HubId, HubPlan, PLAN_VERSION, RuleName};
+use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, PLAN_VERSION, RuleName};
 use bastide_plan::message::{Answer, Ask, Request, Tell};
 use bastide_plan::report::{HubReport, RuleState, WallState};
+use bastide_plan::{ComputePlan, ComputeReport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// An agent that notes what it is told and reports what it is made to.
+/// What it was told, and what it makes of it.
 #[derive(Default)]
 pub struct Told {
     pub plans: Vec<HubPlan>,
+    pub runs: Vec<ComputePlan>,
     pub retained: Option<Vec<HubId>>,
     pub fences: Vec<i64>,
     /// Why the wall is shut, while it is.
     pub shut: Option<String>,
     /// Rules that do not take.
     pub broken: BTreeMap<RuleName, String>,
+    /// Processor time that instances have used, in microseconds.
+    pub cpu: u64,
+    is_holding: bool,
+    instances: BTreeMap<ComputeId, (HubId, Instance)>,
+    reports: BTreeMap<ComputeId, ComputeReport>,
+    peers: Vec<mpsc::UnboundedSender<Tell>>,
 }
 
-pub type Shared = Arc<Mutex<Told>>;
+type Shared = Arc<Mutex<Told>>;
 
 pub struct Agent {
     pub told: Shared,
-    pub listening: JoinHandle<()>,
+    socket: PathBuf,
+    listening: Mutex<JoinHandle<()>>,
 }
 
 impl Agent {
     pub fn start(socket: &Path) -> Self {
         let told = Shared::default();
-        let listening = Self::listen(socket, &told);
-        Self { told, listening }
+        let listening = Mutex::new(listen(socket, &told));
+        Self { told, socket: socket.to_owned(), listening }
     }
 
-    pub fn listen(socket: &Path, told: &Shared) -> JoinHandle<()> {
-        let _absent = std::fs::remove_file(socket);
-        let listener = UnixListener::bind(socket).unwrap();
-        let told = Arc::clone(told);
-        tokio::spawn(async move {
-            let mut peers = tokio::task::JoinSet::new();
-            loop {
-                let (peer, _) = listener.accept().await.unwrap();
-                peers.spawn(converse(peer, Arc::clone(&told)));
-            }
-        })
+    /// It hangs up, and does not answer any more.
+    pub fn leave(&self) {
+        self.listening.lock().unwrap().abort();
+        self.told.lock().unwrap().peers.clear();
+    }
+
+    pub fn come_back(&self) {
+        *self.listening.lock().unwrap() = listen(&self.socket, &self.told);
     }
 
     pub fn last_plan(&self) -> HubPlan {
         self.told.lock().unwrap().plans.last().unwrap().clone()
     }
+
+    pub fn last_run(&self) -> ComputePlan {
+        self.told.lock().unwrap().runs.last().unwrap().clone()
+    }
+
+    pub fn has_retained_nothing(&self) -> bool {
+        self.told.lock().unwrap().retained.as_deref() == Some([].as_slice())
+    }
+
+    /// From now on nothing happens to instances but what the test reports.
+    pub fn hold(&self) {
+        self.told.lock().unwrap().is_holding = true;
+    }
+
+    /// Says what an instance does.
+    pub fn report(&self, compute: ComputeId, state: ComputeState) {
+        let mut told = self.told.lock().unwrap();
+        let Some((hub, instance)) = told.instances.get(&compute).cloned() else { panic!("{compute} is not known") };
+        told.report(hub, &instance, state);
+    }
+
+    /// Waits until it was told to run something of that name.
+    pub async fn wait_for_instance(&self, name: &str) -> Instance {
+        let plan = self.wait_for(|plan| plan.instances.iter().any(|instance| instance.name == name)).await;
+        plan.instances.into_iter().find(|instance| instance.name == name).unwrap()
+    }
+
+    /// Waits until the last plan of what to run is as wanted.
+    pub async fn wait_for(&self, wanted: impl Fn(&ComputePlan) -> bool) -> ComputePlan {
+        for _ in 0..400 {
+            let last = self.told.lock().unwrap().runs.last().cloned();
+            if let Some(plan) = last.filter(|plan| wanted(plan)) {
+                return plan;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no such plan: {:?}", self.told.lock().unwrap().runs.last())
+    }
 }
 
-async fn converse(mut peer: UnixStream, told: Shared) {
-    loop {
-        let mut head = [0; HEAD];
-        if peer.read_exact(&mut head).await.is_err() {
+impl Told {
+    fn report(&mut self, hub: HubId, instance: &Instance, state: ComputeState) {
+        let report = ComputeReport {
+            hub,
+            compute: instance.compute,
+            start: instance.start,
+            state,
+            image: Some("sha256:0".to_owned()),
+            at: jiff::Timestamp::now().as_millisecond(),
+        };
+        match report.state {
+            ComputeState::Gone => drop(self.reports.remove(&report.compute)),
+            _ => drop(self.reports.insert(report.compute, report.clone())),
+        }
+        let tell = Tell { number: 0, answer: Answer::ComputeChanged { report: Box::new(report) } };
+        self.peers.retain(|peer| peer.send(tell.clone()).is_ok());
+    }
+
+    /// Does what a plan says, at once.
+    fn obey(&mut self, plan: &ComputePlan) {
+        let gone: Vec<(HubId, Instance)> = self
+            .instances
+            .values()
+            .filter(|(hub, held)| *hub == plan.hub && !plan.instances.iter().any(|kept| kept.compute == held.compute))
+            .cloned()
+            .collect();
+        for instance in &plan.instances {
+            self.instances.insert(instance.compute, (plan.hub, instance.clone()));
+        }
+        if self.is_holding {
             return;
         }
-        let mut json = vec![0; frame::length(head).unwrap()];
-        peer.read_exact(&mut json).await.unwrap();
-        let Ask { number, request } = frame::decode(&json).unwrap();
-        let answer = answer(&mut told.lock().unwrap(), request);
-        peer.write_all(&frame::encode(&Tell { number, answer }).unwrap()).await.unwrap();
+        for (hub, instance) in gone {
+            self.instances.remove(&instance.compute);
+            self.report(hub, &instance, ComputeState::Gone);
+        }
+        for instance in &plan.instances {
+            let state = match instance.run {
+                Run::Running => ComputeState::Running,
+                Run::Frozen => ComputeState::Frozen,
+                Run::Stopped => ComputeState::Stopped,
+            };
+            let held = self.reports.get(&instance.compute);
+            if held.is_none_or(|held| held.state != state || held.start != instance.start) {
+                self.report(plan.hub, instance, state);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Hello { version, fence } => {
+                assert_eq!(version, PLAN_VERSION);
+                self.fences.push(fence);
+                Answer::Welcome { version, hubs: Vec::new(), computes: self.reports.values().cloned().collect() }
+            }
+            Request::Apply { plan } => {
+                let report = self.built(&plan);
+                self.plans.push(*plan);
+                Answer::Changed { report: Box::new(report) }
+            }
+            Request::Run { plan } => {
+                self.obey(&plan);
+                self.runs.push(*plan);
+                Answer::Planned
+            }
+            Request::Retain { hubs } => {
+                self.retained = Some(hubs);
+                Answer::Retained { remaining: Vec::new() }
+            }
+            Request::Usage { .. } => {
+                let usage = bastide_plan::compute_report::Usage { cpu: self.cpu, memory: 0, processes: 1, disk: 0 };
+                Answer::Used { usage }
+            }
+            other => Answer::Refused { reason: format!("not in this test: {other:?}") },
+        }
+    }
+
+    fn built(&self, plan: &HubPlan) -> HubReport {
+        let rules = plan.names.iter().map(|rule| &rule.rule).chain(plan.endpoints.iter().map(|end| &end.rule));
+        let rules = rules.chain(plan.prefixes.iter().map(|rule| &rule.rule));
+        let state = |rule: &RuleName| match self.broken.get(rule) {
+            Some(reason) => RuleState::Inactive { reason: reason.clone() },
+            None => RuleState::Active,
+        };
+        HubReport {
+            hub: plan.hub,
+            stamp: Some(plan.stamp),
+            wall: match &self.shut {
+                Some(reason) => WallState::Shut { reason: reason.clone() },
+                None => WallState::Standing,
+            },
+            rules: rules.map(|rule| (rule.clone(), state(rule))).collect(),
+            repairs: 0,
+            at: 0,
+        }
     }
 }
 
-fn answer(told: &mut Told, request: Request) -> Answer {
-    match request {
-        Request::Hello { version, fence } => {
-            assert_eq!(version, PLAN_VERSION);
-            told.fences.push(fence);
-            Answer::Welcome { version, hubs: Vec::new(), computes: Vec::new() }
+fn listen(socket: &Path, told: &Shared) -> JoinHandle<()> {
+    let _absent = std::fs::remove_file(socket);
+    let listener = UnixListener::bind(socket).unwrap();
+    let told = Arc::clone(told);
+    tokio::spawn(async move {
+        let mut peers = tokio::task::JoinSet::new();
+        loop {
+            let (peer, _) = listener.accept().await.unwrap();
+            peers.spawn(converse(peer, Arc::clone(&told)));
         }
-        Request::Apply { plan } => {
-            let rules = plan.names.iter().map(|rule| &rule.rule).chain(plan.endpoints.iter().map(|end| &end.rule));
-            let rules = rules.chain(plan.prefixes.iter().map(|rule| &rule.rule));
-            let state = |rule: &RuleName| match told.broken.get(rule) {
-                Some(reason) => RuleState::Inactive { reason: reason.clone() },
-                None => RuleState::Active,
-            };
-            let report = HubReport {
-                hub: plan.hub,
-                stamp: Some(plan.stamp),
-                wall: match &told.shut {
-                    Some(reason) => WallState::Shut { reason: reason.clone() },
-                    None => WallState::Standing,
-                },
-                rules: rules.map(|rule| (rule.clone(), state(rule))).collect(),
-                repairs: 0,
-                at: 0,
-            };
-            told.plans.push(*plan);
-            Answer::Changed { report: Box::new(report) }
+    })
+}
+
+async fn converse(peer: UnixStream, told: Shared) {
+    let (mut reader, mut writer) = peer.into_split();
+    let (tell, mut tells) = mpsc::unbounded_channel::<Tell>();
+    let writing = tokio::spawn(async move {
+        while let Some(tell) = tells.recv().await {
+            if writer.write_all(&frame::encode(&tell).unwrap()).await.is_err() {
+                return;
+            }
         }
-        Request::Retain { hubs } => {
-            told.retained = Some(hubs);
-            Answer::Retained { remaining: Vec::new() }
+    });
+    loop {
+        let mut head = [0; HEAD];
+        if reader.read_exact(&mut head).await.is_err() {
+            break;
         }
-        other => Answer::Refused { reason: format!("not in this test: {other:?}") },
+        let mut json = vec![0; frame::length(head).unwrap()];
+        reader.read_exact(&mut json).await.unwrap();
+        let Ask { number, request } = frame::decode(&json).unwrap();
+        let is_greeting = matches!(request, Request::Hello { .. });
+        let mut told = told.lock().unwrap();
+        let answer = told.answer(request);
+        let _gone = tell.send(Tell { number, answer });
+        if is_greeting {
+            told.peers.push(tell.clone());
+        }
     }
+    writing.abort();
 }
