@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bastide_agent::privilege::become_user;
+use bastide_agent::{Agent, Engine, Farewell};
 use bastide_arm::clock::Clock;
 use bastide_identity::PasswordCost;
 use bastide_server::origin::Origins;
@@ -137,7 +138,7 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready, han
             network: NetworkSettings {
                 enforcement: match configuration.network {
                     Network::Kernel => Enforcement::Agent(directory.agent_socket()),
-                    Network::Simulated => Enforcement::Simulated,
+                    Network::Simulated => Enforcement::Simulated(Some(directory.agent_socket())),
                 },
                 subnet: None,
                 api: origins.internal().cloned(),
@@ -149,6 +150,10 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready, han
         founded.sealer,
         Arc::clone(&clock),
     );
+    let simulation = match configuration.network {
+        Network::Kernel => None,
+        Network::Simulated => Some(simulate(&directory)?),
+    };
     let background = [server.runner().map(tokio::spawn), server.planner().map(tokio::spawn)];
     let mut listener = Listener::new(socket, certificates, clock, origins.public().clone());
     if let Some(inside) = inside {
@@ -164,11 +169,21 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready, han
         // What it was at is durable; the next start resumes it.
         task.abort();
     }
+    if let Some(agent) = simulation {
+        agent.stop(Farewell::Clear);
+    }
     if let Some(keeping) = keeping {
         keeping.end().await;
     }
     founded.store.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An agent in this process, which has the computes of simulated networks: it runs none, and says so of each.
+fn simulate(directory: &DataDirectory) -> Result<Arc<Agent>, Box<dyn Error>> {
+    let agent = Agent::simulated(directory.path(), Engine::simulated())?;
+    bastide_agent::listen(&agent, &directory.agent_socket(), Some(rustix::process::getuid().as_raw()))?;
+    Ok(agent)
 }
 
 async fn found(

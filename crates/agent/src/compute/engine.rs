@@ -1,9 +1,10 @@
 //! What runs instances on a node, and what they are made of.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::image::Images;
+use super::fake::Fake;
+use super::image::{Images, Unpacked};
 use super::keeper::Resolve;
 use super::missing::Missing;
 use super::oci::Oci;
@@ -34,6 +35,17 @@ impl Engine {
                 tracing::warn!("this node runs no computes: {reason}");
                 Self::none(reason)
             }
+        }
+    }
+
+    /// For a simulation: what it says it runs, it only remembers.
+    pub fn simulated() -> Self {
+        Self {
+            runtime: Arc::new(Fake::new()),
+            images: Box::new(|image, _| {
+                let (root, digest) = (PathBuf::from("/"), format!("simulated:{image:?}"));
+                Ok(Unpacked { root, digest, environment: Vec::new() })
+            }),
         }
     }
 

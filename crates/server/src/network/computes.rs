@@ -96,7 +96,7 @@ impl Networks {
         let known = self.shared.computes.known();
         let why_not = match &self.shared.node {
             Node::Absent => Some(Away::Absent.to_string()),
-            Node::Simulated => Some(Away::Simulated.to_string()),
+            Node::Simulated(_) => Some(Away::Simulated.to_string()),
             Node::Agent(_) if !known.is_heard => Some(Away::Silent("it was not heard of yet".to_owned()).to_string()),
             Node::Agent(_) => known.away.clone(),
         };

@@ -18,8 +18,8 @@ pub(super) enum Node {
     /// None.
     #[default]
     Absent,
-    /// One that enforces nothing and says so.
-    Simulated,
+    /// One that enforces nothing and says so; with an agent that runs nothing and says so.
+    Simulated(Option<Link>),
     /// The agent of this machine.
     Agent(Link),
 }
@@ -48,7 +48,7 @@ impl Node {
     pub(super) fn new(enforcement: Enforcement) -> Self {
         match enforcement {
             Enforcement::None => Self::Absent,
-            Enforcement::Simulated => Self::Simulated,
+            Enforcement::Simulated(socket) => Self::Simulated(socket.map(Link::new)),
             Enforcement::Agent(socket) => Self::Agent(Link::new(socket)),
         }
     }
@@ -57,8 +57,17 @@ impl Node {
     pub(super) fn socket(&self) -> Result<&Path, Away> {
         match self {
             Self::Absent => Err(Away::Absent),
-            Self::Simulated => Err(Away::Simulated),
+            Self::Simulated(link) => link.as_ref().map(Link::socket).ok_or(Away::Simulated),
             Self::Agent(link) => Ok(link.socket()),
+        }
+    }
+
+    /// The connection to an agent, of whichever kind.
+    pub(super) fn link(&self) -> Option<&Link> {
+        match self {
+            Self::Absent => None,
+            Self::Simulated(link) => link.as_ref(),
+            Self::Agent(link) => Some(link),
         }
     }
 
@@ -66,7 +75,7 @@ impl Node {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Absent => "none",
-            Self::Simulated => "simulated",
+            Self::Simulated(_) => "simulated",
             Self::Agent(_) => "kernel",
         }
     }
@@ -75,7 +84,7 @@ impl Node {
     pub(super) async fn apply(&self, plan: &HubPlan) -> Result<HubReport, Away> {
         match self {
             Self::Absent => Err(Away::Absent),
-            Self::Simulated => Ok(HubReport {
+            Self::Simulated(_) => Ok(HubReport {
                 hub: plan.hub,
                 stamp: Some(plan.stamp),
                 wall: WallState::Simulated,
@@ -94,10 +103,16 @@ impl Node {
     pub(super) async fn ask(&self, request: Request) -> Result<Answer, Away> {
         match self {
             Self::Absent => Err(Away::Absent),
-            Self::Simulated => Err(Away::Simulated),
+            Self::Simulated(Some(link)) if is_about_computes(&request) => link.ask(request).await,
+            Self::Simulated(_) => Err(Away::Simulated),
             Self::Agent(link) => link.ask(request).await,
         }
     }
+}
+
+/// Whether an agent without a network can be asked.
+fn is_about_computes(request: &Request) -> bool {
+    matches!(request, Request::Run { .. } | Request::Retain { .. } | Request::Usage { .. } | Request::Log { .. })
 }
 
 pub(super) fn unexpected(answer: &Answer) -> Away {

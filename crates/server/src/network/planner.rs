@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::link::Event;
-use super::node::{Away, Node, unexpected};
+use super::node::{Away, unexpected};
 use super::outside::Lookout;
 use super::survey::{Hub, Survey};
 use super::{Networks, observation};
@@ -74,9 +74,9 @@ impl Planner {
         let (forwarded, mut news) = mpsc::channel(64);
         let networks = self.networks.clone();
         let link = async {
-            match &networks.shared.node {
-                Node::Agent(link) => link.run(fence, events).await,
-                Node::Absent | Node::Simulated => std::future::pending().await,
+            match networks.shared.node.link() {
+                Some(link) => link.run(fence, events).await,
+                None => std::future::pending().await,
             }
         };
         let following = async {

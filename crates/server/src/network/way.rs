@@ -237,7 +237,7 @@ mod tests {
         });
         let short = networks.open(compute(), WayIn::Metadata).await.unwrap_err();
         assert!(short.to_string().contains("3 descriptors were to come, and 0 did"), "{short}");
-        assert!(Networks::new(Enforcement::Simulated).open(compute(), WayIn::Metadata).await.is_err());
+        assert!(Networks::new(Enforcement::Simulated(None)).open(compute(), WayIn::Metadata).await.is_err());
     }
 
     #[tokio::test]
