@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use crate::Outcome;
 use crate::client::Api;
+use crate::output::{Format, columns};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -36,21 +37,11 @@ struct Why {
     /// Where: the id of a subscription, a resource group or a resource.
     #[arg(long, value_name = "ID")]
     scope: String,
-    /// How the answer looks.
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
     /// The data directory of a local Bastide.
     #[arg(long, env = "BASTIDE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Table,
-    /// As the API answers.
-    Json,
 }
 
 /// Asks, and prints the answer. The exit code is 0 whatever it is: the question was answered.
@@ -58,10 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let Command::Why(arguments) = &arguments.command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(ask(arguments))?;
-    match arguments.output {
-        Output::Json => println!("{answer:#}"),
-        Output::Table => print!("{}", told(&answer)),
-    }
+    arguments.format.show(&answer, told)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,7 +70,7 @@ async fn ask(arguments: &Why) -> Result<Value, Box<dyn std::error::Error>> {
 fn told(answer: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let verdict = if answer["allowed"] == true { "ALLOWED" } else { "DENIED" };
-    let mut lines = vec![format!("{verdict}: {}", text(&answer["summary"]))];
+    let mut told = format!("{verdict}: {}\n", text(&answer["summary"]));
     let mut rows = vec![["OUTCOME", "ROLE", "SCOPE", "THROUGH", "ASSIGNMENT"].map(str::to_owned)];
     for step in answer["assignments"].as_array().into_iter().flatten() {
         let through = match (step["groupName"].as_str(), step["group"].as_str()) {
@@ -95,19 +83,19 @@ fn told(answer: &Value) -> String {
         rows.push([outcome(&step["outcome"]), role, text(&step["scope"]), through, text(&step["assignment"])]);
     }
     if rows.len() > 1 {
-        lines.push(String::new());
-        lines.extend(columns(&rows));
+        told.push('\n');
+        told += &columns(&rows);
     }
     for deny in answer["denies"].as_array().into_iter().flatten() {
         let name = text(&deny["denyAssignmentName"]);
-        lines.push(format!("Blocked by deny assignment '{name}' at '{}'.", text(&deny["scope"])));
+        told += &format!("Blocked by deny assignment '{name}' at '{}'.\n", text(&deny["scope"]));
     }
     let names = answer["grantors"].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
     let grantors = names.collect::<Vec<_>>().join(", ");
     if answer["allowed"] != true && !grantors.is_empty() {
-        lines.push(format!("Access here can be granted by: {grantors}."));
+        told += &format!("Access here can be granted by: {grantors}.\n");
     }
-    lines.into_iter().map(|line| line + "\n").collect()
+    told
 }
 
 fn outcome(outcome: &Value) -> String {
@@ -119,18 +107,6 @@ fn outcome(outcome: &Value) -> String {
         Some("roleUnknown") => "role is gone".to_owned(),
         _ => "does not cover it".to_owned(),
     }
-}
-
-fn columns(rows: &[[String; 5]]) -> Vec<String> {
-    let mut widths = [0; 5];
-    for row in rows {
-        widths.iter_mut().zip(row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
-    }
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use bastide_audit::export::{self, ExportError};
 use bastide_audit::{Broken, Intact, VerifyingKey};
 use bastide_server::{AuditKeeper, KeeperError};
 use bastide_store::AuditNote;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ use crate::Outcome;
 use crate::configuration::Configuration;
 use crate::data_directory::DataDirectory;
 use crate::founding::Founded;
+use crate::output::Format;
 use chain::Chain;
 use key_file::{KeyFile, KeyFileError};
 
@@ -57,9 +58,8 @@ struct Verify {
     /// A file of checkpoints kept elsewhere, which the chain must agree with too.
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     checkpoints: Vec<PathBuf>,
-    /// How the answer looks.
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -83,15 +83,6 @@ struct Place {
     /// Its PostgreSQL database, when it has one.
     #[arg(long, env = "BASTIDE_DATABASE", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Output {
-    /// A sentence.
-    #[default]
-    Table,
-    /// An object.
-    Json,
 }
 
 /// What a walk found, and with which key.
@@ -133,7 +124,7 @@ async fn verify(arguments: &Verify) -> Outcome {
             let verdict = match export::verify(open, &key) {
                 Ok(intact) => Ok(intact),
                 Err(ExportError::Broken(broken)) => Err(broken),
-                Err(other) => return Ok(unreadable(arguments.output, &other)),
+                Err(other) => return unreadable(&arguments.format, &other),
             };
             (key, verdict)
         }
@@ -151,37 +142,33 @@ async fn verify(arguments: &Verify) -> Outcome {
         }
     };
     let is_trusted = is_given || arguments.file.is_none();
-    Ok(told(arguments.output, &key, is_trusted, &verdict))
+    arguments.format.show(&as_json(&key, &verdict), |_| told(&key, is_trusted, &verdict))?;
+    Ok(if verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// An export with a line that is none was touched: that is an answer, not a failure to answer.
-fn unreadable(output: Output, error: &ExportError) -> ExitCode {
-    match output {
-        Output::Json => println!("{:#}", json!({"intact": false, "problem": error.to_string()})),
-        Output::Table => println!("BROKEN: {error}."),
-    }
-    ExitCode::FAILURE
+fn unreadable(format: &Format, error: &ExportError) -> Outcome {
+    let answer = json!({"intact": false, "problem": error.to_string()});
+    format.show(&answer, |_| format!("BROKEN: {error}.\n"))?;
+    Ok(ExitCode::FAILURE)
 }
 
-fn told(output: Output, key: &VerifyingKey, is_trusted: bool, verdict: &Verdict) -> ExitCode {
-    match (output, verdict) {
-        (Output::Json, _) => println!("{:#}", as_json(key, verdict)),
-        (Output::Table, Ok(intact)) => {
-            let Intact { begun, head, covered } = intact;
-            println!("INTACT: entries {} to {}, head {}.", begun + 1, head.seq, head.hash);
-            if *begun > 0 {
-                println!("Older entries were cut off on purpose; the cut is signed.");
-            }
-            if *covered < head.seq {
-                println!("Signed up to entry {covered}; a tail cut off behind it would not show.");
-            }
-            if !is_trusted {
-                println!("Checked with the key in the file, {key}: compare it with what 'bastide audit key' prints.");
-            }
-        }
-        (Output::Table, Err(broken)) => println!("BROKEN at entry {}: {broken}.", broken.seq),
+fn told(key: &VerifyingKey, is_trusted: bool, verdict: &Verdict) -> String {
+    let Intact { begun, head, covered } = match verdict {
+        Ok(intact) => intact,
+        Err(broken) => return format!("BROKEN at entry {}: {broken}.\n", broken.seq),
+    };
+    let mut told = format!("INTACT: entries {} to {}, head {}.\n", begun + 1, head.seq, head.hash);
+    if *begun > 0 {
+        told += "Older entries were cut off on purpose; the cut is signed.\n";
     }
-    if verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if *covered < head.seq {
+        told += &format!("Signed up to entry {covered}; a tail cut off behind it would not show.\n");
+    }
+    if !is_trusted {
+        told += &format!("Checked with the key in the file, {key}: compare it with what 'bastide audit key' prints.\n");
+    }
+    told
 }
 
 fn as_json(key: &VerifyingKey, verdict: &Verdict) -> Value {

@@ -1,9 +1,12 @@
 //! Finding a running Bastide and getting tokens from it, over the public API like every other client.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::Upgraded;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -16,11 +19,20 @@ use crate::data_directory::{DataDirectory, DataDirectoryError};
 pub(crate) enum Target {
     /// A local one, by the bootstrap client in its data directory.
     Local(Box<Bootstrap>),
-    /// Any one, by a token somebody got us: `BASTIDE_ENDPOINT` and `BASTIDE_TOKEN`.
-    Remote {
-        /// `BASTIDE_TOKEN`.
-        token: String,
-    },
+    /// Any one, by a token somebody got us.
+    Remote(Remote),
+}
+
+/// What the environment says of a Bastide.
+pub(crate) struct Remote {
+    /// `BASTIDE_ENDPOINT`, without a trailing slash.
+    pub(crate) endpoint: String,
+    /// `BASTIDE_TOKEN`.
+    pub(crate) token: String,
+    /// `BASTIDE_CA_FILE`; whom the system trusts if none.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// `BASTIDE_SUBSCRIPTION`.
+    pub(crate) subscription: Option<Uuid>,
 }
 
 /// Why no Bastide was found, or it gave no token. No text holds a secret.
@@ -42,7 +54,11 @@ pub(crate) enum ClientError {
     #[error("{endpoint} gave no token: {problem}")]
     Refused { endpoint: String, problem: String },
     #[error("{0}")]
-    Answer(String),
+    Refusal(Refusal),
+    #[error("{0} takes too long to answer")]
+    Slow(String),
+    #[error("the API led to '{0}', which is not its own address")]
+    Foreign(String),
     #[error("there are several subscriptions: name one with --subscription")]
     WhichSubscription,
     #[error(transparent)]
@@ -54,13 +70,20 @@ pub(crate) enum ClientError {
 impl Target {
     /// The Bastide in the named directory; when none is named the one in the environment, else the default directory's.
     pub(crate) fn find(named: Option<&Path>) -> Result<Self, ClientError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        if named.is_none() && variable("BASTIDE_ENDPOINT").is_some() {
-            let token = variable("BASTIDE_TOKEN").ok_or(ClientError::NoToken)?;
-            return Ok(Self::Remote { token });
+        match variable("BASTIDE_ENDPOINT").filter(|_| named.is_none()) {
+            Some(endpoint) => Ok(Self::Remote(Remote {
+                endpoint: endpoint.trim_end_matches('/').to_owned(),
+                token: variable("BASTIDE_TOKEN").ok_or(ClientError::NoToken)?,
+                ca_file: variable("BASTIDE_CA_FILE").map(PathBuf::from),
+                subscription: variable("BASTIDE_SUBSCRIPTION").and_then(|id| id.parse().ok()),
+            })),
+            None => Ok(Self::Local(Box::new(local(named)?.1))),
         }
-        Ok(Self::Local(Box::new(local(named)?.1)))
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The data directory (absolute) and its bootstrap file.
@@ -91,8 +114,12 @@ impl Bootstrap {
         ];
         let unreachable = |source| ClientError::Unreachable { endpoint: self.endpoint.clone(), source };
         let url = format!("{}/{}/oauth2/v2.0/token", self.endpoint, self.tenant_id);
-        let response =
-            http(&self.endpoint, Some(&self.ca_file))?.post(url).form(&form).send().await.map_err(unreachable)?;
+        let response = http(&self.endpoint, Some(&self.ca_file), PATIENCE)?
+            .post(url)
+            .form(&form)
+            .send()
+            .await
+            .map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
         match serde_json::from_slice(&body) {
@@ -112,32 +139,76 @@ impl Bootstrap {
 pub(crate) struct Api {
     http: reqwest::Client,
     endpoint: String,
+    ca_file: Option<PathBuf>,
     token: String,
     /// The subscription commands work in unless told otherwise.
     subscription: Option<Uuid>,
+}
+
+/// What was answered, and is no refusal.
+pub(crate) struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// The body; null when there was none.
+    pub(crate) body: Value,
+}
+
+/// What the API does not do, in its own words.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    code: String,
+    message: String,
+}
+
+impl Refusal {
+    /// Whether what was asked for is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// From a status and the body that came with it, if it was ARM's.
+    fn read(endpoint: &str, status: StatusCode, body: &Value) -> Self {
+        let said = |name: &str| body.get("error").and_then(|error| error.get(name)?.as_str()).map(str::to_owned);
+        let message = said("message").unwrap_or_else(|| format!("{endpoint} answered {status}"));
+        Self { status, code: said("code").unwrap_or_default(), message }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.code.is_empty() {
+            return formatter.write_str(&self.message);
+        }
+        write!(formatter, "({}) {}", self.code, self.message)
+    }
 }
 
 impl Api {
     /// Signs in to the Bastide in the named directory, or as [`Target::find`] finds it.
     pub(crate) async fn open(named: Option<&Path>) -> Result<Self, ClientError> {
         match Target::find(named)? {
-            Target::Local(bootstrap) => Ok(Self {
-                http: http(&bootstrap.endpoint, Some(&bootstrap.ca_file))?,
-                token: bootstrap.token(None).await?,
-                subscription: Some(bootstrap.subscription_id),
-                endpoint: bootstrap.endpoint,
-            }),
-            Target::Remote { token } => {
-                let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-                let endpoint = variable("BASTIDE_ENDPOINT").unwrap_or_default();
-                let endpoint = endpoint.trim_end_matches('/').to_owned();
-                let ca_file = variable("BASTIDE_CA_FILE").map(PathBuf::from);
-                Ok(Self { http: http(&endpoint, ca_file.as_deref())?, endpoint, token, subscription: None })
+            Target::Local(bootstrap) => Self::as_bootstrap_client(&bootstrap).await,
+            Target::Remote(Remote { endpoint, token, ca_file, subscription }) => {
+                let http = http(&endpoint, ca_file.as_deref(), PATIENCE)?;
+                Ok(Self { http, endpoint, ca_file, token, subscription })
             }
         }
     }
 
-    /// The subscription to work in: the one given, else the bootstrap file's, else the only one there is.
+    /// Signs in as the first client of a Bastide.
+    pub(crate) async fn as_bootstrap_client(bootstrap: &Bootstrap) -> Result<Self, ClientError> {
+        Ok(Self {
+            http: http(&bootstrap.endpoint, Some(&bootstrap.ca_file), PATIENCE)?,
+            token: bootstrap.token(None).await?,
+            subscription: Some(bootstrap.subscription_id),
+            endpoint: bootstrap.endpoint.clone(),
+            ca_file: Some(bootstrap.ca_file.clone()),
+        })
+    }
+
+    /// The subscription to work in: the one given, else the one of the bootstrap file or the environment, else the only
+    /// one there is.
     pub(crate) async fn subscription(&self, given: Option<Uuid>) -> Result<Uuid, ClientError> {
         if let Some(subscription) = given.or(self.subscription) {
             return Ok(subscription);
@@ -151,39 +222,115 @@ impl Api {
         }
     }
 
-    /// GET of a path with its query.
+    /// The body that GET of a path with its query answers.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.send(self.http.get(format!("{}{path}", self.endpoint))).await
+        Ok(self.ask(Method::GET, path, None).await?.body)
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { endpoint: self.endpoint.clone(), source };
-        let response = request.bearer_auth(&self.token).send().await.map_err(unreachable)?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(unreachable)?;
+    /// Every item of a list, page after page, up to a number of them.
+    pub(crate) async fn list(&self, path: &str, most: usize) -> Result<Vec<Value>, ClientError> {
+        let mut items = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next.take().filter(|_| items.len() < most) {
+            let mut page = self.get(&path).await?;
+            if let Some(Value::Array(more)) = page.get_mut("value").map(Value::take) {
+                items.extend(more);
+            }
+            next = page.get("nextLink").and_then(Value::as_str).map(|link| self.own(link)).transpose()?;
+        }
+        items.truncate(most);
+        Ok(items)
+    }
+
+    /// A request to a path with its query.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answered, ClientError> {
+        let mut request = self.http.request(method, format!("{}{path}", self.endpoint)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        self.answered(response).await
+    }
+
+    /// Waits until what was asked for has been done, looking with `look` in between.
+    pub(crate) async fn finish<L: Future<Output = ()>>(
+        &self,
+        answered: Answered,
+        mut look: impl FnMut() -> L,
+    ) -> Result<(), ClientError> {
+        let header = |name: &str| answered.headers.get(name).and_then(|value| value.to_str().ok());
+        let (status, location) = (header("azure-asyncoperation"), header("location"));
+        let Some(path) = status.or(location).map(|link| self.own(link)).transpose()? else { return Ok(()) };
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let now = self.ask(Method::GET, &path, None).await?;
+            let word = now.body.get("status").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+            match word.as_str() {
+                "succeeded" => return Ok(()),
+                "failed" | "canceled" => {
+                    return Err(ClientError::Refusal(Refusal::read(&self.endpoint, StatusCode::OK, &now.body)));
+                }
+                _ if status.is_none() && now.status != StatusCode::ACCEPTED => return Ok(()),
+                _ => {}
+            }
+            look().await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Makes a connection of HTTP/1.1 one of another protocol (RFC 9110, section 7.8).
+    pub(crate) async fn upgrade(&self, path: &str, headers: HeaderMap) -> Result<(HeaderMap, Upgraded), ClientError> {
+        // Such a connection lasts as long as it lasts.
+        let http = http(&self.endpoint, self.ca_file.as_deref(), Duration::MAX)?;
+        let request = http.get(format!("{}{path}", self.endpoint)).bearer_auth(&self.token).headers(headers);
+        let opening = tokio::time::timeout(PATIENCE, request.send()).await;
+        let response = opening.map_err(|_| ClientError::Slow(self.endpoint.clone()))?;
+        let response = response.map_err(|source| self.unreachable(source))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let headers = response.headers().clone();
+            let stream = response.upgrade().await.map_err(|source| self.unreachable(source))?;
+            return Ok((headers, stream));
+        }
+        let status = self.answered(response).await?.status;
+        Err(ClientError::Refusal(Refusal::read(&self.endpoint, status, &Value::Null)))
+    }
+
+    async fn answered(&self, response: reqwest::Response) -> Result<Answered, ClientError> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if status.is_success() {
-            return Ok(body);
+            return Ok(Answered { status, headers, body });
         }
-        let said = |name: &str| {
-            let text = body.get("error").and_then(|error| error.get(name)?.as_str());
-            text.unwrap_or_default().to_owned()
-        };
-        Err(match said("message") {
-            message if message.is_empty() => ClientError::Answer(format!("{} answered {status}", self.endpoint)),
-            message => ClientError::Answer(format!("({}) {message}", said("code"))),
-        })
+        Err(ClientError::Refusal(Refusal::read(&self.endpoint, status, &body)))
+    }
+
+    /// The path and query of a link, which must lead here: the token goes nowhere else.
+    fn own(&self, link: &str) -> Result<String, ClientError> {
+        let path = link.strip_prefix(&self.endpoint).filter(|path| path.starts_with('/'));
+        path.map(str::to_owned).ok_or_else(|| ClientError::Foreign(link.to_owned()))
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> ClientError {
+        ClientError::Unreachable { endpoint: self.endpoint.clone(), source }
     }
 }
 
+/// A name as one segment of a path.
+pub(crate) fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 /// A client that trusts one Bastide's certificate and nothing else; without a file, whom the system trusts.
-fn http(endpoint: &str, ca_file: Option<&Path>) -> Result<reqwest::Client, ClientError> {
+fn http(endpoint: &str, ca_file: Option<&Path>, patience: Duration) -> Result<reqwest::Client, ClientError> {
     let named = ca_file.unwrap_or(Path::new("(the system's)"));
     let refuse = |problem: String| ClientError::Certificate { path: named.to_owned(), problem };
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10))
-        .timeout(Duration::from_secs(30));
+    let mut builder =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10));
+    if patience < Duration::MAX {
+        builder = builder.timeout(patience);
+    }
     if let Some(ca_file) = ca_file {
         let pem = fs::read(ca_file).map_err(|error| refuse(error.to_string()))?;
         let trusted = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
@@ -213,3 +360,10 @@ fn is_loopback(endpoint: &str) -> Result<bool, ClientError> {
         None => false,
     })
 }
+
+/// For an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks at what takes longer.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -10,28 +10,20 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::data_directory::DataDirectory;
+use crate::output::Format;
 use crate::{Outcome, privilege};
 use probe::Probe;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// How to print the findings.
-    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
     /// The data directory whose file system is tried.
     #[arg(long, env = "BASTIDE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Run one probe in this process; the doctor starts itself with it, because a probe changes the process it runs in.
     #[arg(long, hide = true, value_enum)]
     probe: Option<Probe>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Lines for people.
-    Table,
-    /// One JSON document.
-    Json,
 }
 
 /// Everything found.
@@ -83,10 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     findings.push(storage::finding(&directory));
     findings.extend(forwarding());
     let report = Report::new(findings);
-    match arguments.output {
-        Output::Table => print!("{}", report.table()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-    }
+    arguments.format.show(&serde_json::to_value(&report)?, |_| report.table())?;
     Ok(if report.can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -13,14 +13,18 @@ mod doctor;
 mod env;
 mod firewall;
 mod founding;
+mod image;
 mod logging;
+mod ml;
 mod network;
 mod network_leg;
+mod output;
 mod privilege;
 mod ready;
 mod serve;
 mod shell;
 mod stop;
+mod terminal;
 mod token;
 mod trust;
 mod up;
@@ -30,6 +34,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::client::ClientError;
 
 /// A self-hosted AI hub that speaks the Azure Resource Manager protocol.
 #[derive(Debug, Parser)]
@@ -49,10 +55,14 @@ enum Command {
     Agent(agent::Arguments),
     #[command(hide = true)]
     Firewall(firewall::Arguments),
+    #[command(hide = true)]
+    Image(image::Arguments),
     /// Print the lines that point a client at a Bastide: eval "$(bastide env az)".
     Env(env::Arguments),
     /// Print an access token of the bootstrap client.
     Token(token::Arguments),
+    /// Work with hubs and their computes: what az calls 'az ml', with the same arguments and files.
+    Ml(ml::Arguments),
     /// Ask about the wall of a hub: what it would do, what it did.
     Network(network::Arguments),
     /// Ask why somebody may or may not do something.
@@ -76,8 +86,10 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Firewall(arguments) => firewall::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Ml(arguments) => ml::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
         Command::NetworkLeg(arguments) => network_leg::run(&arguments),
         Command::Access(arguments) => access::run(&arguments),
@@ -87,8 +99,16 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("bastide: {}", sentence(error.as_ref()));
-        ExitCode::FAILURE
+        exit_code(error.as_ref())
     })
+}
+
+/// As az has it: 3 when what was asked for is not there.
+fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    match error.downcast_ref() {
+        Some(ClientError::Refusal(refusal)) if refusal.is_missing() => ExitCode::from(3),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// How a command ends: with an exit code, or with a sentence on standard error and exit code 1.

@@ -1,16 +1,19 @@
 //! `bastide network ...`: what the wall of a hub would do, and what it did. Over the public API.
 
+mod service_tags;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 use uuid::Uuid;
 
 use crate::Outcome;
-use crate::client::Api;
+use crate::client::{Api, segment};
+use crate::output::{Format, columns, text};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -24,6 +27,8 @@ enum Command {
     Explain(Explain),
     /// List connections and DNS questions from inside a hub, the latest last.
     Flows(Flows),
+    /// Say what service tags mean: import packs of them, and look at those there are.
+    ServiceTags(service_tags::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -67,21 +72,11 @@ struct Hub {
     /// Its subscription [default: the bootstrap client's, or the only one].
     #[arg(long, value_name = "ID")]
     subscription: Option<Uuid>,
-    /// How the answer looks.
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
     /// The data directory of a local Bastide.
     #[arg(long, env = "BASTIDE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Table,
-    /// As the API answers.
-    Json,
 }
 
 /// Asks, and prints the answer.
@@ -90,6 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::Explain(arguments) => runtime.block_on(explain(arguments)),
         Command::Flows(arguments) => runtime.block_on(flows(arguments)),
+        Command::ServiceTags(arguments) => runtime.block_on(service_tags::run(arguments)),
     }
 }
 
@@ -103,19 +99,21 @@ async fn explain(arguments: &Explain) -> Outcome {
     query.extend(port.map(|port| ("port", port.to_owned())));
     query.extend(arguments.compute.clone().map(|compute| ("compute", compute)));
     let answer = ask(&arguments.hub, "explain", &query).await?;
-    if arguments.hub.output == Output::Json {
-        println!("{answer:#}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let verdict = if field(&answer, "allowed") == &Value::Bool(true) { "ALLOWED" } else { "DENIED" };
-    let rule = field(&answer, "rule").as_str().map(|rule| format!(" by rule '{rule}'")).unwrap_or_default();
-    println!("{verdict}{rule}: {}", text(field(&answer, "reason")));
-    if let Some(suggestion) = field(&answer, "suggestion").as_object() {
+    arguments.hub.format.show(&answer, verdict)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `explain` has found, in a sentence or two.
+pub(crate) fn verdict(answer: &Value) -> String {
+    let verdict = if field(answer, "allowed") == &Value::Bool(true) { "ALLOWED" } else { "DENIED" };
+    let rule = field(answer, "rule").as_str().map(|rule| format!(" by rule '{rule}'")).unwrap_or_default();
+    let mut told = format!("{verdict}{rule}: {}\n", text(field(answer, "reason")));
+    if let Some(suggestion) = field(answer, "suggestion").as_object() {
         let destination = suggestion.get("destination").map(text).unwrap_or_default();
         let kind = suggestion.get("ruleType").map(text).unwrap_or_default();
-        println!("To let it through: add a rule of type {kind} with destination '{destination}'.");
+        told += &format!("To let it through: add a rule of type {kind} with destination '{destination}'.\n");
     }
-    Ok(ExitCode::SUCCESS)
+    told
 }
 
 async fn flows(arguments: &Flows) -> Outcome {
@@ -128,20 +126,20 @@ async fn flows(arguments: &Flows) -> Outcome {
     }
     query.extend(arguments.compute.clone().map(|compute| ("compute", compute)));
     let answer = ask(&arguments.hub, "flows", &query).await?;
-    if arguments.hub.output == Output::Json {
-        println!("{answer:#}");
-        return Ok(ExitCode::SUCCESS);
-    }
+    arguments.hub.format.show(&answer, records)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn records(answer: &Value) -> String {
     let mut rows = vec![
         ["TIME", "COMPUTE", "KIND", "DESTINATION", "VERDICT", "RULE", "SENT", "RECEIVED", "REASON"].map(str::to_owned),
     ];
-    rows.extend(field(&answer, "value").as_array().into_iter().flatten().map(row));
-    print(&rows);
-    match field(&answer, "dropped").as_u64() {
-        None | Some(0) => {}
-        Some(dropped) => println!("({dropped} older records were let go)"),
+    rows.extend(field(answer, "value").as_array().into_iter().flatten().map(row));
+    let mut told = columns(&rows);
+    if let Some(dropped @ 1..) = field(answer, "dropped").as_u64() {
+        told += &format!("({dropped} older records were let go)\n");
     }
-    Ok(ExitCode::SUCCESS)
+    told
 }
 
 async fn ask(hub: &Hub, what: &str, query: &[(&str, String)]) -> Result<Value, Box<dyn std::error::Error>> {
@@ -181,32 +179,8 @@ fn row(record: &Value) -> [String; 9] {
     ]
 }
 
-/// Columns as wide as what is in them; the last one takes what it needs.
-fn print(rows: &[[String; 9]]) {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..8).map(|column| width(column).unwrap_or_default()).collect();
-    for row in rows {
-        let padded: Vec<String> = row
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| format!("{cell:width$}", width = widths.get(column).copied().unwrap_or_default()))
-            .collect();
-        println!("{}", padded.join("  ").trim_end());
-    }
-}
-
 fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
-}
-
-/// A text; nothing for what is none. Control characters came from inside a hub and stay out of the terminal.
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().chars().filter(|letter| !letter.is_control()).collect()
-}
-
-/// A name as one segment of a path.
-fn segment(name: &str) -> String {
-    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// `90s`, `10m`, `1h`, `2d`.
@@ -237,10 +211,5 @@ mod tests {
         for wrong in ["", "10", "m", "-1m", "1w", "9999999999999h", "1µ"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn what_came_from_inside_a_hub_does_not_steer_the_terminal() {
-        assert_eq!(text(&Value::String("a\u{1b}[31mb\n".into())), "a[31mb");
     }
 }

@@ -33,8 +33,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(bootstrap.token(resource))?
         }
-        Target::Remote { token } if resource.is_none() => token,
-        Target::Remote { .. } => return Err(OnlyOneToken.into()),
+        Target::Remote(remote) if resource.is_none() => remote.token,
+        Target::Remote(_) => return Err(OnlyOneToken.into()),
     };
     println!("{token}");
     Ok(ExitCode::SUCCESS)

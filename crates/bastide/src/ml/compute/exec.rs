@@ -1,0 +1,196 @@
+//! `bastide ml compute exec`: a command in a compute, as if it ran here.
+
+use std::process::ExitCode;
+
+use bastide_plan::way_in::{Account, TerminalSize};
+use bastide_server::exec_frame::{CHUNK, Control, Ending, FromProcess, Order, ToProcess};
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use http::HeaderMap;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::Named;
+use super::session::{SessionError, connect};
+use crate::Outcome;
+use crate::terminal::{self, Raw};
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    #[command(flatten)]
+    named: Named,
+    /// Give it a terminal [default: when this command has one at both ends].
+    #[arg(long, short, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
+    tty: Option<bool>,
+    /// As whom.
+    #[arg(long, short, value_enum, default_value_t, value_name = "USER")]
+    user: User,
+    /// In which directory [default: the user's home].
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
+    /// Variables for it, as NAME=VALUE.
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// The command and its arguments [default: a login shell].
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum User {
+    /// The compute's own user.
+    #[default]
+    Azureuser,
+    /// Its root user, who is nobody outside of it.
+    Root,
+}
+
+impl Exec {
+    /// The exit code is the command's; 255 when it could not be run to its end.
+    pub(super) async fn run(&self) -> Outcome {
+        let terminal = self.tty.unwrap_or_else(terminal::is_at_both_ends).then(terminal::size);
+        let workspace = self.named.place.open().await?;
+        let (mut sink, stream) = connect(&workspace, &self.named.name, "exec", HeaderMap::new()).await?;
+        let order = serde_json::to_string(&self.order(terminal))?;
+        sink.send(Message::text(order)).await?;
+        let raw = terminal.map(|_| Raw::enter()).transpose()?;
+        let ending = converse(sink, stream, terminal.is_some()).await;
+        drop(raw);
+        Ok(match ending? {
+            Ending::Status { status } => ExitCode::from(status),
+            Ending::Signal { signal } => ExitCode::from(signal.saturating_add(128)),
+            Ending::Error { message, .. } => {
+                eprintln!("bastide: {message}");
+                ExitCode::from(NOT_RUN)
+            }
+        })
+    }
+
+    fn order(&self, terminal: Option<TerminalSize>) -> Order {
+        let mut environment: std::collections::BTreeMap<_, _> = self.env.iter().cloned().collect();
+        if let (Some(_), Ok(kind)) = (terminal, std::env::var("TERM")) {
+            environment.entry("TERM".to_owned()).or_insert(kind);
+        }
+        let account = match self.user {
+            User::Azureuser => Account::User,
+            User::Root => Account::Root,
+        };
+        Order {
+            command: self.command.clone(),
+            account: Some(account),
+            directory: self.directory.clone(),
+            environment,
+            terminal,
+        }
+    }
+}
+
+/// Carries both ways at once: to wait for the other side on one of them must not keep the other waiting.
+async fn converse(
+    sink: impl Sink<Message, Error = Error> + Unpin,
+    stream: impl Stream<Item = Result<Message, Error>> + Unpin,
+    has_terminal: bool,
+) -> Result<Ending, SessionError> {
+    let (messages, to_send) = mpsc::channel(2);
+    tokio::spawn(read_input(messages.clone()));
+    tokio::select! {
+        ending = receive(stream) => ending,
+        error = send(sink, to_send) => Err(error),
+        error = heed_signals(messages, has_terminal) => Err(error.into()),
+    }
+}
+
+/// Resolves when nothing can be sent any more.
+async fn send(
+    mut sink: impl Sink<Message, Error = Error> + Unpin,
+    mut messages: mpsc::Receiver<ToProcess>,
+) -> SessionError {
+    while let Some(message) = messages.recv().await {
+        if sink.send(Message::binary(message.encode())).await.is_err() {
+            break;
+        }
+    }
+    // Why, the receiving half knows better, and says it.
+    std::future::pending().await
+}
+
+async fn receive(mut stream: impl Stream<Item = Result<Message, Error>> + Unpin) -> Result<Ending, SessionError> {
+    let (mut output, mut errors) = (tokio::io::stdout(), tokio::io::stderr());
+    while let Some(message) = stream.next().await {
+        let Message::Binary(message) = message? else { continue };
+        match FromProcess::decode(message)? {
+            FromProcess::Output(bytes) => {
+                output.write_all(&bytes).await?;
+                output.flush().await?;
+            }
+            FromProcess::Error(bytes) => {
+                errors.write_all(&bytes).await?;
+                errors.flush().await?;
+            }
+            FromProcess::End(ending) => return Ok(ending),
+        }
+    }
+    Err(SessionError::Ended)
+}
+
+async fn read_input(messages: mpsc::Sender<ToProcess>) {
+    let mut input = tokio::io::stdin();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let message = match input.read(&mut buffer).await {
+            Ok(0) | Err(_) => ToProcess::Control(Control::Eof),
+            Ok(length) => ToProcess::Input(Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())),
+        };
+        let is_last = matches!(message, ToProcess::Control(_));
+        if messages.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Hands signals on. The second Ctrl-C is for this command itself.
+async fn heed_signals(messages: mpsc::Sender<ToProcess>, has_terminal: bool) -> std::io::Error {
+    let heeded = async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut resized = signal(SignalKind::window_change())?;
+        let mut interrupts = 0;
+        loop {
+            let control = tokio::select! {
+                _ = interrupt.recv() => {
+                    interrupts += 1;
+                    Control::Signal { signal: 2 }
+                }
+                _ = terminate.recv() => Control::Signal { signal: 15 },
+                _ = resized.recv() => {
+                    if !has_terminal {
+                        continue;
+                    }
+                    let TerminalSize { rows, columns } = terminal::size();
+                    Control::Resize { rows, columns }
+                }
+            };
+            if interrupts > 1 {
+                return Err(std::io::Error::other("interrupted"));
+            }
+            // When the other end is gone the receiving half says so.
+            let _gone = messages.try_send(ToProcess::Control(control));
+        }
+    };
+    let ended: Result<std::convert::Infallible, std::io::Error> = heeded.await;
+    match ended {
+        Err(error) => error,
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or_else(|| format!("'{text}' is no variable: write NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// As ssh has it.
+const NOT_RUN: u8 = 255;
