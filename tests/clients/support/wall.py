@@ -51,8 +51,9 @@ class Hub:
     def network(self) -> dict:
         return self.call("GET").json()["properties"]["managedNetwork"]
 
-    def put_rule(self, name: str, destination: str) -> dict:
-        answer = self.call("PUT", f"/outboundRules/{name}", {"properties": {"type": "FQDN", "destination": destination}})
+    def put_rule(self, name: str, destination: str, **extension) -> dict:
+        properties = {"type": "FQDN", "destination": destination, **({"bastide": extension} if extension else {})}
+        answer = self.call("PUT", f"/outboundRules/{name}", {"properties": properties})
         assert answer.status_code == 200, answer.text
         return answer.json()["properties"]
 

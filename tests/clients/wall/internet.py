@@ -103,6 +103,7 @@ def main() -> None:
 
     for address in (site, elsewhere):
         serve(address, 443, tls)
+        serve(address, 8444, tls)
         serve(address, 80, answer_http)
         serve(address, 22, lambda connection: connection.sendall(b"SSH-2.0-nobody\r\n"))
     serve_dns(resolver, {name: places.get(place, place) for name, place in NAMES.items()})

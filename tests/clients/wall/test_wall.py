@@ -102,6 +102,30 @@ def test_a_rule_opens_with_its_answer_and_closes_with_its_deletion(hub):
     assert cut["name"] == "later.example.com" and cut["rule"] == "later"
 
 
+def test_a_rule_is_disabled_and_enabled_on_a_live_hub(hub):
+    later = "https://later.example.com/"
+    assert hub.put_rule("later", "later.example.com")["status"] == "Active"
+    assert hub.curl(later).stdout == "hello\n"
+    disabled = hub.put_rule("later", "later.example.com", enabled=False)
+    assert disabled["status"] == "Inactive" and "disabled" in disabled["errorInformation"]
+    assert hub.curl(later).returncode != 0
+    # A client that knows nothing of it does not open what somebody has closed.
+    assert hub.put_rule("later", "later.example.com")["status"] == "Inactive"
+    assert hub.put_rule("later", "later.example.com", enabled=True)["status"] == "Active"
+    assert hub.curl(later).stdout == "hello\n"
+    assert hub.call("DELETE", "/outboundRules/later").status_code in (200, 202, 204)
+
+
+def test_a_rule_may_open_another_port(hub):
+    later = "https://later.example.com"
+    assert hub.put_rule("later", "later.example.com", ports=[8444])["status"] == "Active"
+    assert hub.curl(f"{later}:8444/").stdout == "hello\n"
+    assert hub.curl(f"{later}/").returncode != 0, "the ports that are listed are all there are"
+    assert hub.curl("https://evil.example.com:8444/", "--resolve", f"evil.example.com:8444:{SITE}").returncode != 0
+    assert hub.call("DELETE", "/outboundRules/later").status_code in (200, 202, 204)
+    assert hub.curl(f"{later}:8444/", "--resolve", f"later.example.com:8444:{SITE}").returncode != 0
+
+
 def test_explain_says_what_the_wall_does(hub):
     allowed = hub.explain("allowed.example.com")
     assert allowed["allowed"] and allowed["rule"] == "site"
