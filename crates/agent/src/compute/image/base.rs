@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -104,6 +104,7 @@ impl Recipe {
 
     fn command(&self, directory: &Path, given: &Path, identity: &Identity) -> Result<Command, ImageError> {
         let mut command = Command::new("/usr/bin/unshare");
+        command.stdin(Stdio::null());
         // Namespaces of its own: with the first process of them goes all that it has started and mounted.
         command.args(["--fork", "--kill-child", "--mount", "--pid", "--mount-proc", "--ipc", "--uts", "--"]);
         command.arg("/usr/bin/mmdebstrap").args(OPTIONS);
@@ -174,7 +175,11 @@ fn sha256(parts: &[&[u8]]) -> String {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }
-    context.finish().as_ref().iter().fold(String::new(), |mut text, byte| {
+    hexadecimal(context.finish().as_ref())
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

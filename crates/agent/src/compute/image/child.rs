@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -86,7 +86,7 @@ impl Drop for Kept {
 /// print.
 fn start(mut command: Command) -> io::Result<(PipeReader, Kept)> {
     let (said, theirs) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(theirs);
+    command.stdout(theirs.try_clone()?).stderr(theirs);
     Ok((said, Kept(command.spawn()?)))
 }
 

@@ -4,6 +4,7 @@
 //! their own over it. Its files belong to users 0 to 65,535 of the node, as in the image; whoever mounts it shifts them
 //! into the range of an instance.
 
+mod archive;
 mod base;
 mod cache;
 mod child;
@@ -17,12 +18,14 @@ use std::time::Duration;
 use bastide_plan::compute_plan::Image;
 use thiserror::Error;
 
+use archive::Archives;
 use cache::Cache;
 
 /// The images of a node. Those that it has given out are not cleaned away while it lives.
 #[derive(Debug)]
 pub struct Images {
     cache: Cache,
+    archives: Archives,
     /// What the base image is called, once that is known: to ask apt takes longer than to start an instance. What is
     /// changed of the node meanwhile counts from the next start of the agent.
     base: Mutex<Option<String>>,
@@ -86,7 +89,14 @@ pub enum ImageError {
 impl Images {
     /// The images in a directory of the node, which several agents may share.
     pub fn open(directory: &Path) -> Result<Self, ImageError> {
-        Ok(Self { cache: Cache::open(directory)?, base: Mutex::default() })
+        let reader = ["/proc/self/exe", "image"].map(str::to_owned).to_vec();
+        let archives = Archives::new(PathBuf::from(ARCHIVES), reader);
+        Ok(Self { cache: Cache::open(directory)?, archives, base: Mutex::default() })
+    }
+
+    /// Takes archives from this directory instead of the usual one, and has them read by this program.
+    pub fn with_archives(self, directory: PathBuf, reader: Vec<String>) -> Self {
+        Self { archives: Archives::new(directory, reader), ..self }
     }
 
     /// Finds an image, or makes it, which takes minutes; `on_progress` hears of that in words for people. Whoever asks
@@ -94,9 +104,11 @@ impl Images {
     pub fn resolve(&self, image: &Image, on_progress: &dyn Fn(String)) -> Result<Unpacked, ImageError> {
         match image {
             Image::Base => self.base(on_progress),
-            Image::Reference(name) | Image::Archive(name) => {
-                Err(ImageError::Unable(format!("the image '{name}' cannot be had: this agent has the base image only")))
-            }
+            Image::Archive(name) => self.archives.image(name, &self.cache, on_progress),
+            Image::Reference(name) => Err(ImageError::Unable(format!(
+                "the image '{name}' is not fetched: this Bastide takes images from archives. Save it on another machine \
+                 ('skopeo copy docker://{name} oci-archive:FILE'), and copy the file to {ARCHIVES} of the node"
+            ))),
         }
     }
 
@@ -117,3 +129,6 @@ impl Images {
         Ok(found)
     }
 }
+
+/// Where an administrator puts archives of images.
+const ARCHIVES: &str = "/var/lib/bastide/archives";

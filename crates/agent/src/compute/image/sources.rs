@@ -1,6 +1,6 @@
 //! Where this node gets its distribution's packages from, read from the node's own apt.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::ImageError;
@@ -79,7 +79,11 @@ fn is_about_the_way(line: &str) -> bool {
 
 fn apt(name: &'static str, arguments: &[&str], on_line: impl FnMut(&str)) -> Result<(), ImageError> {
     let mut command = Command::new(name);
-    command.args(arguments).env_clear().envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")]);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .env_clear()
+        .envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")]);
     run(Program { name, package: "apt", patience: Duration::from_secs(20) }, command, on_line)
 }
 

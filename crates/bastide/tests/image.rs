@@ -1,0 +1,116 @@
+//! Archives of images become file systems, by a process that can do nothing else. Takes root: who is not may not give
+//! files to the users of an image.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics when it fails")]
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use bastide_agent::compute::image::{ImageError, Images, Unpacked};
+use bastide_image::digest::Digest;
+use bastide_plan::compute_plan::Image;
+use serde_json::json;
+use tempfile::TempDir;
+
+#[test]
+fn an_archive_becomes_a_file_system_that_belongs_to_its_users() {
+    let Some(node) = Node::new() else { return };
+    node.layer(|files| {
+        fs::create_dir_all(files.join("home/azureuser")).unwrap();
+        fs::write(files.join("home/azureuser/notes"), "mine").unwrap();
+        std::os::unix::fs::chown(files.join("home/azureuser/notes"), Some(1000), Some(1000)).unwrap();
+        fs::write(files.join("su"), "").unwrap();
+        fs::set_permissions(files.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    });
+    let image = node.resolve().unwrap();
+    let notes = fs::metadata(image.root.join("home/azureuser/notes")).unwrap();
+    assert_eq!((notes.uid(), notes.gid()), (1000, 1000));
+    assert_eq!(fs::metadata(image.root.join("su")).unwrap().mode() & 0o7777, 0o755);
+    assert_eq!(image.environment, [("LANG".to_owned(), "C".to_owned())]);
+    assert_eq!(node.resolve().unwrap(), image);
+}
+
+#[test]
+fn a_hostile_archive_reaches_nothing_of_the_node_and_leaves_nothing() {
+    let Some(node) = Node::new() else { return };
+    let victim = node.directory.path().join("victim");
+    fs::write(&victim, "safe").unwrap();
+    node.layer(|files| symlink(&victim, files.join("door")).unwrap());
+    // The second layer writes through what the first has put there.
+    node.layer(|files| {
+        fs::create_dir(files.join("door")).and_then(|()| fs::write(files.join("door/x"), "owned")).unwrap()
+    });
+    node.resolve().unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "safe");
+
+    let Some(node) = Node::new() else { return };
+    node.layer(|files| fs::write(files.join("a"), "content").unwrap());
+    fs::write(node.directory.path().join("archives/image.tar"), "no archive").unwrap();
+    let error = node.resolve().unwrap_err().to_string();
+    assert!(error.contains("An OCI archive is expected"), "{error}");
+    assert_eq!(fs::read_dir(node.directory.path().join("cache/making")).unwrap().count(), 0);
+}
+
+/// A cache, and an archive in the making.
+struct Node {
+    directory: TempDir,
+    layers: RefCell<Vec<serde_json::Value>>,
+}
+
+impl Node {
+    /// None, aloud, for who is not root.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("\n*** SKIPPED, and nothing is known about archives of images: only root can unpack them ***\n");
+            return None;
+        }
+        let directory = TempDir::new().unwrap();
+        fs::create_dir_all(directory.path().join("layout/blobs/sha256")).unwrap();
+        fs::create_dir(directory.path().join("archives")).unwrap();
+        Some(Self { directory, layers: RefCell::default() })
+    }
+
+    /// Adds a layer of what is put into a directory, and writes the archive anew.
+    fn layer(&self, fill: impl FnOnce(&Path)) {
+        let files = TempDir::new().unwrap();
+        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fill(files.path());
+        let layer = tar(files.path());
+        self.layers.borrow_mut().push(self.blob(&layer));
+        let layers = self.layers.borrow().clone();
+        let diff_ids: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
+        let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+        let config = json!({
+            "architecture": architecture, "os": "linux", "config": {"Env": ["LANG=C"], "User": "0"},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        let manifest =
+            json!({"schemaVersion": 2, "config": self.blob(config.to_string().as_bytes()), "layers": layers});
+        let index = json!({"schemaVersion": 2, "manifests": [self.blob(manifest.to_string().as_bytes())]});
+        let layout = self.directory.path().join("layout");
+        fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        fs::write(self.directory.path().join("archives/image.tar"), tar(&layout)).unwrap();
+    }
+
+    fn blob(&self, bytes: &[u8]) -> serde_json::Value {
+        let digest = Digest::of(bytes);
+        fs::write(self.directory.path().join("layout/blobs/sha256").join(digest.digits()), bytes).unwrap();
+        json!({"mediaType": "application/octet-stream", "digest": digest, "size": bytes.len()})
+    }
+
+    fn resolve(&self) -> Result<Unpacked, ImageError> {
+        let reader = [env!("CARGO_BIN_EXE_bastide"), "image"].map(str::to_owned).to_vec();
+        let images = Images::open(&self.directory.path().join("cache")).unwrap();
+        let images = images.with_archives(self.directory.path().join("archives"), reader);
+        images.resolve(&Image::Archive("image.tar".to_owned()), &|_| {})
+    }
+}
+
+fn tar(directory: &Path) -> Vec<u8> {
+    let output = Command::new("tar").arg("-C").arg(directory).args(["--numeric-owner", "-c", "."]).output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
