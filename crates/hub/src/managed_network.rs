@@ -145,7 +145,7 @@ pub(crate) fn answer(stored: &Map<String, Value>, rules: &[Linked], observed: Op
 }
 
 /// The document of a hub whose network is to come into being, or nothing when it already has.
-pub(crate) fn provision(document: &Document) -> Option<Document> {
+pub fn provision(document: &Document) -> Option<Document> {
     if IsolationMode::of(&document.properties) == IsolationMode::Disabled || is_provisioned(document) {
         return None;
     }

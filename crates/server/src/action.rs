@@ -99,6 +99,8 @@ impl Front {
     ) -> Result<Reply, Failure> {
         let mut entries = Entries { expect: vec![entry.stands()], changes: Vec::new() };
         self.apply_effects(entry.row.incarnation, &entry.id, acted.effects, &mut entries.changes)?;
+        let after = acted.document.as_ref().unwrap_or(&entry.document);
+        let operation = self.awaiting(request, pass, registered, &entry.id, (Some(entry), Some(after)));
         if let Some(document) = acted.document {
             self.keep_quota(request, pass, registered, (&entry.id, Some(&entry.document), &document), &mut entries)
                 .await?;
@@ -106,7 +108,6 @@ impl Front {
             entries.expect.push(entry.unchanged());
             entries.changes.push(Entry::put(&entry.id, type_name, *incarnation, *listed, document, pass)?);
         }
-        let operation = self.awaiting(request, pass, &entry.id, &[]);
         entries.changes.push(Change::PutOperation(operation.clone()));
         self.ledger.commit(request.context, pass, entries).await?;
         self.queue.accept(operation.id);

@@ -13,6 +13,7 @@ pub(crate) mod operation;
 mod proxy;
 mod site;
 mod socket;
+mod surroundings;
 mod ticket;
 mod tunnel;
 mod visit;

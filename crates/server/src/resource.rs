@@ -166,9 +166,8 @@ impl Front {
             self.keep(request, pass, &gone, days, &mut entries).await?;
         }
         let existing = gone.first().filter(|existing| existing.id == *id);
-        let instances =
-            existing.and_then(|existing| registered.rules.instances(existing.row.incarnation, &existing.document));
-        let operation = instances.map(|instances| self.awaiting(request, pass, id, &instances));
+        let runs = existing.filter(|existing| registered.rules.instances(Uuid::nil(), &existing.document).is_some());
+        let operation = runs.map(|existing| self.awaiting(request, pass, registered, id, (Some(existing), None)));
         entries.changes.extend(operation.clone().map(Change::PutOperation));
         self.ledger.commit(request.context, pass, entries).await?;
         if let Some(operation) = operation {
@@ -294,14 +293,18 @@ impl Front {
         made.grant(decided.document.identity.as_ref(), request.context.now)?;
         let (id, warnings, granted) = (decided.id.clone(), decided.warnings.clone(), decided.granted.clone());
         let runs = registered.rules.instances(Uuid::nil(), &decided.document).is_some();
-        let operation = runs.then(|| self.awaiting(request, pass, &id, &[]));
+        let states = (decided.existing.as_ref(), Some(&decided.document));
+        let operation = runs.then(|| self.awaiting(request, pass, registered, &id, states));
         let entry = match self.settle(request, pass, registered, decided).await? {
             Settled::Same(entry) => return self.written(request, pass, registered, is_new, *entry, &warnings).await,
             Settled::Changed(changed) => {
                 let mut entries = made.entries;
                 entries.expect.extend(changed.expect);
                 entries.changes.extend(changed.changes);
-                entries.changes.extend(operation.clone().map(Change::PutOperation));
+                if let Some(operation) = &operation {
+                    self.provision_by_compute(pass, &id, &mut entries).await?;
+                    entries.changes.push(Change::PutOperation(operation.clone()));
+                }
                 let committed = self.ledger.commit_granted(request.context, pass, &granted, entries).await?;
                 let row = committed.resources.into_iter().find(|row| row.key == id.key());
                 Entry::read(row.ok_or_else(|| Failure::internal("a commit without its resource"))?)?
@@ -405,6 +408,9 @@ impl Front {
         })?;
         let Admitted { document, parts, effects: more, warnings: said } = admitted;
         self.check_needs(pass, registered, &document, parent_linked.as_ref()).await?;
+        if existing.is_none() {
+            self.check_public_address(pass, &id, &document).await?;
+        }
         let before = existing.as_ref().map(|entry| &entry.document);
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
         let stands = existing.as_ref().map(|_| &around.part_rows);

@@ -136,16 +136,14 @@ impl Watched {
 
 impl Front {
     async fn do_due(&self, entry: &Entry, due: Due, now: Timestamp) -> Result<(), Failure> {
+        let (compute, is_idle) = (ComputeId(entry.row.incarnation), due == Due::Freeze);
+        // The node itself wakes what somebody connects to; this is so that it stays awake.
+        if self.networks.freeze(compute, is_idle) {
+            tracing::info!(compute = %entry.id, frozen = is_idle, "nobody used it, or somebody does again");
+            self.networks.touch(&entry.id);
+        }
         match due {
-            Due::Nothing => Ok(()),
-            Due::Freeze => {
-                let compute = ComputeId(entry.row.incarnation);
-                if self.networks.freeze(compute, true) {
-                    tracing::info!(compute = %entry.id, "frozen, as nobody uses it");
-                    self.networks.touch(&entry.id);
-                }
-                Ok(())
-            }
+            Due::Nothing | Due::Freeze => Ok(()),
             // It may need a quota again that it gave back, so it asks like everybody, in the name of who made it.
             Due::Change(desired) if desired.run && Desired::of(&entry.document).is_some_and(|stood| !stood.run) => {
                 self.start_by_schedule(entry, now).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
-use bastide_arm::resource_type::{Observed, Progress};
+use bastide_arm::resource_type::{Document, Observed, Progress};
 use bastide_store::{Change, CommitError, Expectation, Operation, Write};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -22,8 +22,23 @@ use crate::request::Request;
 pub(crate) const AWAIT_NODE: &str = "AwaitNode";
 
 impl Front {
-    /// The operation of a write, to be committed with it.
-    pub(crate) fn awaiting(&self, request: &Request<'_>, pass: &Pass, id: &ResourceId, gone: &[Uuid]) -> Operation {
+    /// The operation of a write, to be committed with it. `after` is what stands afterwards; nothing after a deletion.
+    pub(crate) fn awaiting(
+        &self,
+        request: &Request<'_>,
+        pass: &Pass,
+        registered: &Registered,
+        id: &ResourceId,
+        (before, after): (Option<&Entry>, Option<&Document>),
+    ) -> Operation {
+        let of = |incarnation: Uuid, document: &Document| {
+            registered.rules.instances(incarnation, document).unwrap_or_default()
+        };
+        let mut gone = before.map(|before| of(before.row.incarnation, &before.document)).unwrap_or_default();
+        if let (Some(before), Some(after)) = (before, after) {
+            let stay = of(before.row.incarnation, after);
+            gone.retain(|instance| !stay.contains(instance));
+        }
         let now = request.context.now;
         Operation {
             id: Uuid::new_v4(),
@@ -31,7 +46,7 @@ impl Front {
             scope: id.key().to_owned(),
             status: RUNNING.to_owned(),
             principal: pass.principal().object_id.to_string(),
-            body: json!({GONE: gone, "action": pass.action(), "correlationId": request.context.correlation_id}),
+            body: json!({GONE: gone, DELETED: after.is_none(), "action": pass.action(), "correlationId": request.context.correlation_id}),
             created: now,
             changed: now,
         }
@@ -69,7 +84,12 @@ impl Front {
         if !gone.is_empty() {
             // The node is told first; what it has never heard of is gone already.
             self.networks.settle(id).await;
-            return Ok(if self.networks.is_gone(&gone) { Progress::Done } else { Progress::Running });
+            if !self.networks.is_gone(&gone) {
+                return Ok(Progress::Running);
+            }
+        }
+        if operation.body.get(DELETED) == Some(&Value::Bool(true)) {
+            return Ok(Progress::Done);
         }
         let deleted = || {
             let message = format!("'{id}' was deleted before it was as asked for.");
@@ -119,8 +139,11 @@ impl Front {
     }
 }
 
-/// The field of an operation's body with the instances that are to be gone; none for one that is about what is to be.
+/// The field of an operation's body with the instances that are to be gone.
 const GONE: &str = "gone";
+
+/// The field that says that the resource itself is.
+const DELETED: &str = "deleted";
 
 /// How long a change may go unnoticed that rang no bell.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);

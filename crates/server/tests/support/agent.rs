@@ -154,6 +154,16 @@ impl Told {
         }
     }
 
+    /// Takes down what stands in other hubs than these.
+    fn leave(&mut self, hubs: &[HubId]) {
+        let is_gone = |(hub, _): &&(HubId, Instance)| !self.is_holding && !hubs.contains(hub);
+        let gone: Vec<(HubId, Instance)> = self.instances.values().filter(is_gone).cloned().collect();
+        for (hub, instance) in gone {
+            self.instances.remove(&instance.compute);
+            self.report(hub, &instance, ComputeState::Gone);
+        }
+    }
+
     fn answer(&mut self, request: Request) -> Answer {
         match request {
             Request::Hello { version, fence } => {
@@ -172,6 +182,7 @@ impl Told {
                 Answer::Planned
             }
             Request::Retain { hubs } => {
+                self.leave(&hubs);
                 self.retained = Some(hubs);
                 Answer::Retained { remaining: Vec::new() }
             }
