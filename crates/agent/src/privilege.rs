@@ -56,7 +56,10 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN // interfaces, routes, rule
     .union(CapabilitySet::SETUID) // a user of its own for each firewall
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETFCAP) // a user namespace for making images, whose files belong to the node's users 0 to 65,535
+    .union(CapabilitySet::SYS_CHROOT) // entering the mount namespace of an instance, which its runtime does
+    .union(CapabilitySet::FSETID) // modes of files in an instance, which the kernel sets on behalf of who mounted its disk
     .union(CapabilitySet::SETPCAP) // taking the last capabilities from firewalls
+    .union(CapabilitySet::SYS_CHROOT) // a runtime enters the mounts of the instance it makes
     .union(CapabilitySet::KILL) // ending firewalls
     .union(CapabilitySet::SYS_PTRACE) // finding what an agent that was killed has left in a namespace
     .union(CapabilitySet::CHOWN) // sockets that belong to a firewall, or to the server
