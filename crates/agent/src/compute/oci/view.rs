@@ -3,10 +3,10 @@
 //! whenever the agent is killed.
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -75,6 +75,8 @@ fn assemble(order: &Order, image: &Path) -> Result<View, RuntimeError> {
         }
     }
     chown(&upper, Some(order.first_user), Some(order.first_user)).map_err(failed("cannot use the disk"))?;
+    // It is what everybody inside sees as `/`, whatever the agent's umask is.
+    fs::set_permissions(&upper, Permissions::from_mode(0o755)).map_err(failed("cannot use the disk"))?;
 
     let root = directory(stage, ROOT)?;
     let parts = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
