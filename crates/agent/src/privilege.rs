@@ -59,7 +59,6 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN // interfaces, routes, rule
     .union(CapabilitySet::SYS_CHROOT) // entering the mount namespace of an instance, which its runtime does
     .union(CapabilitySet::FSETID) // modes of files in an instance, which the kernel sets on behalf of who mounted its disk
     .union(CapabilitySet::SETPCAP) // taking the last capabilities from firewalls
-    .union(CapabilitySet::SYS_CHROOT) // a runtime enters the mounts of the instance it makes
     .union(CapabilitySet::KILL) // ending firewalls
     .union(CapabilitySet::SYS_PTRACE) // finding what an agent that was killed has left in a namespace
     .union(CapabilitySet::CHOWN) // sockets that belong to a firewall, or to the server
