@@ -1,4 +1,6 @@
 set -eu
+# Where the image that Bastide makes has it; other images have it on their PATH.
+PATH=$PATH:/opt/jupyter/bin
 command -v jupyter-lab >/dev/null || exit 127
 umask 077
 mkdir -p "$HOME/.bastide"

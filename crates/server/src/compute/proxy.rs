@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bastide_arm::error::ArmError;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -22,6 +22,7 @@ use super::socket::{is_asked_for, words};
 use super::visit::Visit;
 use crate::front::Front;
 use crate::network::Opened;
+use crate::origin::host;
 
 /// Carries a request to what listens at the other end, and its answer back; ends when the visit must.
 pub(super) async fn carry(
@@ -38,6 +39,11 @@ pub(super) async fn carry(
     tokio::spawn(connection.with_upgrades());
     let is_websocket = is_asked_for(request.headers());
     let outside = request.extensions_mut().remove::<OnUpgrade>().filter(|_| is_websocket);
+    // HTTP/2 names the host in the target only.
+    if let Some(host) = host(request.headers(), request.uri()).and_then(|host| HeaderValue::from_str(host).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.version_mut() = Version::HTTP_11;
     *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
     let is_write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     clean(request.headers_mut(), is_websocket);

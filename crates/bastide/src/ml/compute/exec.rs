@@ -53,7 +53,8 @@ impl Exec {
     pub(super) async fn run(&self) -> Outcome {
         let terminal = self.tty.unwrap_or_else(terminal::is_at_both_ends).then(terminal::size);
         let workspace = self.named.place.open().await?;
-        let (mut sink, stream) = connect(&workspace, &self.named.name, "exec", HeaderMap::new()).await?;
+        let (mut sink, stream) =
+            connect(&workspace, &self.named.name, "exec", HeaderMap::new()).await.map_err(SessionError::told)?;
         let order = serde_json::to_string(&self.order(terminal))?;
         sink.send(Message::text(order)).await?;
         let raw = terminal.map(|_| Raw::enter()).transpose()?;

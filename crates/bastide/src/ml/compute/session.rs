@@ -31,6 +31,16 @@ pub(super) enum SessionError {
     Io(#[from] std::io::Error),
 }
 
+impl SessionError {
+    /// As the commands tell it: a refusal of the API is one, wherever it was met.
+    pub(super) fn told(self) -> Box<dyn std::error::Error> {
+        match self {
+            Self::Client(error) => error.into(),
+            other => other.into(),
+        }
+    }
+}
+
 /// Opens one, to `exec` or `ssh` of a compute.
 pub(super) async fn connect(
     workspace: &Workspace,

@@ -97,7 +97,8 @@ impl ConnectSsh {
             headers.insert(SSH_KEY, value);
         }
         let workspace = self.named.place.open().await?;
-        let (sink, mut stream) = connect(&workspace, &self.named.name, "ssh", headers).await?;
+        let (sink, mut stream) =
+            connect(&workspace, &self.named.name, "ssh", headers).await.map_err(SessionError::told)?;
         let mut output = tokio::io::stdout();
         let receive = async {
             while let Some(message) = stream.next().await {
