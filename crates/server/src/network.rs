@@ -122,6 +122,18 @@ impl Networks {
         self.shared.work.notify_one();
     }
 
+    /// Something of a hub has changed on its node.
+    fn touch_hub(&self, id: HubId) {
+        let mut hubs = self.hubs();
+        let Some(key) = hubs.by_key.iter().find(|(_, hub)| hub.id == Some(id)).map(|(key, _)| key.clone()) else {
+            return;
+        };
+        hubs.by_key.entry(key.clone()).or_default().wanted += 1;
+        hubs.wanted.insert(key);
+        drop(hubs);
+        self.shared.work.notify_one();
+    }
+
     /// Many things have changed, such as a group that went.
     pub(crate) fn touch_all(&self) {
         self.hubs().all_wanted = true;

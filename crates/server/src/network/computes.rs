@@ -8,7 +8,7 @@ use bastide_arm::resource_type::Observed;
 use bastide_hub::compute::status;
 use bastide_plan::ComputeReport;
 use bastide_plan::compute_report::ComputeState;
-use bastide_plan::hub_plan::ComputeId;
+use bastide_plan::hub_plan::{ComputeId, HubId};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -67,6 +67,11 @@ impl Computes {
             known.addresses.retain(|compute, _| !before.contains_key(compute));
             known.addresses.extend(addresses);
         });
+    }
+
+    /// The instances of a hub that the node still holds.
+    pub(super) fn held(&self, hub: HubId) -> Vec<ComputeId> {
+        self.known().reports.values().filter(|report| report.hub == hub).map(|report| report.compute).collect()
     }
 
     /// Whether an instance is to have no processor's time.

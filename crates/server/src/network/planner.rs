@@ -8,7 +8,8 @@ use std::time::Duration;
 use bastide_arm::resource_type::Observed;
 use bastide_hub::plan::{Compiled, Site, compile};
 use bastide_hub::quota::Capacity;
-use bastide_plan::compute_plan::{Instance, Run};
+use bastide_plan::compute_plan::Run;
+use bastide_plan::compute_report::ComputeState;
 use bastide_plan::hub_plan::{ComputeId, HubId, Leg, PLAN_VERSION, Stamp};
 use bastide_plan::message::{Answer, Request};
 use bastide_plan::{ComputePlan, HubReport};
@@ -123,7 +124,11 @@ impl Planner {
         while let Some(event) = happened.recv().await {
             let event = match event {
                 Event::ComputeChanged(report) => {
+                    let (hub, is_gone) = (report.hub, report.state == ComputeState::Gone);
                     networks.shared.computes.hear(*report);
+                    if is_gone {
+                        networks.touch_hub(hub);
+                    }
                     continue;
                 }
                 Event::Connected(reports) => {
@@ -258,15 +263,23 @@ impl Planner {
         let Some(Hub { hub, rules, projects, mut instances }) = self.survey.hub(key).await? else { return Ok(None) };
         let before = self.sent.get(key);
         let outside = self.lookout.outside(&hub, &rules).await?;
+        let mut names: Vec<(ComputeId, String)> =
+            instances.iter().map(|instance| (instance.compute, instance.name.clone())).collect();
+        // Nobody's leg is taken away while something still runs on it.
+        let lingering = self.networks.shared.computes.held(HubId(hub.incarnation));
+        for compute in lingering.into_iter().filter(|held| instances.iter().all(|instance| instance.compute != *held)) {
+            let stood = before.and_then(|before| before.compiled.plan.legs.iter().find(|leg| leg.compute == compute));
+            names.push((compute, stood.map_or_else(|| compute.to_string(), |leg| leg.name.clone())));
+        }
+        let computes: Vec<ComputeId> = names.iter().map(|(compute, _)| *compute).collect();
         let held = before.map(|before| &before.addresses);
-        let addresses = self.survey.addresses(&hub, self.site.subnet, &instances, held).await?;
+        let addresses = self.survey.addresses(&hub, self.site.subnet, &computes, held).await?;
         // Whoever finds no address cannot run; its resource says that it waits.
         instances.retain(|instance| addresses.contains_key(&instance.compute));
-        let leg = |instance: &Instance| {
-            let (compute, name) = (instance.compute, instance.name.clone());
+        let leg = |(compute, name): (ComputeId, String)| {
             addresses.get(&compute).map(|address| Leg { compute, name, address: *address })
         };
-        let legs = instances.iter().filter_map(leg).collect();
+        let legs = names.into_iter().filter_map(leg).collect();
         for instance in &mut instances {
             if instance.run == Run::Running && self.networks.shared.computes.is_frozen(instance.compute) {
                 instance.run = Run::Frozen;

@@ -81,13 +81,13 @@ impl Survey {
         Ok(self.every(query).await?.into_iter().map(|row| row.key).collect())
     }
 
-    /// The addresses of a hub's instances; `held` are those that were given before, as far as the planner knows. Who does
+    /// The addresses of a hub's instances, older ones first; `held` are those that were given before, as far as the planner knows. Who does
     /// not stand where its id puts it is written down before anybody hears of it.
     pub(super) async fn addresses(
         &self,
         hub: &Linked,
         subnet: ipnet::Ipv4Net,
-        instances: &[Instance],
+        computes: &[ComputeId],
         held: Option<&BTreeMap<ComputeId, Ipv4Addr>>,
     ) -> Result<BTreeMap<ComputeId, Ipv4Addr>, Failure> {
         let key = hub.incarnation.to_string();
@@ -96,8 +96,7 @@ impl Survey {
             record.and_then(|record| serde_json::from_value(record.body).ok()).unwrap_or_default();
         let mut known = written.clone();
         known.extend(held.into_iter().flatten());
-        let computes: Vec<ComputeId> = instances.iter().map(|instance| instance.compute).collect();
-        let given = Addresses::give(subnet, &computes, &known);
+        let given = Addresses::give(subnet, computes, &known);
         if given.elsewhere != written {
             let (kind, body) = (ADDRESSES.to_owned(), json!(given.elsewhere));
             let record = Change::PutRecord { kind, key, owner: Some(hub.id.key().to_owned()), body, expires: None };
