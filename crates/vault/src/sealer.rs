@@ -88,12 +88,22 @@ impl Sealer {
         Ok(body)
     }
 
+    /// A secret that need not be stored, because it can be made again: the same for the same purpose and owner, and of no
+    /// use to guess another one.
+    pub fn derive(&self, purpose: &str, owner: Uuid) -> Result<Zeroizing<[u8; KEY_LENGTH]>, SealError> {
+        let mut secret = Zeroizing::new([0; KEY_LENGTH]);
+        // Every part has a fixed length or an end of its own: no two purposes share a secret.
+        let named = [&b"bastide/v1/derived/"[..], purpose.as_bytes(), b"\0", owner.as_bytes()];
+        let made = self.0.root.expand(&named, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(secret.as_mut_slice()));
+        made.map_err(|_| SealError::Randomness)?;
+        Ok(secret)
+    }
+
     fn from_key(key: &[u8; KEY_LENGTH]) -> Result<Self, SealError> {
         // A subkey per purpose, so that the same key file may serve others later without sharing nonces.
         let mut subkey = Zeroizing::new([0; KEY_LENGTH]);
-        hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
-            .extract(key)
-            .expand(&[b"bastide/v1/secrets"], hkdf::HKDF_SHA256)
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(key);
+        root.expand(&[b"bastide/v1/secrets"], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(subkey.as_mut_slice()))
             .map_err(|_| SealError::Randomness)?;
         let cipher = UnboundKey::new(&AES_256_GCM, subkey.as_slice()).map_err(|_| SealError::Randomness)?;
@@ -105,7 +115,7 @@ impl Sealer {
         for (to, from) in id.iter_mut().zip(naming.finish().as_ref()) {
             *to = *from;
         }
-        Ok(Self(Arc::new(Key { id, cipher: LessSafeKey::new(cipher) })))
+        Ok(Self(Arc::new(Key { id, cipher: LessSafeKey::new(cipher), root })))
     }
 
     /// Every part carries its length, so that no two contexts share an encoding.
@@ -184,6 +194,8 @@ pub enum SealError {
 struct Key {
     id: [u8; KEY_ID_LENGTH],
     cipher: LessSafeKey,
+    /// What subkeys come from.
+    root: hkdf::Prk,
 }
 
 const VERSION: u8 = 1;
@@ -199,6 +211,14 @@ mod tests {
         let sealed = sealer(1).seal(&context(), b"secret").unwrap();
         assert_eq!(*sealer(1).open_sealed(&context(), &sealed).unwrap(), *b"secret");
         assert!(!sealed.windows(6).any(|part| part == b"secret"));
+    }
+
+    #[test]
+    fn what_is_derived_is_the_same_again_and_nobody_elses() {
+        let derived = |key, purpose, owner| *sealer(key).derive(purpose, Uuid::from_u128(owner)).unwrap();
+        assert_eq!(derived(1, "door", 1), derived(1, "door", 1));
+        let others = [derived(2, "door", 1), derived(1, "gate", 1), derived(1, "door", 2)];
+        assert!(others.iter().all(|other| *other != derived(1, "door", 1)));
     }
 
     #[test]

@@ -18,6 +18,16 @@ impl Identity {
     ) -> Result<ManagedIdentityAnswer, OAuthError> {
         self.0.managed_identity_token(header, query).await.map_err(|refusal| self.0.stamp(refusal, query))
     }
+
+    /// As [`Identity::managed_identity_token`], for a machine that is known without a header, by the wire it asks over:
+    /// a token of one of the identities it carries, the first of which stands in when it names none.
+    pub async fn machine_token(
+        &self,
+        carried: &[Uuid],
+        query: &TokenForm,
+    ) -> Result<ManagedIdentityAnswer, OAuthError> {
+        self.0.machine_token(carried, query).await.map_err(|refusal| self.0.stamp(refusal, query))
+    }
 }
 
 impl Service {
@@ -26,14 +36,17 @@ impl Service {
         header: Option<&str>,
         query: &TokenForm,
     ) -> Result<ManagedIdentityAnswer, Refusal> {
-        let query = query.checked()?;
         let header = header.ok_or_else(Refusal::wrong_managed_identity_header)?;
         let endpoint = self.directory.identity_endpoint(header).await?;
         let endpoint = endpoint.ok_or_else(Refusal::wrong_managed_identity_header)?;
-        let resource = self.audiences.resource(query.required("resource")?)?;
+        self.machine_token(&endpoint.identities, query).await
+    }
 
+    async fn machine_token(&self, carried: &[Uuid], query: &TokenForm) -> Result<ManagedIdentityAnswer, Refusal> {
+        let query = query.checked()?;
+        let resource = self.audiences.resource(query.required("resource")?)?;
         let selector = Selector::read(query)?;
-        let carried = self.directory.objects(&endpoint.identities).await?;
+        let carried = self.directory.objects(carried).await?;
         let mut carried = carried.into_iter().filter(|object| object.standing().enabled);
         let object =
             carried.find(|object| object.as_service_principal().is_some_and(|identity| selector.fits(identity)));

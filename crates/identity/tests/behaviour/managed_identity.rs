@@ -125,6 +125,21 @@ async fn a_machine_does_not_get_what_it_does_not_carry() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_known_by_its_wire_gets_what_it_carries_and_nothing_else() {
+    let machine = Machine::new().await;
+    let identity = &machine.fixture.identity;
+    let form = |pairs: &[(&str, &str)]| {
+        TokenForm::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    };
+    let answer = identity.machine_token(&[machine.second], &form(&[("resource", ORIGIN)])).await.unwrap().to_body();
+    assert_eq!(answer["client_id"], machine.client_ids[1].to_string());
+    let first = machine.first.to_string();
+    let other = form(&[("resource", ORIGIN), ("object_id", &first)]);
+    assert_eq!(identity.machine_token(&[machine.second], &other).await.unwrap_err().status, 400);
+    assert_eq!(identity.machine_token(&[], &form(&[("resource", ORIGIN)])).await.unwrap_err().status, 400);
+}
+
+#[tokio::test]
 async fn a_secret_of_the_callers_own_replaces_the_earlier_ones() {
     let machine = Machine::new().await;
     let changes = Directory::identity_endpoint_replacement(Uuid::from_u128(1), vec![machine.second], "fresh secret");
