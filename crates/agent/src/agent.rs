@@ -14,9 +14,9 @@ use ipnet::Ipv4Net;
 use thiserror::Error;
 
 use crate::compute::engine::Engine;
-use crate::compute::keeper::{Pace, Surroundings as ComputeSurroundings};
 use crate::compute::manager::Computes;
 use crate::compute::permits::Permits;
+use crate::compute::surroundings::{Pace, Surroundings as ComputeSurroundings};
 use crate::compute::walls::Walls;
 use crate::compute::way::Way;
 use crate::network::firewall::FirewallCommand;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::fake::Fake;
 use super::image::{Images, Unpacked};
-use super::keeper::Resolve;
 use super::missing::Missing;
 use super::oci::Oci;
 use super::runtime::Runtime;
+use super::surroundings::Resolve;
 
 /// A runtime and its images.
 pub struct Engine {

@@ -3,23 +3,22 @@
 //! Level-triggered: whatever wakes it, it compares what should be with what is and takes the next step. It can be killed
 //! between any two lines; what takes minutes is done beside it, and comes back as a command.
 
-use std::path::PathBuf;
+mod report;
+
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bastide_plan::compute_plan::{Image, Instance, Run, Script};
 use bastide_plan::compute_report::{ComputeReport, ComputeState, ScriptLog, Step};
 use bastide_plan::hub_plan::ComputeId;
-use bastide_plan::message::Answer;
 
 use super::deed::{Deed, Facts, Passing, next};
 use super::image::Unpacked;
-use super::permits::Permits;
 use super::record::{Base, Failure, Folder, Record};
-use super::runtime::{Observed, Order, Runtime, RuntimeError};
+use super::runtime::{Observed, Order, RuntimeError};
 use super::script;
-use super::walls::Walls;
+use super::surroundings::Surroundings;
 use crate::network::hub::Farewell;
 use crate::network::names::leg_namespace;
 use crate::network::namespace;
@@ -49,38 +48,6 @@ pub struct Keeper {
     published: Arc<Mutex<Option<ComputeReport>>>,
 }
 
-/// What instances need of the agent.
-pub struct Surroundings {
-    /// What runs them.
-    pub runtime: Arc<dyn Runtime>,
-    /// Where their file systems come from.
-    pub images: Resolve,
-    /// What they run behind.
-    pub walls: Arc<Walls>,
-    /// How many are started at a time.
-    pub starts: Permits,
-    /// How patient the threads are.
-    pub pace: Pace,
-    /// Where folders are that instances share.
-    pub shares: PathBuf,
-    /// Tells an event to everybody who wants to know.
-    pub publish: Arc<dyn Fn(Answer) + Send + Sync>,
-}
-
-/// How patient a thread is.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// How often it is looked whether an instance still runs.
-    pub watch: Duration,
-    /// How soon what failed is tried again, at first.
-    pub retry: Duration,
-    /// For what runs in an instance to end by itself.
-    pub grace: Duration,
-}
-
-/// Gets an image, which may take minutes; the second argument hears how far that is.
-pub type Resolve = Box<dyn Fn(&Image, &dyn Fn(String)) -> Result<Unpacked, String> + Send + Sync>;
-
 /// What the thread is told.
 pub enum Command {
     /// What should be. None: nothing of it.
@@ -104,12 +71,6 @@ pub enum End {
     Gone,
     /// The agent stops.
     Stopped,
-}
-
-impl Pace {
-    /// On a node.
-    pub const REAL: Self =
-        Self { watch: Duration::from_secs(1), retry: Duration::from_millis(500), grace: Duration::from_secs(5) };
 }
 
 impl Keeper {
@@ -447,45 +408,6 @@ impl Keeper {
         {
             tracing::error!("{} does not stop: {error}", self.name());
         }
-    }
-
-    fn publish(&mut self) {
-        let Some(state) = self.state() else { return };
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let report = ComputeReport {
-            hub: self.record.hub,
-            compute: self.record.compute,
-            start: self.order.as_ref().map_or(0, |order| order.start),
-            state,
-            image: self.record.base.as_ref().map(|base| base.digest.clone()),
-            at: i64::try_from(at).unwrap_or(i64::MAX),
-        };
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if published.as_ref().is_some_and(|before| ComputeReport { at: report.at, ..before.clone() } == report) {
-            return;
-        }
-        *published = Some(report.clone());
-        drop(published);
-        (self.surroundings.publish)(Answer::ComputeChanged { report: Box::new(report) });
-    }
-
-    /// What is said of it. None while it is being deleted: what was said last stays said.
-    fn state(&self) -> Option<ComputeState> {
-        let order = self.order.as_ref()?;
-        let is_wanted = order.run != Run::Stopped;
-        if !self.surroundings.runtime.abilities().confines {
-            return Some(ComputeState::Simulated { running: is_wanted && self.is_up() });
-        }
-        if let Some(Failure { step, reason, .. }) = self.record.failure_of(order) {
-            return Some(ComputeState::Failed { step: *step, reason: reason.clone() });
-        }
-        Some(match (is_wanted, self.observed) {
-            (false, Observed::Absent | Observed::Stopped) => ComputeState::Stopped,
-            (true, Observed::Frozen) if self.passing.was_ready => ComputeState::Frozen,
-            (_, Observed::Running | Observed::Frozen) if self.passing.was_ready => ComputeState::Running,
-            (true, _) if self.passing.script.is_some() => ComputeState::SettingUp,
-            _ => ComputeState::Preparing { what: self.what.clone() },
-        })
     }
 
     fn is_up(&self) -> bool {

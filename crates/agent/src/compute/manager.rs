@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,11 +15,12 @@ use bastide_plan::message::Answer;
 use bastide_plan::way_in::WayIn;
 
 use super::check::check;
-use super::keeper::{Command, End, Keeper, Surroundings, thread_name};
+use super::keeper::{Command, End, Keeper, thread_name};
 use super::metadata::MetadataSockets;
 use super::record::{Folder, Record, Users};
 use super::runtime::{RuntimeError, Target};
 use super::script;
+use super::surroundings::Surroundings;
 use super::way::Way;
 use crate::network::hub::Farewell;
 use crate::state::State;
@@ -290,11 +290,6 @@ impl Computes {
     fn held(&self) -> MutexGuard<'_, Held> {
         locked(&self.0.held)
     }
-}
-
-/// Where the folders are that instances share.
-pub fn shares(data_directory: &Path) -> PathBuf {
-    data_directory.join("shares")
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

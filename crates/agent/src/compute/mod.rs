@@ -7,14 +7,16 @@ pub mod engine;
 pub mod fake;
 pub mod image;
 pub mod keeper;
+pub mod leftover;
 pub mod manager;
 mod metadata;
 pub mod missing;
 pub mod oci;
 pub mod permits;
-mod record;
+pub mod record;
 pub mod runtime;
 mod script;
+pub mod surroundings;
 #[cfg(test)]
 mod testing;
 pub mod walls;

@@ -159,6 +159,11 @@ impl Folder {
     }
 }
 
+/// Whether a user is of some instance.
+pub fn is_instance_user(user: u32) -> bool {
+    (FIRST_USER..SHARE_USERS).contains(&user)
+}
+
 /// Above what useradd, systemd and container tools give out by themselves.
 const FIRST_USER: u32 = 0x1000_0000;
 

@@ -4,9 +4,12 @@ use std::fs;
 
 use serde::Serialize;
 
+use super::facts::is_firewall_user;
 use super::interface::Layout;
 use super::names::{HOST_INTERFACE, HUB_NAMESPACE, LEG_NAMESPACE};
 use super::namespace;
+use crate::compute::leftover;
+use crate::compute::record::is_instance_user;
 use crate::tool::{self, ToolError};
 
 /// Everything on this host that bears the name of something an agent makes, whosever it is.
@@ -19,8 +22,12 @@ pub struct Leftovers {
     pub interfaces: Vec<String>,
     /// Tables of nftables, of the host.
     pub tables: Vec<String>,
-    /// Processes of firewalls.
+    /// Processes of firewalls, and those in computes.
     pub processes: Vec<u32>,
+    /// Control groups of computes.
+    pub groups: Vec<String>,
+    /// Disks of computes that are attached.
+    pub disks: Vec<String>,
 }
 
 impl Leftovers {
@@ -42,7 +49,9 @@ impl Leftovers {
             namespaces,
             interfaces: interfaces.collect(),
             tables: tables.map(str::to_owned).collect(),
-            processes: processes.filter(|process| is_firewall(*process)).collect(),
+            processes: processes.filter(|process| is_ours(*process)).collect(),
+            groups: leftover::groups(),
+            disks: leftover::disks(),
         })
     }
 
@@ -52,8 +61,8 @@ impl Leftovers {
     }
 }
 
-/// By its user, which nobody but a firewall has.
-fn is_firewall(process: u32) -> bool {
+/// By its user, which nobody but a firewall or an instance has.
+fn is_ours(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     // One that has ended and that nobody has asked about yet.
     if status.contains("\nState:\tZ") {
@@ -61,5 +70,5 @@ fn is_firewall(process: u32) -> bool {
     }
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     let user = line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
-    user.is_some_and(super::facts::is_firewall_user)
+    user.is_some_and(|user| is_firewall_user(user) || is_instance_user(user))
 }

@@ -8,25 +8,25 @@ use bastide_plan::hub_plan::{Action, Endpoint, Protocol, Target};
 use bastide_plan::message::{Answer, Request};
 use bastide_plan::report::RuleState;
 
-use crate::support::{assert_refused, endpoint, hub, leg, next, on_a_host, prefix, shell};
+use crate::support::{assert_refused, endpoint, hub, left, leg, next, on_a_host, prefix, shell};
 
 #[test]
 fn what_is_gone_from_the_server_is_gone_from_the_kernel() {
     on_a_host(|lab| {
-        assert!(Leftovers::find().unwrap().is_empty());
+        assert!(left().is_empty());
         let before = shell("ip -j link; ip -j route; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward");
         let (one, two) = (next(hub(1), |plan| plan.legs = vec![leg(1), leg(2)]), hub(2));
         lab.apply(&one);
         lab.apply(&two);
         lab.attach(&one, "a");
-        let found = Leftovers::find().unwrap();
+        let found = left();
         assert_eq!((found.namespaces.len(), found.interfaces.len(), found.tables.len()), (5, 2, 1), "{found:?}");
         assert!(found.processes.len() >= 2);
         assert_eq!(lab.ask(Request::Retain { hubs: vec![two.hub] }), Answer::Retained { remaining: vec![] });
-        let found = Leftovers::find().unwrap();
+        let found = left();
         assert_eq!((found.namespaces.len(), found.interfaces.len()), (1, 1), "{found:?}");
         assert_eq!(lab.ask(Request::Retain { hubs: vec![] }), Answer::Retained { remaining: vec![] });
-        assert_eq!(Leftovers::find().unwrap(), Leftovers::default());
+        assert_eq!(left(), Leftovers::default());
         assert_eq!(shell("ip -j link; ip -j route; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward"), before);
         assert!(matches!(lab.ask(Request::Report { hub: one.hub }), Answer::Refused { .. }));
     });
@@ -41,7 +41,7 @@ fn a_stop_leaves_nothing_and_a_start_brings_it_back() {
         lab.apply(&plan);
         lab.attach(&plan, "a");
         lab.agent.stop(Farewell::Clear);
-        assert_eq!(Leftovers::find().unwrap(), Leftovers::default());
+        assert_eq!(left(), Leftovers::default());
         let lab = lab.restart(Farewell::Clear);
         let inside = lab.attach(&plan, "a");
         assert_eq!(inside.connect("203.0.113.7:22").unwrap(), "198.18.0.1");

@@ -9,7 +9,7 @@ use bastide_plan::hub_plan::{Action, Protocol};
 use bastide_plan::message::{Answer, Request};
 use bastide_plan::report::WallState;
 
-use crate::support::{Inside, assert_refused, hub, next, on_a_host, prefix, settings, start, until};
+use crate::support::{Inside, assert_refused, hub, left, next, on_a_host, prefix, settings, start, until};
 
 #[test]
 fn a_firewall_has_no_privilege() {
@@ -45,16 +45,14 @@ fn a_killed_firewall_is_back_and_its_ports_were_never_gone() {
         let inside = lab.attach(&plan, "a");
         for _ in 0..5 {
             let mut going = inside.stream("203.0.113.7:443");
-            let before = Leftovers::find().unwrap().processes;
+            let before = left().processes;
             for process in &before {
                 let _ = rustix::process::kill_process(
                     rustix::process::Pid::from_raw(process.cast_signed()).unwrap(),
                     rustix::process::Signal::KILL,
                 );
             }
-            until("it is dead", || {
-                lab.report(&plan).wall != WallState::Standing || Leftovers::find().unwrap().processes != before
-            });
+            until("it is dead", || lab.report(&plan).wall != WallState::Standing || left().processes != before);
             // The connection waits in the listener that the agent holds.
             let begin = Instant::now();
             assert_eq!(inside.connect("203.0.113.7:443").unwrap(), "Tls 203.0.113.7:443");
@@ -175,7 +173,7 @@ fn the_wall_never_opens_while_the_agent_is_killed_again_and_again() {
         connect().ask(Request::Retain { hubs: vec![] }).unwrap();
         agent.kill().unwrap();
         agent.wait().unwrap();
-        assert_eq!(Leftovers::find().unwrap(), Leftovers::default());
+        assert_eq!(left(), Leftovers::default());
     });
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bastide_agent::network::namespace::Namespace;
-use bastide_agent::{Agent, AgentError, Engine, Farewell, Settings};
+use bastide_agent::{Agent, AgentError, Engine, Farewell, Leftovers, Settings};
 use bastide_plan::hub_plan::{
     Action, ComputeId, Endpoint, HubId, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, Service,
     Stamp,
@@ -139,6 +139,12 @@ impl Lab {
         }
         Self { directory, agent: agent.unwrap(), internet }
     }
+}
+
+/// What is left on this host. Control groups and disks of computes may be of another Bastide on the real one, from which
+/// this host is not parted in these.
+pub fn left() -> Leftovers {
+    Leftovers { groups: Vec::new(), disks: Vec::new(), ..Leftovers::find().unwrap() }
 }
 
 /// Starts an agent that has hubs and no instances.

@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::*;
 use crate::compute::fake::{Fake, Verb};
 use crate::compute::image::Unpacked;
-use crate::compute::keeper::Pace;
 use crate::compute::permits::Permits;
 use crate::compute::runtime::{Abilities, Execution, Observed, Order, Runtime};
+use crate::compute::surroundings::Pace;
 use crate::compute::testing::Local;
 use crate::compute::walls::{Wall, Walls};
 
