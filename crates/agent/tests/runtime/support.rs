@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bastide_agent::compute::fake::Fake;
 use bastide_agent::compute::oci::Oci;
 use bastide_agent::compute::runtime::{Execution, Order, Runtime};
+use bastide_agent::privilege;
 use bastide_plan::compute_plan::{Image, Instance, Isolation, Run, Size};
 use bastide_plan::hub_plan::ComputeId;
 use bastide_plan::way_in::{Account, Exit, Process, TerminalSize};
@@ -42,6 +43,8 @@ pub fn with_oci(test: impl FnOnce(&Stage)) {
     for namespace in &namespaces {
         shell(&format!("ip netns add {namespace} && ip -n {namespace} link set lo up"));
     }
+    // Of what root may do, no more than the agent keeps: it is given up for this thread and what it starts.
+    privilege::drop_unneeded().unwrap();
     test(&Stage::new(|directory| Box::new(Oci::open(directory).unwrap()), namespaces));
 }
 
@@ -94,7 +97,7 @@ impl Stage {
         finish(execution)
     }
 
-    fn image(&self) -> PathBuf {
+    pub fn image(&self) -> PathBuf {
         let root = self.directory.path().join("image");
         if !root.exists() {
             busybox(&root);
@@ -112,6 +115,18 @@ impl Drop for Stage {
             let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
         }
     }
+}
+
+/// What is left on the node of an instance that was deleted.
+pub fn leftovers(order: &Order) -> Vec<String> {
+    let id = order.instance.compute.to_string();
+    let groups = shell(&format!("find /sys/fs/cgroup -maxdepth 3 -name '*{id}*'"));
+    let disks = shell("cat /sys/block/loop*/loop/backing_file 2>/dev/null || true");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let processes = shell(&format!("grep -l -s {id} /proc/[0-9]*/cgroup || true"));
+    let lines = [groups, disks, mounts].concat();
+    let with_id = lines.lines().filter(|line| line.contains(&id)).map(str::to_owned);
+    with_id.chain(processes.lines().map(str::to_owned)).collect()
 }
 
 /// Reads what it prints to its end, and waits.
@@ -202,8 +217,8 @@ fn busybox(root: &Path) {
     for applet in shell(&format!("{program} --list")).lines().filter(|applet| *applet != "busybox") {
         symlink("/bin/busybox", root.join("bin").join(applet)).unwrap();
     }
-    fs::copy(program, root.join("usr/bin/setuid")).unwrap();
-    fs::set_permissions(root.join("usr/bin/setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::copy(program, root.join("bin/busybox-setuid")).unwrap();
+    fs::set_permissions(root.join("bin/busybox-setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
     fs::write(root.join("etc/of-root"), "for root alone").unwrap();
     fs::set_permissions(root.join("etc/of-root"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();

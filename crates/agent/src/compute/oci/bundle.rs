@@ -14,7 +14,7 @@ use oci_spec::runtime::{
 use rustix::process::{Resource, getrlimit};
 
 use super::account::{USER, home};
-use super::cgroup::Groups;
+use super::cgroup::{Groups, Layout};
 use super::seccomp;
 use super::view::{USERS, View};
 use crate::compute::runtime::Order;
@@ -34,10 +34,14 @@ pub(super) fn specification(
     view: &View,
     files: &[Shown],
     init: &Path,
-    counts_swap: bool,
+    groups: &Groups,
 ) -> Result<Spec, OciSpecError> {
     let init = Shown { source: init.to_owned(), place: INIT.to_owned() };
     let mut mounts = system_mounts(&order.instance.size)?;
+    // Programs look there how much memory they may take. Of version 1 the runtime would make a directory to write in.
+    if groups.layout() == Layout::Unified {
+        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"])?);
+    }
     for (share, source) in order.instance.shares.iter().zip(&view.shares) {
         let access = if share.read_only { "ro" } else { "rw" };
         mounts.push(mount(&share.path, "bind", source, &["bind", "nosuid", "nodev", access])?);
@@ -51,7 +55,7 @@ pub(super) fn specification(
         .mounts(mounts)
         .hostname(&order.instance.name)
         .process(first_process()?)
-        .linux(linux(order, counts_swap)?)
+        .linux(linux(order, groups.counts_swap())?)
         .build()
 }
 
@@ -134,7 +138,6 @@ fn system_mounts(size: &Size) -> Result<Vec<Mount>, OciSpecError> {
         mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shared_memory])?,
         mount("/sys", "tmpfs", "tmpfs", &["nosuid", "noexec", "nodev", "ro", "mode=755", "size=16k"])?,
         mount(PROCESSORS, "bind", PROCESSORS, &["bind", "nosuid", "noexec", "nodev", "ro"])?,
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"])?,
         mount("/run", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755", "size=64m"])?,
         // Sockets of what Bastide starts for the user, on whose behalf it then connects to them.
         mount(

@@ -84,9 +84,10 @@ impl Groups {
         self.layout
     }
 
-    /// The path of an instance's groups below the root of each tree.
+    /// The path of an instance's groups below the root of each tree. There is none above them that all have in common:
+    /// to remove that with the last instance would be a race with the next one.
     pub(crate) fn path(id: &str) -> String {
-        format!("/{PARENT}/{id}")
+        format!("/{PREFIX}{id}")
     }
 
     /// Whether swap is counted.
@@ -99,10 +100,15 @@ impl Groups {
         }
     }
 
-    /// The processes of an instance.
+    /// The processes of an instance. One that is still being started may be in some of its groups only.
     pub(crate) fn processes(&self, id: &str) -> Vec<Pid> {
-        let listed = self.read(id, "pids", "cgroup.procs").unwrap_or_default();
-        listed.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+        let groups = self.hierarchies.iter().map(|hierarchy| hierarchy.root.join(format!("{PREFIX}{id}")));
+        let listed = groups.filter_map(|group| fs::read_to_string(group.join("cgroup.procs")).ok());
+        let mut numbers: Vec<i32> =
+            listed.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().filter_map(Pid::from_raw).collect()
     }
 
     /// Ends every process of an instance. What is forked meanwhile is ended too: a frozen group forks nothing, and
@@ -208,15 +214,19 @@ impl Groups {
         Some(format!("it is not in the control group {expected} ({strange})"))
     }
 
-    /// Removes the groups of an instance, and those above when it was the last.
+    /// Removes the groups of an instance, and whoever has come into them since they were emptied.
     pub(crate) fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         for Hierarchy { root, .. } in &self.hierarchies {
-            let group = root.join(PARENT).join(id);
-            if group.exists() {
-                remove_tree(&group).map_err(failed(format!("cannot remove the control group {}", group.display())))?;
+            let group = root.join(format!("{PREFIX}{id}"));
+            let mut rounds = 0;
+            while let Err(error) = remove_tree(&group) {
+                rounds += 1;
+                if rounds > KILL_ROUNDS || error.raw_os_error() != Some(libc::EBUSY) {
+                    return Err(failed(format!("cannot remove the control group {}", group.display()))(error));
+                }
+                self.kill(id);
+                std::thread::sleep(KILL_PAUSE);
             }
-            // Others may be in it, then it stays.
-            let _ = fs::remove_dir(root.join(PARENT));
         }
         Ok(())
     }
@@ -228,7 +238,7 @@ impl Groups {
 
     fn directory(&self, id: &str, controller: &str) -> PathBuf {
         let root = self.controller(controller).unwrap_or(Path::new("/nonexistent"));
-        root.join(PARENT).join(id)
+        root.join(format!("{PREFIX}{id}"))
     }
 
     fn controller(&self, controller: &str) -> Option<&Path> {
@@ -259,7 +269,11 @@ fn millis(quota: u64, period: u64) -> Option<u64> {
 
 /// A group and those below it; their files go with them.
 fn remove_tree(group: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(group)?.flatten() {
+    let entries = match fs::read_dir(group) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries.flatten() {
         if entry.file_type()?.is_dir() {
             remove_tree(&entry.path())?;
         }
@@ -267,7 +281,7 @@ fn remove_tree(group: &Path) -> std::io::Result<()> {
     fs::remove_dir(group)
 }
 
-const PARENT: &str = "bastide";
+const PREFIX: &str = "bastide-";
 
 const NEEDED: &[&str] = &["cpu", "memory", "pids", "freezer", "devices"];
 

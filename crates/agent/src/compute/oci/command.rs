@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,32 +32,26 @@ impl Tool {
     /// Finds the one for this node: `crun` where control groups are of version 2 alone, else `runc`, for `crun` refuses
     /// to run beside version 1.
     pub(super) fn find(state: PathBuf, layout: Layout) -> Result<Self, RuntimeError> {
-        let candidates: &[(&str, [u32; 3])] = match layout {
-            Layout::Unified => &[CRUN, RUNC],
-            Layout::Legacy => &[RUNC],
+        let candidates: &[&str] = match layout {
+            Layout::Unified => &["crun", "runc"],
+            Layout::Legacy => &["runc"],
         };
         let mut complaints = Vec::new();
-        for (name, oldest) in candidates {
-            let Some(program) = program(name) else {
-                complaints.push(format!("{name} is not installed"));
-                continue;
-            };
-            match version(&program) {
-                Some(found) if found >= *oldest => {
-                    let [major, minor, patch] = found;
-                    return Ok(Self { program, name: format!("{name} {major}.{minor}.{patch}"), state });
-                }
-                found => complaints.push(format!(
-                    "{name} has version {}, and {} is the oldest that will do",
-                    found.map_or_else(|| "unknown".to_owned(), |found| written(&found)),
-                    written(oldest)
-                )),
+        for name in candidates {
+            match program(name).map(|program| admitted(&program).map(|name| (program, name))) {
+                Some(Ok((program, name))) => return Ok(Self { program, name, state }),
+                Some(Err(complaint)) => complaints.push(complaint),
+                None => complaints.push(format!("{name} is not installed")),
             }
         }
-        Err(RuntimeError::Unable(format!(
-            "this node cannot run instances: {}. Install runc or crun",
-            complaints.join(", ")
-        )))
+        let complaints = complaints.join(", ");
+        Err(RuntimeError::Unable(format!("this node cannot run instances: {complaints}. Install runc or crun")))
+    }
+
+    /// Takes one that somebody has chosen.
+    pub(super) fn chosen(state: PathBuf, program: &Path) -> Result<Self, RuntimeError> {
+        let name = admitted(program).map_err(RuntimeError::Unable)?;
+        Ok(Self { program: program.to_owned(), name, state })
     }
 
     /// Its name and version.
@@ -80,7 +75,10 @@ impl Tool {
         // Not standard error: that goes on to the process inside.
         let log = directory.join(format!("{verb}.{}.log", RUNS.fetch_add(1, Ordering::Relaxed)));
         let [input, output, error] = streams;
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // SAFETY: one system call, between fork and exec.
+        unsafe { command.pre_exec(end_with_the_agent) };
+        let child = command
             .arg("--root")
             .arg(&self.state)
             .arg("--log")
@@ -104,6 +102,12 @@ impl Tool {
         let _ = fs::remove_file(&log);
         outcome
     }
+}
+
+/// Lets a run end with the thread that waits for it: what an agent that was killed has begun must not go on beside what
+/// the next one does.
+fn end_with_the_agent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
 /// Where a program of the node is.
@@ -159,30 +163,37 @@ fn complaint(log: &str) -> String {
     if errors.is_empty() { "it ended with an error, and did not say which".to_owned() } else { errors.join("; ") }
 }
 
-/// The version in the first line of what `--version` prints: `runc version 1.1.5+ds1`.
-fn version(program: &Path) -> Option<[u32; 3]> {
-    let output = Command::new(program).arg("--version").env_clear().stdin(Stdio::null()).output().ok()?;
-    parse_version(&String::from_utf8_lossy(&output.stdout))
+/// Name and version of a runtime, if it will do.
+fn admitted(program: &Path) -> Result<String, String> {
+    let output = Command::new(program).arg("--version").env_clear().env("PATH", PATH).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let (name, version) =
+        parse_version(&printed).ok_or_else(|| format!("{} does not say which version it is", program.display()))?;
+    let written = |version: [u32; 3]| version.map(|number| number.to_string()).join(".");
+    match OLDEST.iter().find(|(known, _)| *known == name) {
+        Some((_, oldest)) if version < *oldest => {
+            Err(format!("{name} {} is too old, {} will do", written(version), written(*oldest)))
+        }
+        Some(_) => Ok(format!("{name} {}", written(version))),
+        None => Err(format!("{name} is not known to do what is asked of it, runc and crun are")),
+    }
 }
 
-fn parse_version(printed: &str) -> Option<[u32; 3]> {
-    let word = printed.lines().next()?.split_ascii_whitespace().nth(2)?;
+/// What is in the first line that `--version` prints: `runc version 1.1.5+ds1`.
+fn parse_version(printed: &str) -> Option<(&str, [u32; 3])> {
+    let mut words = printed.lines().next()?.split_ascii_whitespace();
+    let (name, word) = (words.next()?, words.nth(1)?);
     let numbers = word.split(|character: char| !character.is_ascii_digit());
     let mut numbers = numbers.map_while(|number| number.parse().ok());
-    Some([numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)])
-}
-
-fn written(version: &[u32; 3]) -> String {
-    version.map(|number| number.to_string()).join(".")
+    Some((name, [numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)]))
 }
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// The first that opens bind mounts before it enters the user namespace, to which the agent's directory is closed.
-const RUNC: (&str, [u32; 3]) = ("runc", [1, 1, 0]);
-
-/// The oldest that was tried.
-const CRUN: (&str, [u32; 3]) = ("crun", [1, 8, 1]);
+/// The first `runc` that opens bind mounts before it enters the user namespace, to which the agent's directory is closed;
+/// and the oldest `crun` that was tried.
+const OLDEST: [(&str, [u32; 3]); 2] = [("runc", [1, 1, 0]), ("crun", [1, 8, 1])];
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -195,10 +206,10 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_the_runtimes_print_them() {
-        assert_eq!(parse_version("runc version 1.1.5+ds1\ncommit: 1.1.5\n"), Some([1, 1, 5]));
-        assert_eq!(parse_version("crun version 1.8.1\n"), Some([1, 8, 1]));
-        assert_eq!(parse_version("crun version 1.21\n"), Some([1, 21, 0]));
-        assert_eq!(parse_version("crun: not found"), None);
+        assert_eq!(parse_version("runc version 1.1.5+ds1\ncommit: 1.1.5\n"), Some(("runc", [1, 1, 5])));
+        assert_eq!(parse_version("crun version 1.8.1\n"), Some(("crun", [1, 8, 1])));
+        assert_eq!(parse_version("crun version 1.21\n"), Some(("crun", [1, 21, 0])));
+        assert_eq!(parse_version("crun: nothing"), None);
     }
 
     #[test]

@@ -14,12 +14,11 @@ use bastide_plan::way_in::{Exit, TerminalSize};
 use oci_spec::runtime::Process;
 use rustix::fs::{Gid, Uid, fchown};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
-    waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::cgroup::Groups;
+use super::children::Children;
 use super::command::{Tool, no_streams};
 use super::failed;
 use crate::compute::confinement;
@@ -34,8 +33,8 @@ pub(super) struct Place<'a> {
     pub(super) directory: &'a Path,
     /// The number on the node of the user whose process it is.
     pub(super) owner: u32,
-    /// Every process of the instance.
-    pub(super) processes: Box<dyn Fn() -> Vec<Pid> + Send>,
+    pub(super) groups: &'a Groups,
+    pub(super) children: &'a Children,
 }
 
 /// Starts a process beside the first one. The calling thread is in the network of that.
@@ -48,27 +47,27 @@ pub(super) fn start(
     let files = Files::new(place.directory)?;
     let text = serde_json::to_string(process).map_err(failed("cannot describe the process"))?;
     fs::write(&files.process, text).map_err(failed("cannot describe the process"))?;
-    let (ends, terminal) = match size {
-        Some(size) => {
-            let terminal = with_terminal(&place, &files, size)?;
-            (vec![terminal.try_clone().map_err(failed("cannot open a terminal"))?], Some(terminal))
-        }
-        None => (with_pipes(&place, &files)?, None),
-    };
-    let pid = fs::read_to_string(&files.pid).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
-    let pid = pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))?;
-    // It is a child of the agent by now: until the agent has waited for it, the number is its own.
-    let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(failed("cannot find the process"))?;
-    let mut running = Started { pid, handle, terminal, exit: None, processes: place.processes };
-    if running.wait(Duration::ZERO)?.is_none() {
-        let faults = confinement::differences(pid, first);
-        // One that has ended meanwhile has nothing left to look at.
-        if !faults.is_empty() && running.wait(Duration::ZERO)?.is_none() {
-            return Err(RuntimeError::NotConfined(faults.join(", ")));
-        }
+    let mut opened = None;
+    let pid = place.children.start(|| {
+        opened = Some(match size {
+            Some(size) => with_terminal(&place, &files, size)?,
+            None => (with_pipes(&place, &files)?, None),
+        });
+        let pid = fs::read_to_string(&files.pid).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
+        pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))
+    })?;
+    let (ends, terminal) = opened.unwrap_or_default();
+    let mut running = Started::new(&place, pid, terminal)?;
+    let faults = confinement::differences(pid, first);
+    // Of one that is ending there is nothing left to look at.
+    if !faults.is_empty() && running.wait(ENDING_WITHIN)?.is_none() {
+        return Err(RuntimeError::NotConfined(faults.join(", ")));
     }
     Ok(Execution { ends, process: Box::new(running) })
 }
+
+/// The ends of a process, and its terminal.
+type Opened = (Vec<OwnedFd>, Option<OwnedFd>);
 
 fn with_pipes(place: &Place<'_>, files: &Files) -> Result<Vec<OwnedFd>, RuntimeError> {
     let (input, writer) = io::pipe().map_err(no_pipe)?;
@@ -85,7 +84,7 @@ fn with_pipes(place: &Place<'_>, files: &Files) -> Result<Vec<OwnedFd>, RuntimeE
     Ok(vec![writer.into(), reader.into(), error_reader.into()])
 }
 
-fn with_terminal(place: &Place<'_>, files: &Files, size: TerminalSize) -> Result<OwnedFd, RuntimeError> {
+fn with_terminal(place: &Place<'_>, files: &Files, size: TerminalSize) -> Result<Opened, RuntimeError> {
     // By a name without its directory, because the whole one may be longer than the address of a socket can be.
     let listener = short_listener(&files.console).map_err(no_terminal)?;
     let name = files.console.file_name().unwrap_or_default();
@@ -102,7 +101,7 @@ fn with_terminal(place: &Place<'_>, files: &Files, size: TerminalSize) -> Result
     }
     let terminal = receive(socket.as_fd()).map_err(no_terminal)?;
     resize(&terminal, size).map_err(no_terminal)?;
-    Ok(terminal)
+    Ok((vec![terminal.try_clone().map_err(no_terminal)?], Some(terminal)))
 }
 
 fn no_pipe(error: impl Display) -> RuntimeError {
@@ -174,22 +173,45 @@ struct Started {
     pid: Pid,
     handle: OwnedFd,
     terminal: Option<OwnedFd>,
-    exit: Option<Exit>,
-    processes: Box<dyn Fn() -> Vec<Pid> + Send>,
+    id: String,
+    groups: Groups,
+    children: Children,
+}
+
+impl Started {
+    fn new(place: &Place<'_>, pid: Pid, terminal: Option<OwnedFd>) -> Result<Self, RuntimeError> {
+        let (id, groups, children) = (place.id.to_owned(), place.groups.clone(), place.children.clone());
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => Ok(Self { pid, handle, terminal, id, groups, children }),
+            // It was waited for already, because the whole instance has ended.
+            Err(error) => {
+                children.forget(pid);
+                Err(failed("cannot find the process")(error))
+            }
+        }
+    }
+
+    /// Ends the process and what it has started in its session. Daemons have made one of their own, and stay.
+    fn end(&mut self) {
+        // The process leads the session, so its number is nobody else's until it has been waited for.
+        for process in self.groups.processes(&self.id) {
+            if session(process) == Some(self.pid.as_raw_nonzero().get()) {
+                let _ = kill_process(process, Signal::KILL);
+            }
+        }
+        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+        if let Err(error) = self.wait(ENDED_WITHIN) {
+            tracing::debug!("process {:?}: {error}", self.pid);
+        }
+    }
 }
 
 impl Running for Started {
     fn wait(&mut self, patience: Duration) -> Result<Option<Exit>, RuntimeError> {
-        if self.exit.is_none() && readable(&self.handle, patience).map_err(failed("cannot wait for the process"))? {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            let status = waitid(WaitId::PidFd(self.handle.as_fd()), options);
-            if let Some(status) = status.map_err(failed("cannot wait for the process"))? {
-                let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
-                let by_signal = status.terminating_signal().map(|signal| Exit::Signal(number(signal)));
-                self.exit = by_signal.or_else(|| status.exit_status().map(|status| Exit::Status(number(status))));
-            }
+        if !readable(&self.handle, patience).map_err(failed("cannot wait for the process"))? {
+            return Ok(None);
         }
-        Ok(self.exit)
+        self.children.exit(self.pid).map_err(failed("cannot wait for the process"))
     }
 
     fn signal(&mut self, signal: u8) -> Result<(), RuntimeError> {
@@ -214,34 +236,18 @@ impl AsFd for Started {
     }
 }
 
-impl Started {
-    /// Ends the process and what it has started in its session. Daemons have made one of their own, and stay.
-    fn end(&mut self) {
-        // The process leads the session, so its number is nobody else's until it has been waited for.
-        for process in (self.processes)() {
-            if session(process) == Some(self.pid.as_raw_nonzero().get()) {
-                let _ = kill_process(process, Signal::KILL);
-            }
-        }
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
-        if let Err(error) = self.wait(ENDED_WITHIN) {
-            tracing::debug!("process {:?}: {error}", self.pid);
-        }
-    }
-}
-
 impl Drop for Started {
     fn drop(&mut self) {
         if !matches!(self.wait(Duration::ZERO), Ok(Some(_))) {
             self.end();
         }
+        self.children.forget(self.pid);
     }
 }
 
 impl std::fmt::Debug for Started {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Started").field("pid", &self.pid).field("exit", &self.exit).finish_non_exhaustive()
+        formatter.debug_struct("Started").field("pid", &self.pid).finish_non_exhaustive()
     }
 }
 
@@ -254,5 +260,7 @@ fn session(process: Pid) -> Option<i32> {
 static STARTS: AtomicU64 = AtomicU64::new(0);
 
 const TERMINAL_WITHIN: Duration = Duration::from_secs(5);
+
+const ENDING_WITHIN: Duration = Duration::from_millis(200);
 
 const ENDED_WITHIN: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::bundle::INIT;
@@ -58,7 +58,7 @@ impl First {
     pub(super) fn becomes_ready(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while !self.is_ready() {
-            if Instant::now() >= deadline || readable(&self.handle, Duration::from_millis(1)).unwrap_or(true) {
+            if Instant::now() >= deadline || self.has_ended(Duration::from_millis(1)) {
                 return false;
             }
         }
@@ -81,11 +81,9 @@ impl First {
         }
     }
 
-    /// Lets the kernel forget it, once it has ended. Only its parent can: the agent that started it.
-    pub(super) fn reap(&self) {
-        if readable(&self.handle, REAPED_WITHIN).unwrap_or(false) {
-            let _ = waitid(WaitId::PidFd(self.handle.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        }
+    /// Whether it has ended, after no more than `patience`.
+    pub(super) fn has_ended(&self, patience: Duration) -> bool {
+        readable(&self.handle, patience).unwrap_or(true)
     }
 }
 
@@ -94,5 +92,3 @@ fn has_terminal(process: Pid) -> bool {
     let terminal = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(4));
     terminal.is_some_and(|terminal| terminal != "0")
 }
-
-const REAPED_WITHIN: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@
 mod account;
 pub(super) mod bundle;
 pub(super) mod cgroup;
+mod children;
 mod command;
 mod dial;
 mod disk;
@@ -23,7 +24,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bastide_plan::compute_plan::{Instance, Isolation};
 use bastide_plan::compute_report::Usage;
@@ -33,6 +34,7 @@ use rustix::process::set_child_subreaper;
 
 use self::bundle::Shown;
 use self::cgroup::Groups;
+use self::children::Children;
 use self::command::{Tool, no_streams};
 use self::first::First;
 use self::inside::Inside;
@@ -46,6 +48,7 @@ pub struct Oci {
     tool: Tool,
     groups: Groups,
     init: PathBuf,
+    children: Children,
 }
 
 impl Oci {
@@ -54,17 +57,25 @@ impl Oci {
     /// Processes that a runtime leaves behind become children of this one from here on, which is how the status of
     /// their end is known.
     pub fn open(directory: &Path) -> Result<Self, RuntimeError> {
+        Self::open_with(directory, None)
+    }
+
+    /// The same with a runtime that somebody has chosen: the path of `runc`, of `crun`, or of one like them.
+    pub fn open_with(directory: &Path, runtime: Option<&Path>) -> Result<Self, RuntimeError> {
         let groups = Groups::find()?;
         let (instances, state) = (directory.join("instances"), directory.join("runtime"));
         for directory in [&instances, &state] {
             make_private(directory)?;
         }
-        let tool = Tool::find(state, groups.layout())?;
+        let tool = match runtime {
+            Some(program) => Tool::chosen(state, program)?,
+            None => Tool::find(state, groups.layout())?,
+        };
         let missing = "this node cannot run instances: catatonit is missing, the init of each. Install catatonit";
         let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
         view::prepare()?;
         set_child_subreaper(Some(rustix::process::getpid())).map_err(failed("cannot become a reaper"))?;
-        Ok(Self { instances, tool, groups, init })
+        Ok(Self { instances, tool, groups, init, children: Children::default() })
     }
 
     fn directory(&self, compute: ComputeId) -> PathBuf {
@@ -108,9 +119,15 @@ impl Oci {
         let id = compute.to_string();
         let first = First::find(&self.groups.processes(&id));
         self.groups.kill(&id);
-        if let Some(first) = first {
-            first.reap();
+        let deadline = Instant::now() + ENDED_WITHIN;
+        self.children.reap();
+        while first.as_ref().is_some_and(|first| !first.has_ended(Duration::from_millis(2))) {
+            self.children.reap();
+            if Instant::now() >= deadline {
+                return Err(RuntimeError::Late { verb: "ending the instance", patience: ENDED_WITHIN });
+            }
         }
+        self.children.reap();
         let directory = self.directory(compute);
         if self.tool.knows(&id) && directory.exists() {
             self.tool.run("delete", &["--force".as_ref(), id.as_ref()], &directory, no_streams())?;
@@ -131,7 +148,7 @@ impl Oci {
             let inside =
                 Inside::open(&view.root, order.first_user).map_err(failed("cannot open the root directory"))?;
             account::ensure(&inside, &order.instance).map_err(failed("cannot make the user of the instance"))?;
-            let specification = bundle::specification(order, view, &shown, &self.init, self.groups.counts_swap());
+            let specification = bundle::specification(order, view, &shown, &self.init, &self.groups);
             let specification = specification.map_err(failed("cannot describe the instance"))?;
             let text = serde_json::to_string(&specification).map_err(failed("cannot describe the instance"))?;
             fs::write(bundle.join("config.json"), text).map_err(failed("cannot describe the instance"))?;
@@ -257,13 +274,13 @@ impl Runtime for Oci {
             Account::User => account::USER,
             Account::Root => 0,
         };
-        let (groups, instance) = (self.groups.clone(), id.clone());
         let place = exec::Place {
             tool: &self.tool,
             id: &id,
             directory: &self.directory(compute).join("exec"),
             owner: order.first_user + owner,
-            processes: Box::new(move || groups.processes(&instance)),
+            groups: &self.groups,
+            children: &self.children,
         };
         first.in_network(|| exec::start(place, first.pid(), &described, process.terminal))
     }
@@ -370,5 +387,8 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
 }
 
 const ORDER: &str = "order.json";
+
+/// What is killed is gone at once, but for what waits for a disk.
+const ENDED_WITHIN: Duration = Duration::from_secs(20);
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
