@@ -26,6 +26,11 @@ VERSIONS = {"2024-10-01-preview": "preview", "2024-10-01": "stable"}
 ADDED = {
     "bastide": "what Bastide says of itself",
     "changeableIsolationModes": "of a network, in previews; told in every version (mission.md W5)",
+    "enableOSPatching": "of an instance; told in every version, as the four below",
+    "enableRootAccess": "of an instance",
+    "enableSSO": "of an instance",
+    "idleTimeBeforeShutdown": "of an instance",
+    "releaseQuotaOnStop": "of an instance",
     "errorInformation": "why a rule or network is not active; clients know it since 2025-06-01",
     "parentRuleNames": "of rules, since 2025-06-01",
     "systemDatastoresAuthMode": "of a workspace, since 2025-06-01",

@@ -10,6 +10,15 @@ IDENTITY = "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 WORKSPACE = "{group}/providers/Microsoft.MachineLearningServices/workspaces"
 TRACKED = {"location": "westus"}
 HUB = {"location": "westus", "kind": "Hub", "properties": {}}
+COMPUTE = WORKSPACE + "/hub/computes/one"
+INSTANCE = {"properties": {"computeType": "ComputeInstance", "properties": {"vmSize": "STANDARD_DS1_V2"}}}
+CLUSTER = {
+    "properties": {
+        "computeType": "AmlCompute",
+        "properties": {"vmSize": "Standard_DS1_v2", "scaleSettings": {"maxNodeCount": 1}},
+    }
+}
+SCALE = {"properties": {"properties": {"scaleSettings": {"maxNodeCount": 2}}}}
 TAGS = {"properties": {"tags": {"a": "1"}}}
 
 # Each row: what, method, path, api-version, body, the codes clients accept. In order; later rows build on earlier ones.
@@ -49,6 +58,19 @@ OPERATIONS = [
     ("workspace get", "GET", WORKSPACE + "/hub", WORKSPACES, None, {200}),
     ("workspace update", "PATCH", WORKSPACE + "/hub", WORKSPACES, {"properties": {"description": "x"}}, {200, 202}),
     ("workspaces list", "GET", WORKSPACE, WORKSPACES, None, {200}),
+    ("instance create", "PUT", COMPUTE, WORKSPACES, INSTANCE, {201}),
+    ("instance create again", "PUT", COMPUTE, WORKSPACES, INSTANCE, {200}),
+    ("instance get", "GET", COMPUTE, WORKSPACES, None, {200}),
+    ("instance stop", "POST", COMPUTE + "/stop", WORKSPACES, None, {202}),
+    ("instance start", "POST", COMPUTE + "/start", WORKSPACES, None, {202}),
+    ("instance restart", "POST", COMPUTE + "/restart", WORKSPACES, None, {202}),
+    ("instance sso", "POST", COMPUTE + "/enableSso", WORKSPACES, {"enableSSO": True}, {200}),
+    ("cluster create", "PUT", COMPUTE + "-more", WORKSPACES, CLUSTER, {201}),
+    ("cluster update", "PATCH", COMPUTE + "-more", WORKSPACES, SCALE, {200}),
+    ("cluster nodes", "POST", COMPUTE + "-more/listNodes", WORKSPACES, None, {200}),
+    ("computes list", "GET", WORKSPACE + "/hub/computes", WORKSPACES, None, {200}),
+    ("compute delete", "DELETE", COMPUTE + "?underlyingResourceAction=Delete", WORKSPACES, None, {202}),
+    ("compute delete none", "DELETE", COMPUTE + "-none?underlyingResourceAction=Delete", WORKSPACES, None, {204}),
     (
         "workspaces of the subscription",
         "GET",

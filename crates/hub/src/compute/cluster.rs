@@ -213,6 +213,5 @@ const FOR_LIFE: &[&str] = &[
     "isolatedNetwork",
     "enableNodePublicIp",
     "userAccountCredentials",
-    "remoteLoginPortPublicAccess",
     "bastide",
 ];
