@@ -1,11 +1,13 @@
 //! `bastide network ...`: what the wall of a hub would do, and what it did. Over the public API.
 
+mod preset;
 mod service_tags;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
@@ -27,6 +29,10 @@ enum Command {
     Explain(Explain),
     /// List connections and DNS questions from inside a hub, the latest last.
     Flows(Flows),
+    /// Add what a purpose needs - Python packages, Visual Studio Code, Hugging Face - in one call.
+    Preset(preset::Arguments),
+    /// Say what the network of a hub would cost in the cloud.
+    Cost(Hub),
     /// Say what service tags mean: import packs of them, and look at those there are.
     ServiceTags(service_tags::Arguments),
 }
@@ -85,6 +91,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::Explain(arguments) => runtime.block_on(explain(arguments)),
         Command::Flows(arguments) => runtime.block_on(flows(arguments)),
+        Command::Preset(arguments) => runtime.block_on(preset::run(arguments)),
+        Command::Cost(hub) => runtime.block_on(preset::cost(hub)),
         Command::ServiceTags(arguments) => runtime.block_on(service_tags::run(arguments)),
     }
 }
@@ -143,17 +151,30 @@ fn records(answer: &Value) -> String {
 }
 
 async fn ask(hub: &Hub, what: &str, query: &[(&str, String)]) -> Result<Value, Box<dyn std::error::Error>> {
-    let api = Api::open(hub.data_dir.as_deref()).await?;
-    let subscription = api.subscription(hub.subscription).await?;
-    let mut pairs = Serializer::new(String::new());
-    pairs.append_pair("api-version", API_VERSION).extend_pairs(query);
-    let (group, name) = (segment(&hub.resource_group), segment(&hub.workspace_name));
-    let path = format!(
-        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces/{name}\
-         /bastide/{what}?{}",
-        pairs.finish()
-    );
-    Ok(api.get(&path).await?)
+    hub.ask(Method::GET, what, query, None).await
+}
+
+impl Hub {
+    /// What the API answers to a request about the network of the hub.
+    async fn ask(
+        &self,
+        method: Method,
+        what: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, Box<dyn std::error::Error>> {
+        let api = Api::open(self.data_dir.as_deref()).await?;
+        let subscription = api.subscription(self.subscription).await?;
+        let mut pairs = Serializer::new(String::new());
+        pairs.append_pair("api-version", API_VERSION).extend_pairs(query);
+        let (group, name) = (segment(&self.resource_group), segment(&self.workspace_name));
+        let path = format!(
+            "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces\
+             /{name}/bastide/{what}?{}",
+            pairs.finish()
+        );
+        Ok(api.ask(method, &path, body).await?.body)
+    }
 }
 
 fn row(record: &Value) -> [String; 9] {

@@ -36,6 +36,7 @@ pub mod origin;
 mod pass;
 mod policy;
 mod preconditions;
+mod presets;
 mod private_endpoints;
 mod provider;
 mod providers;

@@ -385,3 +385,53 @@ async fn packs_are_an_owners_and_a_bad_one_changes_nothing() {
     let refused = scene.put_as(&token, &azure, published(3, &[("Storage", &["0.0.0.0/0"])])).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_preset_is_applied_in_one_call_and_adds_only_what_is_missing() {
+    let scene = Scene::set().await;
+    scene.put_rule("mine", json!({"type": "FQDN", "destination": "pypi.org"})).await;
+    let path = format!("{}/bastide/applyPreset?{API}", scene.hub);
+    let apply = |body: Value| scene.house.call(Method::POST, &path, Some(body));
+    let preview = apply(json!({"preset": "python-packages", "dryRun": true})).await;
+    assert_eq!((preview.status, &preview.body["present"]), (StatusCode::OK, &json!(["pypi.org"])), "{preview:?}");
+    assert!(scene.rule("any-pytorch-org").await.is_null(), "a dry run adds nothing");
+    let applied = apply(json!({"preset": "python-packages"})).await;
+    assert_eq!(applied.body["added"]["any-pythonhosted-org"]["destination"], "*.pythonhosted.org", "{applied:?}");
+    assert!(is_active(&scene.rule("any-pytorch-org").await), "ordinary rules, in the kernel when it is answered");
+    assert_eq!(scene.agent.last_plan().names.len(), 8);
+    assert_eq!(apply(json!({"preset": "python-packages"})).await.body["added"], json!({}));
+    let listed = scene.house.get(&format!("{}/bastide/presets?{API}", scene.hub)).await.body["value"].clone();
+    let missing = |name: &str| {
+        listed.as_array().unwrap().iter().find(|preset| preset["name"] == name).unwrap()["missing"].clone()
+    };
+    assert_eq!((missing("python-packages"), missing("azure-models")), (json!(0), json!(0)));
+    assert_eq!(missing("huggingface"), 9);
+    assert_eq!(apply(json!({"preset": "nonsense"})).await.status, StatusCode::BAD_REQUEST);
+    let (stranger, token) = scene.house.stranger().await;
+    scene.house.grant_at(&scene.hub, stranger.object_id, READER).await;
+    let refused = scene.house.call_as(&token, Method::POST, &path, Some(json!({"preset": "vscode"})), &[]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    scene.house.grant_at(&scene.hub, stranger.object_id, CONTRIBUTOR).await;
+    let applied = scene.house.call_as(&token, Method::POST, &path, Some(json!({"preset": "vscode"})), &[]).await;
+    assert_eq!(applied.body["leftOut"][0]["destination"], "vscode.blob.core.windows.net", "{applied:?}");
+    let applied = apply(json!({"preset": "vscode"})).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    assert_eq!(applied.body["added"].as_object().unwrap().len(), 1, "an Owner admits it: {applied:?}");
+}
+
+#[tokio::test]
+async fn the_shadow_cost_follows_the_rules() {
+    let scene = Scene::set().await;
+    let path = format!("{}/bastide/cost?{API}", scene.hub);
+    let before = scene.house.get(&path).await.body;
+    assert_eq!(
+        (&before["firewall"]["existsInCloud"], &before["charged"]["monthly"]),
+        (&json!(false), &json!(0.0)),
+        "{before}"
+    );
+    scene.put_rule("pypi", json!({"type": "FQDN", "destination": "pypi.org"})).await;
+    let after = scene.house.get(&path).await.body;
+    assert_eq!(after["firewall"]["existsInCloud"], true, "{after}");
+    let more = after["cloud"]["monthly"].as_f64().unwrap() - before["cloud"]["monthly"].as_f64().unwrap();
+    assert!((more - 912.5).abs() < 0.01, "{more}");
+}
