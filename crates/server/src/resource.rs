@@ -622,12 +622,12 @@ pub(crate) fn document_of_put(
 ) -> Result<Document, Failure> {
     let asked = envelope.location.as_ref().map(|location| location.as_str().to_owned());
     let location = match (existing.and_then(|entry| entry.document.location.clone()), asked) {
+        // A child inherits its parent's place; what `az resource create` sends for one is dropped.
+        (stands, _) if !descriptor.tracked && !descriptor.types.is_empty() => stands,
         (Some(stands), Some(asked)) if stands != asked => {
             return Err(ArmError::invalid_resource_location(id, &stands, &asked).into());
         }
         (Some(stands), _) => Some(stands),
-        // A child inherits its parent's place; what `az resource create` sends for one is dropped.
-        (None, _) if !descriptor.tracked && !descriptor.types.is_empty() => None,
         (None, None) if descriptor.tracked => return Err(ArmError::location_required().into()),
         (None, asked) => asked,
     };
@@ -650,7 +650,8 @@ pub(crate) fn document_of_patch(
     existing: &Entry,
 ) -> Result<Document, Failure> {
     let mut document = existing.document.clone();
-    if let (Some(stands), Some(asked)) = (&document.location, &envelope.location)
+    let is_child = !descriptor.tracked && !descriptor.types.is_empty();
+    if let (Some(stands), Some(asked), false) = (&document.location, &envelope.location, is_child)
         && stands != asked.as_str()
     {
         return Err(ArmError::invalid_resource_location(&existing.id, stands, asked.as_str()).into());
