@@ -72,6 +72,15 @@ impl Client {
         Ok(self.http.get(url).bearer_auth(&self.token).send().await?.error_for_status()?.json().await?)
     }
 
+    /// The status that another origin of the server's answers with: its name leads to the same address.
+    pub(crate) async fn elsewhere(&self, url: &str) -> Outcome<u16> {
+        let parsed = reqwest::Url::parse(url)?;
+        let (host, port) = (parsed.host_str().ok_or("no host")?, parsed.port().ok_or("no port")?);
+        let builder = reqwest::Client::builder().tls_certs_only(self.certificates.clone()).no_proxy();
+        let http = builder.resolve(host, ([127, 0, 0, 1], port).into()).build()?;
+        Ok(http.get(url).bearer_auth(&self.token).send().await?.status().as_u16())
+    }
+
     fn url(&self, path: &str, version: &str) -> String {
         format!("{}{}{path}?api-version={version}", self.origin, self.subscription)
     }

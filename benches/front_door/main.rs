@@ -8,10 +8,12 @@
 //! throughput is a lower bound.
 
 mod bare;
+#[expect(dead_code, reason = "another bench measures more")]
 mod client;
 mod numbers;
 mod report;
 mod seed;
+#[expect(dead_code, reason = "another bench measures more")]
 mod server;
 
 use std::error::Error;

@@ -21,6 +21,7 @@ pub(crate) struct DataDirectory {
     binary: Binary,
     path: PathBuf,
     port: u16,
+    network: &'static str,
 }
 
 /// A server that answers. Dropping it kills it.
@@ -64,13 +65,23 @@ impl Binary {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("there is no build directory")?;
         Ok(Self(target.join("release/bastide")))
     }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl DataDirectory {
     /// A directory that the first start will make, and a port for all starts.
     pub(crate) fn new(binary: &Binary, path: PathBuf) -> Outcome<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        Ok(Self { binary: binary.clone(), path, port })
+        Ok(Self { binary: binary.clone(), path, port, network: "simulated" })
+    }
+
+    /// With a network that the kernel enforces, which takes root.
+    pub(crate) fn behind_the_wall(self) -> Self {
+        Self { network: "kernel", ..self }
     }
 
     /// The database in it.
@@ -84,7 +95,7 @@ impl DataDirectory {
         // Made ahead when it can be, so that the clock sees the server alone.
         let mut probe = Probe::new(&authority).ok();
         let mut command = Command::new(&self.binary.0);
-        command.args(["up", "--network", "simulated", "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"]);
+        command.args(["up", "--network", self.network, "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"]);
         command.arg(&self.path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let origin = format!("https://127.0.0.1:{}", self.port);
         let started = Instant::now();
