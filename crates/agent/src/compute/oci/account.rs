@@ -1,6 +1,7 @@
 //! The user who works in an instance: an entry among its users, a home, and the keys to log in with.
 
 use std::io;
+use std::path::Path;
 
 use bastide_plan::compute_plan::Instance;
 
@@ -29,7 +30,8 @@ pub(super) fn ensure(inside: &Inside, instance: &Instance) -> io::Result<()> {
             }
         }
     }
-    keys(inside, instance, &home)
+    keys(inside, instance, &home)?;
+    instance.shares.iter().try_for_each(|share| place(inside, &share.path, &home))
 }
 
 /// Where a user is at home.
@@ -53,6 +55,16 @@ fn keys(inside: &Inside, instance: &Instance, home: &str) -> io::Result<()> {
     }
     inside.make_directory(&format!("{home}/.ssh"), USER, 0o700)?;
     inside.write(&path, &keys, USER, 0o600)
+}
+
+/// Makes the directories at the end of which a shared folder is seen; the runtime would make them for root alone.
+fn place(inside: &Inside, path: &str, home: &str) -> io::Result<()> {
+    let ends = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0).chain([path.len()]);
+    for directory in ends.filter_map(|end| path.get(..end)) {
+        let user = if Path::new(directory).starts_with(home) { USER } else { 0 };
+        inside.make_directory(directory, user, 0o755)?;
+    }
+    Ok(())
 }
 
 /// Makes sure of a line, and that no other line has its name or its number.

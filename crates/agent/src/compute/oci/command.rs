@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
 
@@ -76,8 +77,8 @@ impl Tool {
         let log = directory.join(format!("{verb}.{}.log", RUNS.fetch_add(1, Ordering::Relaxed)));
         let [input, output, error] = streams;
         let mut command = Command::new(&self.program);
-        // SAFETY: one system call, between fork and exec.
-        unsafe { command.pre_exec(end_with_the_agent) };
+        // SAFETY: system calls and nothing else, between fork and exec.
+        unsafe { command.pre_exec(begin) };
         let child = command
             .arg("--root")
             .arg(&self.state)
@@ -106,7 +107,9 @@ impl Tool {
 
 /// Lets a run end with the thread that waits for it: what an agent that was killed has begun must not go on beside what
 /// the next one does.
-fn end_with_the_agent() -> io::Result<()> {
+fn begin() -> io::Result<()> {
+    // What runs inside inherits it. The agent's own keeps everybody out.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
