@@ -8,7 +8,9 @@ pub(crate) mod caretaker;
 mod end;
 mod exec;
 pub mod frame;
+mod inside;
 mod jupyter;
+pub(crate) mod metadata;
 pub(crate) mod operation;
 mod proxy;
 mod site;
@@ -18,6 +20,7 @@ mod ticket;
 mod tunnel;
 mod visit;
 
+pub(crate) use inside::Inside;
 pub(crate) use site::divert;
 pub(crate) use socket::{Session, is_asked_for as is_websocket};
 pub(crate) use ticket::{Ask, DOOR};

@@ -29,7 +29,9 @@ use bastide_identity::Identity;
 
 use crate::origin::Origins;
 
+pub(crate) use answer::{private, refused};
 pub(crate) use door::{Doorkeeper, routes as door};
+pub(crate) use fields::Fields;
 
 /// What the token service's routes work on.
 #[derive(Clone)]

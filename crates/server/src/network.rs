@@ -34,6 +34,7 @@ use crate::origin::Origin;
 
 pub(crate) use outside::Lookout;
 pub(crate) use planner::Planner;
+pub(crate) use survey::Survey;
 pub(crate) use way::Opened;
 
 /// What the operator decides about the networks of hubs.

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::compute::caretaker::Caretaker;
+use crate::compute::metadata::Metadata;
 use crate::compute::operation::AWAIT_NODE;
 use crate::deployment::RUN_DEPLOYMENT;
 use crate::failure::Failure;
@@ -76,9 +77,11 @@ impl Runner {
     /// for a while. Operations run beside each other; dropping the runner stops them all where they are.
     pub async fn run(self) {
         let caretaker = Caretaker::new(Arc::clone(&self.front));
+        let metadata = Metadata::new(Arc::clone(&self.front));
         tokio::select! {
             () = self.work_off() => {}
             () = caretaker.run() => {}
+            () = metadata.run() => {}
         }
     }
 

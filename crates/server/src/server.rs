@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::activity_log::Refusals;
 use crate::capacity;
 use crate::compute::activity::Activity;
-use crate::compute::{self, Ways};
+use crate::compute::{self, Inside, Ways};
 use crate::deployment::Mirror;
 use crate::discovery;
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ use crate::graph::{self, Authority, Graph};
 use crate::ledger::Ledger;
 use crate::login::{self, Login};
 use crate::metrics::{self, Metrics};
-use crate::network::{Lookout, NetworkSettings, Networks, Planner};
+use crate::network::{Lookout, NetworkSettings, Networks, Planner, Survey};
 use crate::operations::{self, Runner};
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified};
@@ -82,7 +82,9 @@ impl Server {
             gatekeeper: Arc::clone(&gatekeeper),
             directory: identity.directory().clone(),
         };
-        let planner = Planner::new(networks.clone(), store.clone(), site, capacity, Lookout::new(approvals));
+        let inside = Inside { api: settings.network.api.clone(), sealer: sealer.clone() };
+        let survey = Survey::new(store.clone(), capacity, inside);
+        let planner = Planner::new(networks.clone(), store.clone(), site, survey, Lookout::new(approvals));
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
         let registry = Registry::new(settings.generic_resources);

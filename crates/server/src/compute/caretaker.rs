@@ -207,7 +207,7 @@ impl Front {
     }
 }
 
-fn machines(incarnation: Uuid, document: &Document) -> Vec<ComputeId> {
+pub(super) fn machines(incarnation: Uuid, document: &Document) -> Vec<ComputeId> {
     match (Kind::of(document), Desired::of(document)) {
         (Some(Kind::Instance), Some(_)) => vec![ComputeId(incarnation)],
         (Some(Kind::Cluster), Some(desired)) => {

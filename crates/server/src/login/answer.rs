@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::fields::FieldsError;
 
 /// A JSON answer with a token or a code in it (RFC 6749, section 5.1).
-pub(super) fn private(body: Value) -> Response {
+pub(crate) fn private(body: Value) -> Response {
     (NOT_KEPT, Json(body)).into_response()
 }
 
@@ -23,7 +23,7 @@ pub(super) fn public(body: Value) -> Response {
 }
 
 /// A refusal as the token service words it.
-pub(super) fn refused(error: &OAuthError) -> Response {
+pub(crate) fn refused(error: &OAuthError) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = (status, NOT_KEPT, Json(error.to_body())).into_response();
     // Clients repeat whatever carries Retry-After, so only refusals that pass by themselves do.

@@ -12,11 +12,11 @@ use crate::body::{self, BodyError, Bounds};
 
 /// The fields a client sent. An empty field counts as absent (RFC 6749, section 3.1).
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Fields(BTreeMap<String, String>);
+pub(crate) struct Fields(BTreeMap<String, String>);
 
 /// Why a form or a query cannot be used. The sentences go to the client; none quotes a value, which may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FieldsError {
+pub(crate) enum FieldsError {
     #[error("The request must be a form: send it with Content-Type application/x-www-form-urlencoded.")]
     NotAForm,
     #[error("The form is larger than {MAX_FORM} bytes.")]
@@ -43,7 +43,7 @@ impl Fields {
     }
 
     /// Reads `name=value&name=value`.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, FieldsError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, FieldsError> {
         let mut fields = BTreeMap::new();
         for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
@@ -57,12 +57,12 @@ impl Fields {
     }
 
     /// The value of a field, unless it is absent or empty.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// The fields, for the token service.
-    pub(super) fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
+    pub(crate) fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
         self.0.into_iter()
     }
 }

@@ -95,6 +95,20 @@ impl Networks {
         self.shared.computes.known().reports.get(&compute).cloned()
     }
 
+    /// The instances in which something runs, each with the start that it runs for.
+    pub(crate) fn inhabited(&self) -> BTreeMap<ComputeId, u64> {
+        let known = self.shared.computes.known();
+        let runs = |report: &&ComputeReport| {
+            matches!(report.state, ComputeState::SettingUp | ComputeState::Running | ComputeState::Frozen)
+        };
+        known.reports.values().filter(runs).map(|report| (report.compute, report.start)).collect()
+    }
+
+    /// Where an instance stands in its hub.
+    pub(crate) fn address(&self, compute: ComputeId) -> Option<Ipv4Addr> {
+        self.shared.computes.known().addresses.get(&compute).copied()
+    }
+
     /// What is seen of the instances of one resource, each a part under its id.
     pub(crate) fn seen(&self, instances: &[Uuid]) -> Observed {
         let by = self.shared.node.word();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bastide_arm::resource_type::Observed;
 use bastide_hub::plan::{Compiled, Site, compile};
-use bastide_hub::quota::Capacity;
 use bastide_plan::compute_plan::Run;
 use bastide_plan::compute_report::ComputeState;
 use bastide_plan::hub_plan::{ComputeId, HubId, Leg, PLAN_VERSION, Stamp};
@@ -52,8 +51,7 @@ struct Sent {
 }
 
 impl Planner {
-    pub(crate) fn new(networks: Networks, store: Store, site: Site, capacity: Capacity, lookout: Lookout) -> Self {
-        let survey = Survey::new(store.clone(), capacity);
+    pub(crate) fn new(networks: Networks, store: Store, site: Site, survey: Survey, lookout: Lookout) -> Self {
         Self { networks, store, survey, site, lookout, sent: BTreeMap::new(), lost: None }
     }
 

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::WORKSPACE;
+use crate::compute::Inside;
 use crate::failure::Failure;
 use crate::ledger::Entry;
 use crate::surroundings::{LINK, linking};
@@ -37,14 +38,15 @@ pub(super) struct Hub {
 
 /// Reads the store for the planner.
 #[derive(Debug, Clone)]
-pub(super) struct Survey {
+pub(crate) struct Survey {
     store: Store,
     capacity: Capacity,
+    inside: Inside,
 }
 
 impl Survey {
-    pub(super) fn new(store: Store, capacity: Capacity) -> Self {
-        Self { store, capacity }
+    pub(crate) fn new(store: Store, capacity: Capacity, inside: Inside) -> Self {
+        Self { store, capacity, inside }
     }
 
     /// The key of the hub of a workspace: itself, unless it is a project. `None`: there is no such workspace.
@@ -134,7 +136,11 @@ impl Survey {
         let mut computes = Vec::new();
         for row in self.every(query).await? {
             let entry = Entry::read(row)?;
-            let instances = order::instances(&entry.linked(), workspace, hub, &self.capacity);
+            let compute = entry.linked();
+            let mut instances = order::instances(&compute, workspace, hub, &self.capacity);
+            for instance in &mut instances {
+                self.inside.furnish(instance, &compute, workspace);
+            }
             computes.push((entry.row.created.at, instances));
         }
         Ok(computes)

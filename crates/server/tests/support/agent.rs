@@ -2,6 +2,10 @@
 //! report.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,8 +16,10 @@ use bastide_plan::frame::{self, HEAD};
 use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, PLAN_VERSION, RuleName};
 use bastide_plan::message::{Answer, Ask, Request, Tell};
 use bastide_plan::report::{HubReport, RuleState, WallState};
+use bastide_plan::way_in::WayIn;
 use bastide_plan::{ComputePlan, ComputeReport};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -31,6 +37,8 @@ pub struct Told {
     pub broken: BTreeMap<RuleName, String>,
     /// Processor time that instances have used, in microseconds.
     pub cpu: u64,
+    /// Where each instance asks who it is, as many times as that was opened: the last socket.
+    metadata: BTreeMap<ComputeId, (usize, SocketAddr)>,
     is_holding: bool,
     instances: BTreeMap<ComputeId, (HubId, Instance)>,
     reports: BTreeMap<ComputeId, ComputeReport>,
@@ -68,6 +76,18 @@ impl Agent {
 
     pub fn last_run(&self) -> ComputePlan {
         self.told.lock().unwrap().runs.last().unwrap().clone()
+    }
+
+    /// Waits until the metadata service of an instance was opened so many times, and says where it is.
+    pub async fn wait_for_metadata(&self, compute: ComputeId, times: usize) -> SocketAddr {
+        for _ in 0..400 {
+            let opened = self.told.lock().unwrap().metadata.get(&compute).copied();
+            if let Some((_, address)) = opened.filter(|(count, _)| *count == times) {
+                return address;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("its metadata service was not opened {times} times: {:?}", self.told.lock().unwrap().metadata)
     }
 
     pub fn has_retained_nothing(&self) -> bool {
@@ -194,6 +214,13 @@ impl Told {
         }
     }
 
+    fn open_metadata(&mut self, compute: ComputeId) -> OwnedFd {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let times = self.metadata.get(&compute).map_or(0, |(times, _)| *times);
+        self.metadata.insert(compute, (times + 1, socket.local_addr().unwrap()));
+        socket.into()
+    }
+
     fn built(&self, plan: &HubPlan) -> HubReport {
         let rules = plan.names.iter().map(|rule| &rule.rule).chain(plan.endpoints.iter().map(|end| &end.rule));
         let rules = rules.chain(plan.prefixes.iter().map(|rule| &rule.rule));
@@ -231,8 +258,17 @@ fn listen(socket: &Path, told: &Shared) -> JoinHandle<()> {
 async fn converse(peer: UnixStream, told: Shared) {
     let (mut reader, mut writer) = peer.into_split();
     let (tell, mut tells) = mpsc::unbounded_channel::<Tell>();
+    let (open, mut opened) = mpsc::unbounded_channel::<(Tell, OwnedFd)>();
     let writing = tokio::spawn(async move {
-        while let Some(tell) = tells.recv().await {
+        loop {
+            let tell = tokio::select! {
+                Some((tell, descriptor)) = opened.recv() => {
+                    hand_over(writer.as_ref(), &tell, &descriptor).await;
+                    continue;
+                }
+                Some(tell) = tells.recv() => tell,
+                else => return,
+            };
             if writer.write_all(&frame::encode(&tell).unwrap()).await.is_err() {
                 return;
             }
@@ -248,6 +284,13 @@ async fn converse(peer: UnixStream, told: Shared) {
         let Ask { number, request } = frame::decode(&json).unwrap();
         let is_greeting = matches!(request, Request::Hello { .. });
         let mut told = told.lock().unwrap();
+        if let Request::Open { compute, way, .. } = &request
+            && **way == WayIn::Metadata
+        {
+            let socket = told.open_metadata(*compute);
+            let _gone = open.send((Tell { number, answer: Answer::Opened { descriptors: 1 } }, socket));
+            continue;
+        }
         let answer = told.answer(request);
         let _gone = tell.send(Tell { number, answer });
         if is_greeting {
@@ -255,4 +298,16 @@ async fn converse(peer: UnixStream, told: Shared) {
         }
     }
     writing.abort();
+}
+
+async fn hand_over(writer: &UnixStream, tell: &Tell, descriptor: &OwnedFd) {
+    let bytes = frame::encode(tell).unwrap();
+    let send = || {
+        let descriptors = [descriptor.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        Ok(sendmsg(writer, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
+    };
+    assert_eq!(writer.async_io(Interest::WRITABLE, send).await.unwrap(), bytes.len());
 }
