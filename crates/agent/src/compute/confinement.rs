@@ -22,7 +22,7 @@ pub(super) fn faults(process: Pid, order: &Order, groups: &Groups) -> Vec<String
     faults.extend(namespaces(&directory, &order.namespace));
     faults.extend(mounts(&directory));
     faults.extend(groups.stranger(process, &id));
-    faults.extend(limits(groups.limits(&id), &order.instance.size, groups.counts_swap()));
+    faults.extend(limits(groups.limits(&id), &order.instance.size, groups.holds_swap(&id)));
     faults
 }
 

@@ -12,7 +12,9 @@ use bastide_plan::compute_plan::{File, Isolation, Share};
 use bastide_plan::way_in::{Account, Exit, Process};
 use uuid::Uuid;
 
-use crate::support::{PATIENCE, Stage, at_a_terminal, leftovers, process, read_until, until, with_oci, write};
+use crate::support::{
+    PATIENCE, Stage, at_a_terminal, leftovers, oci, process, read_until, shell, until, with_oci, write,
+};
 
 #[test]
 fn an_instance_finds_what_was_ordered() {
@@ -181,6 +183,26 @@ fn a_daemon_outlives_who_started_it_and_a_job_does_not() {
 }
 
 #[test]
+fn an_instance_that_ends_by_itself_is_stopped_and_can_be_started_again() {
+    with_oci(|stage| {
+        let order = stage.running();
+        let compute = order.instance.compute;
+        // Held, and not waited for.
+        let mut held = stage.runtime.exec(compute, &process(&["sleep", "60"])).unwrap();
+        let procs =
+            format!("find /sys/fs/cgroup -path '*{compute}/cgroup.procs' -exec cat {{}} + | sort -n | head -n 1");
+        shell(&format!("kill -9 $({procs})"));
+        until("it has ended", || stage.runtime.observe(compute).unwrap() == Observed::Stopped);
+        assert!(matches!(stage.runtime.exec(compute, &process(&["true"])), Err(RuntimeError::NotRunning)));
+        let began = Instant::now();
+        stage.runtime.start(compute).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(stage.say(&order, "echo again").0, "again\n");
+        assert_eq!(held.process.wait(PATIENCE).unwrap(), Some(Exit::Signal(9)));
+    });
+}
+
+#[test]
 fn an_agent_that_is_killed_leaves_instances_running() {
     with_oci(|stage| {
         let order = stage.order();
@@ -234,7 +256,7 @@ fn helper(stage: &Stage, order: &Order, until: Option<&str>) -> Command {
 fn an_agent() {
     let directory = std::env::var_os("BASTIDE_AGENT").unwrap();
     let order: Order = serde_json::from_slice(&fs::read(Path::new(&directory).join("order")).unwrap()).unwrap();
-    let runtime = Oci::open(&Path::new(&directory).join("agent")).unwrap();
+    let runtime = oci(&Path::new(&directory).join("agent"));
     let compute = order.instance.compute;
     loop {
         runtime.create(&order).unwrap();
@@ -257,12 +279,14 @@ fn is_fast() {
             times.sort();
             times[times.len() / 2]
         };
-        let mut starts = Vec::new();
+        let (mut creates, mut starts) = (Vec::new(), Vec::new());
         let began = Instant::now();
         let orders: Vec<_> = (0..40)
             .map(|_| {
                 let (order, began) = (stage.order(), Instant::now());
-                let order = stage.run(order);
+                stage.runtime.create(&order).unwrap();
+                creates.push(began.elapsed());
+                stage.runtime.start(order.instance.compute).unwrap();
                 starts.push(began.elapsed());
                 order
             })
@@ -274,6 +298,7 @@ fn is_fast() {
             began.elapsed()
         });
         let execs = execs.collect();
-        eprintln!("create and start {:?}, 40 of them {all:?}, exec {:?}", median(starts), median(execs));
+        let (create, start, exec) = (median(creates), median(starts), median(execs));
+        eprintln!("create {create:?}, create and start {start:?}, 40 of them {all:?}, exec {exec:?}");
     });
 }

@@ -45,7 +45,13 @@ pub fn with_oci(test: impl FnOnce(&Stage)) {
     }
     // Of what root may do, no more than the agent keeps: it is given up for this thread and what it starts.
     privilege::drop_unneeded().unwrap();
-    test(&Stage::new(|directory| Box::new(Oci::open(directory).unwrap()), namespaces));
+    test(&Stage::new(|directory| Box::new(oci(directory)), namespaces));
+}
+
+/// The runtime of this node, or the one that somebody wants to try.
+pub fn oci(directory: &Path) -> Oci {
+    let chosen = std::env::var_os("BASTIDE_OCI_RUNTIME").map(PathBuf::from);
+    Oci::open_with(directory, chosen.as_deref()).unwrap()
 }
 
 impl Stage {

@@ -90,14 +90,22 @@ impl Groups {
         format!("/{PREFIX}{id}")
     }
 
-    /// Whether swap is counted.
+    /// Whether a limit of swap can be ordered.
     pub(crate) fn counts_swap(&self) -> bool {
         match self.layout {
-            Layout::Unified => Path::new("/proc/swaps").exists(),
-            Layout::Legacy => {
-                self.controller("memory").is_some_and(|root| root.join("memory.memsw.limit_in_bytes").exists())
-            }
+            // Where it is not counted, the runtime leaves the order out.
+            Layout::Unified => true,
+            Layout::Legacy => self.controller("memory").is_some_and(|root| root.join(MEMORY_AND_SWAP).exists()),
         }
+    }
+
+    /// Whether swap is counted for an instance.
+    pub(crate) fn holds_swap(&self, id: &str) -> bool {
+        let file = match self.layout {
+            Layout::Unified => "memory.swap.max",
+            Layout::Legacy => MEMORY_AND_SWAP,
+        };
+        self.directory(id, "memory").join(file).exists()
     }
 
     /// The processes of an instance. One that is still being started may be in some of its groups only.
@@ -171,7 +179,7 @@ impl Groups {
                     .zip(number("cpu", "cpu.cfs_period_us"))
                     .and_then(|(quota, period)| millis(quota, period)),
                 memory: number("memory", "memory.limit_in_bytes"),
-                memory_and_swap: number("memory", "memory.memsw.limit_in_bytes"),
+                memory_and_swap: number("memory", MEMORY_AND_SWAP),
                 processes: number("pids", "pids.max"),
             },
         }
@@ -280,6 +288,8 @@ fn remove_tree(group: &Path) -> std::io::Result<()> {
     }
     fs::remove_dir(group)
 }
+
+const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
 
 const PREFIX: &str = "bastide-";
 

@@ -5,19 +5,22 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bastide_plan::way_in::Exit;
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, getpid, pidfd_open, set_child_subreaper, waitid,
+};
 
+use super::cgroup::Groups;
+use super::failed;
 use crate::compute::runtime::RuntimeError;
 
-/// The children of the agent that run in instances.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Children(Arc<Shared>);
-
+/// The children of this process that run in instances. There is one for the whole process, as the kernel has it.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Children {
     /// How those have ended that somebody will ask for.
     awaited: Mutex<HashMap<Pid, Option<Exit>>>,
     /// Held by who starts one and does not know its number yet.
@@ -25,17 +28,28 @@ struct Shared {
 }
 
 impl Children {
-    /// Starts one, and remembers its number before anybody else can have waited for it.
-    pub(super) fn start(&self, start: impl FnOnce() -> Result<Pid, RuntimeError>) -> Result<Pid, RuntimeError> {
-        let _starting = self.0.starting.read().unwrap_or_else(PoisonError::into_inner);
+    /// Those of this process, to which the orphans of instances come from here on.
+    pub(super) fn adopt() -> io::Result<&'static Self> {
+        static CHILDREN: LazyLock<Children> = LazyLock::new(Children::default);
+        set_child_subreaper(Some(getpid()))?;
+        Ok(&CHILDREN)
+    }
+
+    /// Starts one, and takes hold of it before anybody else can have waited for it.
+    pub(super) fn start(
+        &self,
+        start: impl FnOnce() -> Result<Pid, RuntimeError>,
+    ) -> Result<(Pid, OwnedFd), RuntimeError> {
+        let _starting = self.starting.read().unwrap_or_else(PoisonError::into_inner);
         let pid = start()?;
-        self.awaited().insert(pid, None);
-        Ok(pid)
+        let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(failed("cannot find the process"))?;
+        self.exits().insert(pid, None);
+        Ok((pid, handle))
     }
 
     /// How one that was started has ended, if it has.
     pub(super) fn exit(&self, pid: Pid) -> rustix::io::Result<Option<Exit>> {
-        match self.awaited().get_mut(&pid) {
+        match self.exits().get_mut(&pid) {
             Some(exit @ None) => {
                 *exit = waitid(WaitId::Pid(pid), ENDED)?.and_then(|status| exit_of(&status));
                 Ok(*exit)
@@ -47,14 +61,14 @@ impl Children {
 
     /// Nobody will ask for it any more.
     pub(super) fn forget(&self, pid: Pid) {
-        self.awaited().remove(&pid);
+        self.exits().remove(&pid);
     }
 
     /// Waits for all that have ended.
     pub(super) fn reap(&self) {
-        let _nobody_starts = self.0.starting.write().unwrap_or_else(PoisonError::into_inner);
+        let _nobody_starts = self.starting.write().unwrap_or_else(PoisonError::into_inner);
         for pid in ended_inside() {
-            let mut awaited = self.awaited();
+            let mut awaited = self.exits();
             let status = waitid(WaitId::Pid(pid), ENDED).ok().flatten();
             if let (Some(status), Some(exit)) = (status, awaited.get_mut(&pid)) {
                 *exit = exit_of(&status);
@@ -62,8 +76,8 @@ impl Children {
         }
     }
 
-    fn awaited(&self) -> MutexGuard<'_, HashMap<Pid, Option<Exit>>> {
-        self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    fn exits(&self) -> MutexGuard<'_, HashMap<Pid, Option<Exit>>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,7 +87,7 @@ fn exit_of(status: &WaitIdStatus) -> Option<Exit> {
     by_signal.or_else(|| status.exit_status().map(|status| Exit::Status(number(status))))
 }
 
-/// Children that have ended in a namespace of processes below the agent's own; others are other people's.
+/// Children that have ended in an instance, or on the way into one; others are other people's.
 fn ended_inside() -> Vec<Pid> {
     let own = std::process::id().to_string();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -83,9 +97,13 @@ fn ended_inside() -> Vec<Pid> {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
         field("PPid:") == own
             && field("State:").starts_with('Z')
-            && field("NSpid:").split_ascii_whitespace().count() > 1
+            && (field("NSpid:").split_ascii_whitespace().count() > 1 || is_in_group(*process))
     });
     ended.filter_map(Pid::from_raw).collect()
+}
+
+fn is_in_group(process: i32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/cgroup")).is_ok_and(|groups| groups.contains(&Groups::path("")))
 }
 
 const ENDED: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG);

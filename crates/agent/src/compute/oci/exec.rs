@@ -14,7 +14,7 @@ use bastide_plan::way_in::{Exit, TerminalSize};
 use oci_spec::runtime::Process;
 use rustix::fs::{Gid, Uid, fchown};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::cgroup::Groups;
@@ -34,7 +34,7 @@ pub(super) struct Place<'a> {
     /// The number on the node of the user whose process it is.
     pub(super) owner: u32,
     pub(super) groups: &'a Groups,
-    pub(super) children: &'a Children,
+    pub(super) children: &'static Children,
 }
 
 /// Starts a process beside the first one. The calling thread is in the network of that.
@@ -48,7 +48,7 @@ pub(super) fn start(
     let text = serde_json::to_string(process).map_err(failed("cannot describe the process"))?;
     fs::write(&files.process, text).map_err(failed("cannot describe the process"))?;
     let mut opened = None;
-    let pid = place.children.start(|| {
+    let (pid, handle) = place.children.start(|| {
         opened = Some(match size {
             Some(size) => with_terminal(&place, &files, size)?,
             None => (with_pipes(&place, &files)?, None),
@@ -57,7 +57,8 @@ pub(super) fn start(
         pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))
     })?;
     let (ends, terminal) = opened.unwrap_or_default();
-    let mut running = Started::new(&place, pid, terminal)?;
+    let (id, groups) = (place.id.to_owned(), place.groups.clone());
+    let mut running = Started { pid, handle, terminal, id, groups, children: place.children };
     let faults = confinement::differences(pid, first);
     // Of one that is ending there is nothing left to look at.
     if !faults.is_empty() && running.wait(ENDING_WITHIN)?.is_none() {
@@ -175,27 +176,20 @@ struct Started {
     terminal: Option<OwnedFd>,
     id: String,
     groups: Groups,
-    children: Children,
+    children: &'static Children,
 }
 
 impl Started {
-    fn new(place: &Place<'_>, pid: Pid, terminal: Option<OwnedFd>) -> Result<Self, RuntimeError> {
-        let (id, groups, children) = (place.id.to_owned(), place.groups.clone(), place.children.clone());
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(handle) => Ok(Self { pid, handle, terminal, id, groups, children }),
-            // It was waited for already, because the whole instance has ended.
-            Err(error) => {
-                children.forget(pid);
-                Err(failed("cannot find the process")(error))
-            }
-        }
-    }
-
-    /// Ends the process and what it has started in its session. Daemons have made one of their own, and stay.
+    /// Ends the process and what it has started in its session, or, when it has none of its own, in its group. Daemons
+    /// have made one for themselves, and stay.
     fn end(&mut self) {
-        // The process leads the session, so its number is nobody else's until it has been waited for.
+        // No number of these is anybody else's until the process has been waited for.
+        let own = kin(self.pid);
+        let leads = own.is_some_and(|(_, session)| session == self.pid.as_raw_nonzero().get());
         for process in self.groups.processes(&self.id) {
-            if session(process) == Some(self.pid.as_raw_nonzero().get()) {
+            let other = kin(process);
+            let is_kin = own.zip(other).is_some_and(|(own, other)| if leads { own.1 == other.1 } else { own == other });
+            if is_kin {
                 let _ = kill_process(process, Signal::KILL);
             }
         }
@@ -251,10 +245,11 @@ impl std::fmt::Debug for Started {
     }
 }
 
-/// The session of a process, out of `/proc/<pid>/stat`; the name in it may contain anything.
-fn session(process: Pid) -> Option<i32> {
+/// Group and session of a process, out of `/proc/<pid>/stat`; the name in it may contain anything.
+fn kin(process: Pid) -> Option<(i32, i32)> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 static STARTS: AtomicU64 = AtomicU64::new(0);

@@ -30,7 +30,6 @@ use bastide_plan::compute_plan::{Instance, Isolation};
 use bastide_plan::compute_report::Usage;
 use bastide_plan::hub_plan::ComputeId;
 use bastide_plan::way_in::{Account, Process};
-use rustix::process::set_child_subreaper;
 
 use self::bundle::Shown;
 use self::cgroup::Groups;
@@ -48,7 +47,7 @@ pub struct Oci {
     tool: Tool,
     groups: Groups,
     init: PathBuf,
-    children: Children,
+    children: &'static Children,
 }
 
 impl Oci {
@@ -74,8 +73,8 @@ impl Oci {
         let missing = "this node cannot run instances: catatonit is missing, the init of each. Install catatonit";
         let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
         view::prepare()?;
-        set_child_subreaper(Some(rustix::process::getpid())).map_err(failed("cannot become a reaper"))?;
-        Ok(Self { instances, tool, groups, init, children: Children::default() })
+        let children = Children::adopt().map_err(failed("cannot wait for processes of instances"))?;
+        Ok(Self { instances, tool, groups, init, children })
     }
 
     fn directory(&self, compute: ComputeId) -> PathBuf {
@@ -117,23 +116,31 @@ impl Oci {
     /// Ends whatever runs, and removes what the runtime and the kernel know of it.
     fn clear(&self, compute: ComputeId) -> Result<(), RuntimeError> {
         let id = compute.to_string();
-        let first = First::find(&self.groups.processes(&id));
-        self.groups.kill(&id);
-        let deadline = Instant::now() + ENDED_WITHIN;
-        self.children.reap();
-        while first.as_ref().is_some_and(|first| !first.has_ended(Duration::from_millis(2))) {
-            self.children.reap();
-            if Instant::now() >= deadline {
-                return Err(RuntimeError::Late { verb: "ending the instance", patience: ENDED_WITHIN });
-            }
+        let processes = self.groups.processes(&id);
+        // Without processes there may still be an init that waits for its last children to be waited for.
+        if !processes.is_empty() || self.tool.knows(&id) {
+            self.end(&id, First::find(&processes).as_ref())?;
         }
-        self.children.reap();
         let directory = self.directory(compute);
         if self.tool.knows(&id) && directory.exists() {
             self.tool.run("delete", &["--force".as_ref(), id.as_ref()], &directory, no_streams())?;
         }
         self.groups.remove(&id)?;
         disk::wait_until_detached(&self.disk(compute))
+    }
+
+    fn end(&self, id: &str, first: Option<&First>) -> Result<(), RuntimeError> {
+        self.groups.kill(id);
+        let deadline = Instant::now() + ENDED_WITHIN;
+        self.children.reap();
+        while first.is_some_and(|first| !first.has_ended(Duration::from_millis(2))) {
+            if Instant::now() >= deadline {
+                return Err(RuntimeError::Late { verb: "ending the instance", patience: ENDED_WITHIN });
+            }
+            self.children.reap();
+        }
+        self.children.reap();
+        Ok(())
     }
 
     fn launch(&self, order: &Order) -> Result<(), RuntimeError> {
@@ -239,6 +246,7 @@ impl Runtime for Oci {
 
     fn delete(&self, compute: ComputeId) -> Result<(), RuntimeError> {
         self.clear(compute)?;
+        self.children.reap();
         match fs::remove_dir_all(self.directory(compute)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("cannot remove the instance")(error)),
             _ => Ok(()),
@@ -280,7 +288,7 @@ impl Runtime for Oci {
             directory: &self.directory(compute).join("exec"),
             owner: order.first_user + owner,
             groups: &self.groups,
-            children: &self.children,
+            children: self.children,
         };
         first.in_network(|| exec::start(place, first.pid(), &described, process.terminal))
     }
@@ -314,7 +322,12 @@ fn failed<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> RuntimeError
 fn admit(instance: &Instance) -> Result<(), RuntimeError> {
     let unable = |reason: String| Err(RuntimeError::Unable(reason));
     if instance.isolation == Isolation::Gvisor {
-        return unable("this node has no gVisor. Choose the isolation 'container'".to_owned());
+        // What confines a process of gVisor is not in /proc, and what cannot be read back is not started.
+        let reason = match command::program("runsc") {
+            Some(_) => "what confines an instance under gVisor cannot be read back yet",
+            None => "this node has no gVisor (runsc)",
+        };
+        return unable(format!("{reason}. Choose the isolation 'container'"));
     }
     if instance.size.gpus > 0 {
         return unable(format!("this node has no graphics processors, and {} were asked for", instance.size.gpus));
