@@ -13,6 +13,7 @@ mod required_rule;
 
 pub use crate::managed_network::{is_provisioned, provision};
 pub(crate) use associated::link as link_to;
+pub use inbound::admits;
 pub use kind::Kind;
 pub(crate) use required_rule::{PREFIX as SYSTEM_PREFIX, RequiredTag};
 

@@ -17,6 +17,7 @@ mod connection_test;
 mod context;
 mod deployment;
 pub mod discovery;
+mod door;
 mod failure;
 mod founding;
 pub mod front;

@@ -435,3 +435,57 @@ async fn the_shadow_cost_follows_the_rules() {
     let more = after["cloud"]["monthly"].as_f64().unwrap() - before["cloud"]["monthly"].as_f64().unwrap();
     assert!((more - 912.5).abs() < 0.01, "{more}");
 }
+
+/// Knocks at the shell of a compute from an address; the status, and the code of a refusal.
+async fn knock(scene: &Scene, compute: &str, from: &str) -> (StatusCode, String) {
+    let request = http::Request::get(format!("{compute}/bastide/exec?{API}"))
+        .header("host", "localhost:8443")
+        .header("authorization", format!("Bearer {}", scene.house.token))
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let mut request = request.body(axum::body::Body::empty()).unwrap();
+    let peer: std::net::IpAddr = from.parse().unwrap();
+    request.extensions_mut().insert(axum::extract::ConnectInfo(std::net::SocketAddr::new(peer, 4711)));
+    let answer = scene.house.send(request).await;
+    (answer.status, answer.code().to_owned())
+}
+
+#[tokio::test]
+async fn a_hub_closed_to_the_public_is_managed_from_anywhere_and_used_from_inside_alone() {
+    let scene = Scene::set().await;
+    let compute = format!("{}/computes/mei-box", scene.hub);
+    let inner = json!({"vmSize": "Standard_DS1_v2"});
+    let body = json!({"location": "westeurope", "properties": {"computeType": "ComputeInstance", "properties": inner}});
+    let made = scene.house.put(&compute, body).await;
+    assert_eq!(scene.house.wait(&made).await.body["status"], "Succeeded", "{made:?}");
+    let (public, lan) = ("203.0.113.9", "192.0.2.7");
+    assert_eq!(
+        knock(&scene, &compute, public).await.0,
+        StatusCode::SWITCHING_PROTOCOLS,
+        "open unless somebody closes it"
+    );
+
+    let patch =
+        |properties: Value| scene.house.call(Method::PATCH, &scene.hub, Some(json!({"properties": properties})));
+    assert_eq!(patch(json!({"ipAllowlist": ["192.0.2.0/24"]})).await.status, StatusCode::OK);
+    assert_eq!(knock(&scene, &compute, lan).await.0, StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(knock(&scene, &compute, public).await, (StatusCode::FORBIDDEN, "IpAddressNotAllowed".to_owned()));
+
+    assert_eq!(patch(json!({"publicNetworkAccess": "Disabled"})).await.status, StatusCode::OK);
+    for from in [lan, public] {
+        assert_eq!(
+            knock(&scene, &compute, from).await,
+            (StatusCode::FORBIDDEN, "PublicNetworkAccessDisabled".to_owned())
+        );
+    }
+    for private in ["0.0.0.0", "127.0.0.1"] {
+        assert_eq!(
+            knock(&scene, &compute, private).await.0,
+            StatusCode::SWITCHING_PROTOCOLS,
+            "inside, or the node: {private}"
+        );
+    }
+    assert_eq!(scene.house.get(&compute).await.status, StatusCode::OK, "managing it goes on");
+}

@@ -5,10 +5,11 @@
 //! with their token; browsers without anything are sent to sign in, and come back with a [`ticket`](super::ticket) that
 //! becomes a cookie of that one host.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bastide_arm::error::ArmError;
@@ -71,6 +72,7 @@ async fn answer(front: &Arc<Front>, site: &Site, asked: &str, mut request: Reque
     if request.uri().path() == ticket::ENTRANCE {
         return ticket::enter(front, row.incarnation, request.headers(), request.uri());
     }
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let token = bearer(request.headers()).map(|token| Standing::Token(Secret::new(token)));
     let is_by_token = token.is_some();
     let cookie = || ticket::of_cookie(front, row.incarnation, request.headers());
@@ -79,7 +81,7 @@ async fn answer(front: &Arc<Front>, site: &Site, asked: &str, mut request: Reque
         same_origin(&request, asked)?;
     }
     let visit = match standing {
-        Some(standing) => front.visit(standing, &id, Use::Application).await,
+        Some(standing) => front.visit(standing, &id, Use::Application, from).await,
         None => Err(ArmError::authentication_failed().into()),
     };
     let visit = match visit {
@@ -139,7 +141,9 @@ impl Doorkeeper for Arc<Front> {
             let since = self.clock.now();
             let standing = Standing::SignedIn { object_id: user, since };
             let id = ResourceId::parse(&row.id)?;
-            self.visit(standing, &id, Use::Application).await.map_err(refused)?;
+            // Where they come from is asked of each request that they then make.
+            let from = Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            self.visit(standing, &id, Use::Application, from).await.map_err(refused)?;
             ticket::issue(self, row.incarnation, &Pass { object_id: user, since }, ask)
         }
         .boxed()

@@ -5,6 +5,7 @@
 //! each end it within a second or a few.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub(crate) struct Visit {
     /// The keys that may log in to it by SSH, one a line.
     pub(crate) keys: String,
     what: Use,
+    /// The address they come from.
+    from: Option<IpAddr>,
     standing: Standing,
     epoch: i64,
     _place: Arc<Place>,
@@ -71,16 +74,23 @@ impl Front {
     /// The visit that a request asks for, which its route has authorised. It is on record before it begins.
     pub(crate) async fn visit_of(&self, request: &Request<'_>, pass: &Pass, what: Use) -> Result<Visit, Failure> {
         let token = bearer(request.headers).ok_or_else(ArmError::authentication_failed)?;
-        let visit = self.admitted(pass, Standing::Token(Secret::new(token)), what).await?;
+        let from = request.context.client_ip;
+        let visit = self.admitted(pass, Standing::Token(Secret::new(token)), what, from).await?;
         self.ledger.commit(request.context, pass, Entries::default()).await?;
         Ok(visit)
     }
 
     /// The visit of somebody who comes without a route of the API.
-    pub(crate) async fn visit(&self, standing: Standing, id: &ResourceId, what: Use) -> Result<Visit, Failure> {
+    pub(crate) async fn visit(
+        &self,
+        standing: Standing,
+        id: &ResourceId,
+        what: Use,
+        from: Option<IpAddr>,
+    ) -> Result<Visit, Failure> {
         let caller = self.identify(&standing.credential()).await?;
         let pass = self.gatekeeper.authorise(&caller, APPLICATION_ACCESS, id).await?;
-        self.admitted(&pass, standing, what).await
+        self.admitted(&pass, standing, what, from).await
     }
 
     /// Resolves when a visit must end, with the reason.
@@ -115,10 +125,17 @@ impl Front {
         let entry = entry.filter(|entry| entry.row.incarnation == visit.compute.0);
         let entry = entry.ok_or_else(|| ArmError::resource_not_found(&visit.id))?;
         user::admit(&entry.document, caller.principal.object_id, visit.what)?;
+        self.check_door(&pass, &visit.id, visit.from).await?;
         Ok(caller.epoch)
     }
 
-    async fn admitted(&self, pass: &Pass, standing: Standing, what: Use) -> Result<Visit, Failure> {
+    async fn admitted(
+        &self,
+        pass: &Pass,
+        standing: Standing,
+        what: Use,
+        from: Option<IpAddr>,
+    ) -> Result<Visit, Failure> {
         let id = pass.scope();
         let entry = self.ledger.resource(pass, id).await?.ok_or_else(|| ArmError::resource_not_found(id))?;
         if Kind::of(&entry.document) != Some(Kind::Instance) {
@@ -126,6 +143,7 @@ impl Front {
             return Err(ArmError::new(409, "NotAnInstance", message).into());
         }
         user::admit(&entry.document, pass.principal().object_id, what)?;
+        self.check_door(pass, id, from).await?;
         let compute = ComputeId(entry.row.incarnation);
         let keys = bastide_hub::compute::inner(&entry.document)
             .and_then(|inner| inner.get("sshSettings")?.get("adminPublicKey")?.as_str());
@@ -134,6 +152,7 @@ impl Front {
             compute,
             keys: keys.unwrap_or_default().to_owned(),
             what,
+            from,
             standing,
             epoch: pass.epoch(),
             _place: Arc::new(self.ways.visits.enter(compute)?),
