@@ -13,7 +13,7 @@ use bastide_plan::way_in::{Account, Exit, Process};
 use uuid::Uuid;
 
 use crate::support::{
-    PATIENCE, Stage, at_a_terminal, leftovers, oci, process, read_until, shell, until, with_oci, write,
+    PATIENCE, Stage, at_a_terminal, finish, leftovers, oci, process, read_until, shell, until, with_oci, write,
 };
 
 #[test]
@@ -100,6 +100,40 @@ fn what_cannot_be_done_is_refused_before_anything_is_made() {
             order.instance.files = vec![File { path: path.into(), content: String::new() }];
             assert!(matches!(stage.runtime.create(&order), Err(RuntimeError::Unable(_))), "{path}");
         }
+    });
+}
+
+#[test]
+fn graphics_processors_are_given_to_one_instance_each() {
+    with_oci(|stage| {
+        let cdi = stage.directory.path().join("cdi");
+        fs::create_dir(&cdi).unwrap();
+        // A device that is there on every node plays the processor, and a file the driver.
+        fs::write(cdi.join("driver"), "library").unwrap();
+        let file = format!(
+            r#"{{"cdiVersion": "0.5.0", "kind": "example.com/gpu", "devices": [{{"name": "0", "containerEdits":
+                {{"deviceNodes": [{{"path": "/dev/gpu0", "hostPath": "/dev/loop-control"}}]}}}}],
+                "containerEdits": {{"env": ["DRIVER=550"],
+                "mounts": [{{"hostPath": "{}", "containerPath": "/usr/lib/driver.so"}}]}}}}"#,
+            cdi.join("driver").display()
+        );
+        fs::write(cdi.join("example.json"), file).unwrap();
+        let runtime = oci(&stage.directory.path().join("agent")).with_devices(vec![cdi]);
+        assert_eq!(runtime.abilities().gpus, ["example.com/gpu=0"]);
+        let mut order = stage.order();
+        order.instance.size.gpus = 1;
+        runtime.create(&order).unwrap();
+        runtime.start(order.instance.compute).unwrap();
+        let look = "echo $DRIVER; cat /usr/lib/driver.so; echo; test -c /dev/gpu0 && stat -c %t:%T /dev/gpu0";
+        let execution = runtime.exec(order.instance.compute, &process(&["sh", "-c", look])).unwrap();
+        assert_eq!(finish(execution).0, "550\nlibrary\na:ed\n");
+        let mut second = stage.order();
+        second.instance.size.gpus = 1;
+        let error = runtime.create(&second).unwrap_err();
+        assert!(matches!(error, RuntimeError::Unable(_)), "{error}");
+        assert_eq!(runtime.observe(second.instance.compute).unwrap(), Observed::Absent);
+        runtime.delete(order.instance.compute).unwrap();
+        runtime.create(&second).unwrap();
     });
 }
 

@@ -6,15 +6,16 @@ use bastide_plan::compute_plan::Size;
 use bastide_plan::way_in::{self, Account};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxDeviceCgroupBuilder,
-    LinuxIdMappingBuilder, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder,
-    PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Hook, Hooks, HooksBuilder, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder,
+    LinuxDeviceCgroupBuilder, LinuxIdMappingBuilder, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder, PosixRlimit,
+    PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use rustix::process::{Resource, getrlimit};
 
 use super::account::{USER, home};
 use super::cgroup::{Groups, Layout};
+use super::gpu::Gift;
 use super::seccomp;
 use super::view::{USERS, View};
 use crate::compute::runtime::Order;
@@ -33,6 +34,7 @@ pub(super) fn specification(
     order: &Order,
     view: &View,
     files: &[Shown],
+    gift: &Gift,
     init: &Path,
     groups: &Groups,
 ) -> Result<Spec, OciSpecError> {
@@ -46,7 +48,11 @@ pub(super) fn specification(
         let access = if share.read_only { "ro" } else { "rw" };
         mounts.push(mount(&share.path, "bind", source, &["bind", "nosuid", "nodev", access])?);
     }
-    for file in files.iter().chain([&init]) {
+    for node in &gift.nodes {
+        // A bind mount, for nobody in a user namespace can make a device; and one that may be a device.
+        mounts.push(mount(&node.shown.place, "bind", &node.shown.source, &["bind", "rw", "nosuid", "noexec"])?);
+    }
+    for file in files.iter().chain(&gift.files).chain([&init]) {
         mounts.push(mount(&file.place, "bind", &file.source, &["bind", "ro", "nosuid", "nodev"])?);
     }
     SpecBuilder::default()
@@ -55,12 +61,13 @@ pub(super) fn specification(
         .mounts(mounts)
         .hostname(&order.instance.name)
         .process(first_process()?)
-        .linux(linux(order, groups.counts_swap())?)
+        .hooks(hooks(gift)?)
+        .linux(linux(order, gift, groups.counts_swap())?)
         .build()
 }
 
 /// A process beside the first one.
-pub(super) fn process(order: &Order, asked: &way_in::Process) -> Result<Process, OciSpecError> {
+pub(super) fn process(order: &Order, gift: &Gift, asked: &way_in::Process) -> Result<Process, OciSpecError> {
     let (number, name, home) = match asked.account {
         Account::User => (USER, order.instance.user.as_str(), home(&order.instance.user)),
         Account::Root => (0, "root", "/root".to_owned()),
@@ -70,7 +77,8 @@ pub(super) fn process(order: &Order, asked: &way_in::Process) -> Result<Process,
         variables.push(("TERM", "xterm-256color"));
     }
     let mut environment: Vec<(&str, &str)> = Vec::new();
-    let image = order.image_environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let image =
+        order.image_environment.iter().chain(&gift.environment).map(|(name, value)| (name.as_str(), value.as_str()));
     let instance = order.instance.environment.iter().chain(&asked.environment);
     let given = instance.map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in variables.into_iter().chain(image).chain(given) {
@@ -149,13 +157,24 @@ fn system_mounts(size: &Size) -> Result<Vec<Mount>, OciSpecError> {
     ])
 }
 
-fn linux(order: &Order, counts_swap: bool) -> Result<Linux, OciSpecError> {
+fn hooks(gift: &Gift) -> Result<Hooks, OciSpecError> {
+    let at = |stage: &str| -> Vec<Hook> {
+        gift.hooks.iter().filter(|(known, _)| known == stage).map(|(_, hook)| hook.clone()).collect()
+    };
+    HooksBuilder::default()
+        .create_runtime(at("createRuntime"))
+        .create_container(at("createContainer"))
+        .start_container(at("startContainer"))
+        .build()
+}
+
+fn linux(order: &Order, gift: &Gift, counts_swap: bool) -> Result<Linux, OciSpecError> {
     let users = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(order.first_user).size(USERS).build()?;
     LinuxBuilder::default()
         .uid_mappings(vec![users])
         .gid_mappings(vec![users])
         .namespaces(namespaces()?)
-        .resources(resources(&order.instance.size, counts_swap)?)
+        .resources(resources(&order.instance.size, gift, counts_swap)?)
         .cgroups_path(Groups::path(&order.instance.compute.to_string()))
         .devices(Vec::new())
         .rootfs_propagation("private")
@@ -179,19 +198,24 @@ fn namespaces() -> Result<Vec<LinuxNamespace>, OciSpecError> {
     own.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
 }
 
-fn resources(size: &Size, counts_swap: bool) -> Result<LinuxResources, OciSpecError> {
+fn resources(size: &Size, gift: &Gift, counts_swap: bool) -> Result<LinuxResources, OciSpecError> {
     let bytes = i64::try_from(size.memory).unwrap_or(i64::MAX);
     let mut memory = LinuxMemoryBuilder::default().limit(bytes);
     if counts_swap {
         memory = memory.swap(bytes);
     }
     let cpu = LinuxCpuBuilder::default().period(PERIOD).quota(i64::from(size.cpu_millis) * PERIOD.cast_signed() / 1000);
+    let nothing = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build();
+    let given = gift.nodes.iter().map(|node| {
+        let rule = LinuxDeviceCgroupBuilder::default().allow(true).access("rw").typ(node.kind);
+        rule.major(node.major).minor(node.minor).build()
+    });
     LinuxResourcesBuilder::default()
         .memory(memory.build()?)
         .cpu(cpu.build()?)
         .pids(LinuxPidsBuilder::default().limit(size.processes).build()?)
         // The runtime adds those that every program expects.
-        .devices(vec![LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?])
+        .devices(std::iter::once(nothing).chain(given).collect::<Result<Vec<_>, _>>()?)
         .build()
 }
 

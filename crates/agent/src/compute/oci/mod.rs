@@ -13,6 +13,7 @@ mod dial;
 mod disk;
 mod exec;
 mod first;
+mod gpu;
 mod inside;
 mod seccomp;
 pub(super) mod view;
@@ -24,6 +25,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bastide_plan::compute_plan::{Instance, Isolation};
@@ -47,7 +49,12 @@ pub struct Oci {
     tool: Tool,
     groups: Groups,
     init: PathBuf,
+    /// Whom instances are to trust, in one file; none: whom their image trusts.
+    trusted: Option<PathBuf>,
     children: &'static Children,
+    devices: gpu::Directories,
+    /// Held while devices are given away.
+    giving: Mutex<()>,
 }
 
 impl Oci {
@@ -74,7 +81,26 @@ impl Oci {
         let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
         view::prepare()?;
         let children = Children::adopt().map_err(failed("cannot wait for processes of instances"))?;
-        Ok(Self { instances, tool, groups, init, children })
+        Ok(Self {
+            instances,
+            tool,
+            groups,
+            init,
+            trusted: None,
+            children,
+            devices: gpu::Directories::default(),
+            giving: Mutex::default(),
+        })
+    }
+
+    /// The same, whose instances trust the authorities in a file of the node, instead of those of their image.
+    pub fn trusting(self, file: PathBuf) -> Self {
+        Self { trusted: Some(file), ..self }
+    }
+
+    /// The same, which looks for devices in other directories than those where vendors' tools put their files.
+    pub fn with_devices(self, directories: Vec<PathBuf>) -> Self {
+        Self { devices: gpu::Directories(directories), ..self }
     }
 
     fn directory(&self, compute: ComputeId) -> PathBuf {
@@ -143,25 +169,61 @@ impl Oci {
         Ok(())
     }
 
+    /// The devices that an instance has, from its creation to its deletion.
+    fn gpus(&self, compute: ComputeId) -> Vec<String> {
+        let written = fs::read(self.directory(compute).join(GPUS)).unwrap_or_default();
+        serde_json::from_slice(&written).unwrap_or_default()
+    }
+
+    fn give(&self, compute: ComputeId, count: u32) -> Result<(), RuntimeError> {
+        let own = self.gpus(compute);
+        if count == 0 && own.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = self.list()?.into_iter().filter(|other| *other != compute);
+        let taken = others.map(|other| (other, self.gpus(other))).collect();
+        let given = self.devices.choose(count, &own, &taken)?;
+        make_private(&self.directory(compute))?;
+        let text = serde_json::to_vec(&given).map_err(failed("cannot write the devices down"))?;
+        replace(&self.directory(compute).join(GPUS), &text)
+    }
+
     fn launch(&self, order: &Order) -> Result<(), RuntimeError> {
         let compute = order.instance.compute;
         let (id, directory) = (compute.to_string(), self.directory(compute));
         let bundle = directory.join("bundle");
         make_private(&bundle)?;
-        let shown = files(order).into_iter().map(|(path, _)| path).enumerate();
+        let shown = self.files(order).into_iter().map(|(path, _)| path).enumerate();
         let shown: Vec<_> =
             shown.map(|(number, place)| Shown { source: file_source(&directory, number), place }).collect();
+        let gift = self.devices.gift(&self.gpus(compute))?;
         view::within(order, &self.disk(compute), |view| {
             let inside =
                 Inside::open(&view.root, order.first_user).map_err(failed("cannot open the root directory"))?;
             account::ensure(&inside, &order.instance).map_err(failed("cannot make the user of the instance"))?;
-            let specification = bundle::specification(order, view, &shown, &self.init, &self.groups);
+            let specification = bundle::specification(order, view, &shown, &gift, &self.init, &self.groups);
             let specification = specification.map_err(failed("cannot describe the instance"))?;
             let text = serde_json::to_string(&specification).map_err(failed("cannot describe the instance"))?;
             fs::write(bundle.join("config.json"), text).map_err(failed("cannot describe the instance"))?;
             let arguments = ["--detach".as_ref(), "--bundle".as_ref(), bundle.as_os_str(), id.as_ref()];
             self.tool.run("run", &arguments, &directory, no_streams())
         })
+    }
+
+    /// The files that an instance sees and cannot change, with their content.
+    fn files(&self, order: &Order) -> Vec<(String, String)> {
+        let name = &order.instance.name;
+        let hosts = format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let own = [
+            ("/etc/hostname", format!("{name}\n")),
+            ("/etc/hosts", hosts),
+            ("/etc/resolv.conf", format!("nameserver {}\n", order.resolver)),
+        ];
+        let own = own.into_iter().map(|(path, content)| (path.to_owned(), content));
+        let given = order.instance.files.iter().map(|file| (file.path.clone(), file.content.clone()));
+        let trusted = self.trusted.as_ref().and_then(|file| Some((TRUSTED.to_owned(), fs::read_to_string(file).ok()?)));
+        own.chain(given).chain(trusted).collect()
     }
 }
 
@@ -171,7 +233,7 @@ impl Runtime for Oci {
             name: self.tool.name().to_owned(),
             isolations: vec![Isolation::Container],
             confines: true,
-            gpus: Vec::new(),
+            gpus: self.devices.names(),
         }
     }
 
@@ -185,6 +247,7 @@ impl Runtime for Oci {
             Ok(_) | Err(RuntimeError::Unknown(_)) => {}
             Err(error) => return Err(error),
         }
+        self.give(order.instance.compute, order.instance.size.gpus)?;
         make_private(&directory)?;
         // What is on the disk belongs to the users of the first order: that one is written down before there is a disk.
         let text = serde_json::to_vec(order).map_err(failed("cannot write the order down"))?;
@@ -194,7 +257,7 @@ impl Runtime for Oci {
             make_share(folder).map_err(failed(format!("cannot make the shared folder {}", folder.display())))?;
         }
         make_private(&directory.join("files"))?;
-        for (number, (path, content)) in files(order).iter().enumerate() {
+        for (number, (path, content)) in self.files(order).iter().enumerate() {
             let file = file_source(&directory, number);
             show(&file, content, order.first_user).map_err(failed(format!("cannot write {path}")))?;
         }
@@ -277,7 +340,8 @@ impl Runtime for Oci {
         if self.groups.is_frozen(&id) {
             return Err(RuntimeError::Unable("the instance is frozen. Wake it first".to_owned()));
         }
-        let described = bundle::process(&order, process).map_err(failed("cannot describe the process"))?;
+        let gift = self.devices.gift(&self.gpus(compute))?;
+        let described = bundle::process(&order, &gift, process).map_err(failed("cannot describe the process"))?;
         let owner = match process.account {
             Account::User => account::USER,
             Account::Root => 0,
@@ -329,9 +393,6 @@ fn admit(instance: &Instance) -> Result<(), RuntimeError> {
         };
         return unable(format!("{reason}. Choose the isolation 'container'"));
     }
-    if instance.size.gpus > 0 {
-        return unable(format!("this node has no graphics processors, and {} were asked for", instance.size.gpus));
-    }
     if !account::is_user_name(&instance.user) {
         return unable(format!("'{}' cannot be the name of a user", instance.user));
     }
@@ -346,19 +407,6 @@ fn admit(instance: &Instance) -> Result<(), RuntimeError> {
         }
     }
     Ok(())
-}
-
-/// The files that an instance sees and cannot change, with their content.
-fn files(order: &Order) -> Vec<(String, String)> {
-    let name = &order.instance.name;
-    let hosts = format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    let own = [
-        ("/etc/hostname", format!("{name}\n")),
-        ("/etc/hosts", hosts),
-        ("/etc/resolv.conf", format!("nameserver {}\n", order.resolver)),
-    ];
-    let own = own.into_iter().map(|(path, content)| (path.to_owned(), content));
-    own.chain(order.instance.files.iter().map(|file| (file.path.clone(), file.content.clone()))).collect()
 }
 
 fn file_source(directory: &Path, number: usize) -> PathBuf {
@@ -399,7 +447,12 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
     written.and_then(|()| fs::rename(&unfinished, path)).map_err(failed(format!("cannot write {}", path.display())))
 }
 
+/// Where Debian keeps whom its programs trust, and where other images have a link to, or a copy of, the same.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 const ORDER: &str = "order.json";
+
+const GPUS: &str = "gpus.json";
 
 /// What is killed is gone at once, but for what waits for a disk.
 const ENDED_WITHIN: Duration = Duration::from_secs(20);
