@@ -50,16 +50,24 @@ impl Arrival<'_> {
         self.thread.live.refuse(&self.origin, kind, name, rule, reason);
     }
 
-    /// Carries it to the address that it was opened to; `flight` has been read already.
-    pub async fn carry_nameless(mut self, kind: FlowKind, rule: Option<RuleName>, flight: Vec<u8>) {
+    /// Carries it to the address that it was opened to; `flight` has been read already. `name` is what the address was
+    /// approved for, if it was.
+    pub async fn carry_to_address(
+        mut self,
+        kind: FlowKind,
+        name: Option<Name>,
+        rule: Option<RuleName>,
+        flight: Vec<u8>,
+    ) {
         if let Err(full) = self.ticket.establish() {
-            return self.refuse(kind, None, rule, format!("Refused: {full}."));
+            return self.refuse(kind, name.as_ref(), rule, format!("Refused: {full}."));
         }
-        let flow = self.begin(kind, None, rule);
+        let flow = self.begin(kind, name, rule);
         let mut server = match connect::to_address(&self.thread.context, self.origin.address, self.origin.port).await {
             Ok(stream) => Socket::new(stream),
             Err(error) => return flow.failed(error.to_string()),
         };
+        flow.connected(self.origin.address);
         flow.sent(flight.len());
         if let Err(error) = server.write_all(&flight).await {
             return flow.failed(format!("The destination hung up: {error}"));

@@ -191,7 +191,7 @@ impl Session<'_> {
     async fn refuse(mut self, why: &str) {
         let denial = match self.arrival.view().decide_nameless(self.arrival.origin.address, self.arrival.origin.port) {
             Decision::Allow(rule) if self.upstream.is_none() => {
-                return self.arrival.carry_nameless(FlowKind::Tcp, rule, self.received).await;
+                return self.arrival.carry_to_address(FlowKind::Tcp, None, rule, self.received).await;
             }
             Decision::Allow(_) => String::new(),
             Decision::Deny(denial) => denial.reason,

@@ -81,6 +81,14 @@ impl Pins {
         table.names.get(name).is_some_and(leads_there).then(|| name.clone())
     }
 
+    /// A name among those that an address may be connected for, if any is `wanted`.
+    pub fn find(&self, address: Ipv4Addr, now: Instant, wanted: impl Fn(&Name) -> bool) -> Option<Name> {
+        let table = self.read();
+        let leads_there = |pins: &[Pin]| pins.iter().any(|pin| pin.address == address && pin.until > now);
+        let mut names = table.names.iter().filter(|(_, pins)| leads_there(pins));
+        names.find(|(name, _)| wanted(name)).map(|(name, _)| name.clone())
+    }
+
     /// Forgets all names that are not to be kept.
     pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
         self.write().names.retain(|name, _| keep(name));

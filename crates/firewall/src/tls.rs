@@ -3,8 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use bastide_inspect::Name;
 use bastide_inspect::client_hello::{ClientHello, Hello, HelloRefusal, MAX_FLIGHT};
 use bastide_inspect::retry::RetryWatch;
+use bastide_plan::RuleName;
 use bastide_plan::flow::FlowKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -20,7 +22,8 @@ use crate::socket::Socket;
 /// nobody can change it in between (egress.md 5.1). Nothing is sent to anybody before the verdict.
 pub async fn serve(mut arrival: Arrival<'_>) {
     let mut flight = Vec::new();
-    let hello = match tokio::time::timeout(HELLO_DEADLINE, read_hello(&mut arrival.client, &mut flight)).await {
+    let patience = if by_address(&arrival).is_some() { SERVER_FIRST } else { HELLO_DEADLINE };
+    let hello = match tokio::time::timeout(patience, read_hello(&mut arrival.client, &mut flight)).await {
         // Who has hung up is told nothing any more.
         Ok(Ok(Hello::NeedMore) | Err(_)) => return,
         Ok(Ok(hello)) => hello,
@@ -81,10 +84,14 @@ async fn named(mut arrival: Arrival<'_>, hello: ClientHello, mut flight: Vec<u8>
     }
 }
 
-/// A connection that names nobody is a matter of its address, which only a mode that opens the internet lets through.
+/// A connection that names nobody is a matter of its address. A mode that opens the internet lets it through, and so does
+/// a rule that opens a port on which not everybody speaks TLS.
 async fn nameless(mut arrival: Arrival<'_>, flight: Vec<u8>, why: &str, last_word: Option<u8>) {
+    if let Some((name, rule)) = by_address(&arrival) {
+        return arrival.carry_to_address(FlowKind::Tcp, Some(name), Some(rule), flight).await;
+    }
     match arrival.view().decide_nameless(arrival.origin.address, arrival.origin.port) {
-        Decision::Allow(rule) => arrival.carry_nameless(FlowKind::Tcp, rule, flight).await,
+        Decision::Allow(rule) => arrival.carry_to_address(FlowKind::Tcp, None, rule, flight).await,
         Decision::Deny(denial) => {
             arrival.refuse(FlowKind::Tls, None, denial.rule, format!("{why} {}", denial.reason));
             if let Some(word) = last_word {
@@ -92,6 +99,23 @@ async fn nameless(mut arrival: Arrival<'_>, flight: Vec<u8>, why: &str, last_wor
             }
         }
     }
+}
+
+/// The name, and the rule that opens this port for it, that the hub's resolver has answered with the address of a
+/// connection. Weaker than a name that was said: other names may be at that address. So it is asked only on ports that a
+/// rule lists beside the web's, where protocols are spoken that say no name (mission.md G9).
+fn by_address(arrival: &Arrival<'_>) -> Option<(Name, RuleName)> {
+    let (view, origin) = (arrival.view(), &arrival.origin);
+    if WEB.contains(&origin.port) {
+        return None;
+    }
+    let rule = |name: &Name| match view.decide(name, origin.port) {
+        Decision::Allow(rule) => rule,
+        Decision::Deny(_) => None,
+    };
+    let name = arrival.thread.context.resolver.find_name(origin.address, |name| rule(name).is_some())?;
+    let rule = rule(&name)?;
+    Some((name, rule))
 }
 
 /// Reads until it is clear what the client wants, or it ends.
@@ -115,6 +139,10 @@ fn alert(description: u8) -> [u8; 7] {
 
 /// How long a client may take to say whom it wants (egress.md rows 5 and 22).
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a client is given to speak first where it may be the server that does.
+const SERVER_FIRST: Duration = Duration::from_millis(300);
+/// Ports where whoever says no name is refused.
+const WEB: [u16; 2] = [80, 443];
 /// A hello with a post-quantum key share.
 const USUAL_FLIGHT: usize = 2048;
 /// RFC 8446, section 6.2.

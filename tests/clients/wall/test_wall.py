@@ -126,6 +126,21 @@ def test_a_rule_may_open_another_port(hub):
     assert hub.curl(f"{later}:8444/", "--resolve", f"later.example.com:8444:{SITE}").returncode != 0
 
 
+def test_a_port_without_tls_is_open_to_the_addresses_of_its_name_alone(hub):
+    """Weaker than a name that is said, and so for listed ports only (G9): the server of this one speaks first."""
+    greet = lambda host: hub.inside(  # noqa: E731
+        sys.executable, "-c", f"import socket; print(socket.create_connection(({host!r}, 22), 5).recv(99))"
+    ).stdout
+    assert greet("later.example.com") == ""
+    assert hub.put_rule("later", "later.example.com", ports=[22])["status"] == "Active"
+    assert "SSH-2.0-nobody" in greet("later.example.com")
+    assert greet(ELSEWHERE) == "", "no name of the rule leads there"
+    record = until(lambda: [flow for flow in hub.flows() if flow["port"] == 22 and flow["verdict"] == "allowed"])[-1]
+    assert (record["name"], record["rule"], record["kind"]) == ("later.example.com", "later", "tcp")
+    assert hub.call("DELETE", "/outboundRules/later").status_code in (200, 202, 204)
+    assert greet(SITE) == ""
+
+
 def test_explain_says_what_the_wall_does(hub):
     allowed = hub.explain("allowed.example.com")
     assert allowed["allowed"] and allowed["rule"] == "site"

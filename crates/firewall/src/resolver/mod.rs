@@ -124,6 +124,11 @@ impl Resolver {
         self.pins.latest(name, self.clock.instant())
     }
 
+    /// A name among those for which computes were told an address, if any is `wanted`.
+    pub fn find_name(&self, address: Ipv4Addr, wanted: impl Fn(&Name) -> bool) -> Option<Name> {
+        self.pins.find(address, self.clock.instant(), wanted)
+    }
+
     /// A name for which computes were told an address.
     pub fn name_of(&self, address: Ipv4Addr) -> Option<Name> {
         self.pins.name_of(address, self.clock.instant())
