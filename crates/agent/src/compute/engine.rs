@@ -23,6 +23,8 @@ impl Engine {
     /// share. A node that cannot run instances has walls all the same.
     pub fn of_this_node(data_directory: &Path, images: &Path) -> Self {
         let runtime = Oci::open(&data_directory.join("agent/computes")).map_err(|error| error.to_string());
+        // Where the supervisor puts whom clients of this Bastide are to trust: the node's authorities, and its own.
+        let runtime = runtime.map(|runtime| runtime.trusting(data_directory.join("pki/trust.pem")));
         let images = Images::open(images).map_err(|error| error.to_string());
         match (runtime, images) {
             (Ok(runtime), Ok(images)) => Self {
