@@ -122,7 +122,7 @@ fn mounts_in(mounts: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     faults
 }
 
-/// A line of `mountinfo`, as proc_pid_mountinfo(5) has it.
+/// A line of `mountinfo`, as `proc_pid_mountinfo(5)` has it.
 struct MountLine<'a> {
     place: &'a str,
     options: &'a str,

@@ -185,6 +185,30 @@ fn a_disk_grows_and_does_not_shrink() {
 }
 
 #[test]
+fn what_is_ordered_anew_while_it_runs_is_for_the_next_start() {
+    with_oci(|stage| {
+        let mut order = stage.order();
+        order.instance.files = vec![File { path: "/etc/one".into(), content: "1".into() }];
+        let mut order = stage.run(order);
+        let compute = order.instance.compute;
+        order.instance.size.processes = 50;
+        order.instance.size.disk = 512 << 20;
+        order.instance.files.insert(0, File { path: "/etc/two".into(), content: "2".into() });
+        order.instance.keys = vec!["ssh-ed25519 BBBB mei@phone".into()];
+        stage.runtime.create(&order).unwrap();
+        assert_eq!(stage.runtime.observe(compute).unwrap(), Observed::Running);
+        // But who may log in is so at once, and nothing is seen in the place of something else.
+        assert_eq!(stage.say(&order, "cat /etc/one ~/.ssh/authorized_keys").0, "1ssh-ed25519 BBBB mei@phone\n");
+        stage.runtime.stop(compute, Duration::ZERO).unwrap();
+        stage.runtime.start(compute).unwrap();
+        assert_eq!(stage.say(&order, "cat /etc/one /etc/two").0, "12");
+        assert_eq!(stage.runtime.observe(compute).unwrap(), Observed::Running);
+        let fill = "dd if=/dev/zero of=/tmp/large bs=1M count=300 2>/dev/null";
+        assert_eq!(stage.say(&order, fill).1, Exit::Status(0));
+    });
+}
+
+#[test]
 fn what_runs_is_asked_before_it_is_ended() {
     with_oci(|stage| {
         let order = stage.running();

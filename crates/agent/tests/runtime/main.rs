@@ -1,6 +1,7 @@
 //! What every runtime of instances must keep, and what the one for this node must withstand.
 
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

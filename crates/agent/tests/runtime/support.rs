@@ -74,7 +74,8 @@ impl Stage {
             instance: instance(compute),
             namespace: Path::new("/run/netns").join(namespace),
             resolver: [10, 0, 0, 1].into(),
-            first_user: 0x2000_0000 + (compute.0.as_u128() as u32 % 4096) * 65_536,
+            first_user: 0x2000_0000
+                + u32::from(u16::from_be_bytes([compute.0.as_bytes()[0] & 0xf, compute.0.as_bytes()[1]])) * 65_536,
             root: self.image(),
             image_environment: vec![("FROM".into(), "image".into()), ("PLACE".into(), "image".into())],
             shares: Vec::new(),

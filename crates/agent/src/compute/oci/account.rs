@@ -30,7 +30,7 @@ pub(super) fn ensure(inside: &Inside, instance: &Instance) -> io::Result<()> {
             }
         }
     }
-    keys(inside, instance, &home)?;
+    keys(inside, instance)?;
     instance.shares.iter().try_for_each(|share| place(inside, &share.path, &home))
 }
 
@@ -47,9 +47,11 @@ pub(super) fn is_user_name(name: &str) -> bool {
     begins && name.len() <= LONGEST_NAME && name != "root" && name.chars().all(plain)
 }
 
-fn keys(inside: &Inside, instance: &Instance, home: &str) -> io::Result<()> {
+/// Lets in who may log in, and nobody else.
+pub(super) fn keys(inside: &Inside, instance: &Instance) -> io::Result<()> {
+    let home = home(&instance.user);
     let path = format!("{home}/.ssh/authorized_keys");
-    let keys: String = instance.keys.iter().map(|key| format!("{}\n", key.trim())).collect();
+    let keys: String = instance.keys.iter().flat_map(|key| [key.trim(), "\n"]).collect();
     if inside.read(&path)?.unwrap_or_default() == keys {
         return Ok(());
     }
@@ -80,7 +82,7 @@ fn with_line(text: &str, line: &str, number: Option<&str>) -> String {
         let mut fields = other.split(':');
         fields.next() != name && (number.is_none() || fields.nth(1) != number)
     });
-    others.chain([line]).map(|line| format!("{line}\n")).collect()
+    others.chain([line]).flat_map(|line| [line, "\n"]).collect()
 }
 
 const LONGEST_NAME: usize = 32;

@@ -50,9 +50,8 @@ pub(super) fn attach(image: &Path) -> Result<(PathBuf, File), RuntimeError> {
         }
         let path = PathBuf::from(format!("/dev/loop{number}"));
         let loop_device = OpenOptions::new().read(true).write(true).open(&path).map_err(not_attached)?;
-        let mut configuration = LoopConfig::default();
-        configuration.fd = file.as_raw_fd().unsigned_abs();
-        configuration.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+        let info = LoopInfo { lo_flags: LO_FLAGS_AUTOCLEAR, ..LoopInfo::default() };
+        let configuration = LoopConfig { fd: file.as_raw_fd().unsigned_abs(), info, ..LoopConfig::default() };
         // SAFETY: `LoopConfig` is laid out as the kernel has it, and outlives the call.
         if unsafe { libc::ioctl(loop_device.as_raw_fd(), LOOP_CONFIGURE, &raw const configuration) } == 0 {
             return Ok((path, loop_device));

@@ -13,6 +13,7 @@ mod dial;
 mod disk;
 mod exec;
 mod first;
+mod folder;
 mod gpu;
 mod inside;
 mod seccomp;
@@ -21,9 +22,7 @@ pub(super) mod view;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,14 +32,14 @@ use bastide_plan::compute_report::Usage;
 use bastide_plan::hub_plan::ComputeId;
 use bastide_plan::way_in::{Account, Process};
 
-use self::bundle::Shown;
 use self::cgroup::Groups;
 use self::children::Children;
 use self::command::{Tool, no_streams};
 use self::first::First;
+use self::folder::{Folder, make_private};
 use self::inside::Inside;
 use super::confinement;
-use super::runtime::{Abilities, Execution, Observed, Order, Runtime, RuntimeError, SHARE_USERS, Target};
+use super::runtime::{Abilities, Execution, Observed, Order, Runtime, RuntimeError, Target};
 
 /// Instances by an OCI runtime.
 #[derive(Debug)]
@@ -103,39 +102,36 @@ impl Oci {
         Self { devices: gpu::Directories(directories), ..self }
     }
 
-    fn directory(&self, compute: ComputeId) -> PathBuf {
-        self.instances.join(compute.to_string())
+    fn folder(&self, compute: ComputeId) -> Folder {
+        Folder::new(self.instances.join(compute.to_string()))
     }
 
-    fn disk(&self, compute: ComputeId) -> PathBuf {
-        self.directory(compute).join("disk.img")
-    }
-
-    /// What was ordered when it was last created.
     fn order(&self, compute: ComputeId) -> Result<Order, RuntimeError> {
-        match fs::read(self.directory(compute).join(ORDER)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RuntimeError::Unknown(compute)),
-            text => serde_json::from_slice(&text.map_err(failed("cannot read the order"))?)
-                .map_err(failed("cannot read the order")),
-        }
+        self.folder(compute).order()?.ok_or(RuntimeError::Unknown(compute))
     }
 
     /// The first process of an instance that runs.
     fn first(&self, compute: ComputeId) -> Result<First, RuntimeError> {
         let found = First::find(&self.groups.processes(&compute.to_string()));
-        found.ok_or_else(|| match self.directory(compute).exists() {
+        found.ok_or_else(|| match self.folder(compute).exists() {
             true => RuntimeError::NotRunning,
             false => RuntimeError::Unknown(compute),
         })
     }
 
-    /// Ends an instance that is not confined as ordered.
-    fn verify(&self, first: &First, order: &Order) -> Result<(), RuntimeError> {
-        let faults = confinement::faults(first.pid(), order, &self.groups);
+    /// Ends an instance that is not confined as was ordered when it was started.
+    fn verify(&self, first: &First, compute: ComputeId) -> Result<(), RuntimeError> {
+        let order = self.folder(compute).started()?.ok_or(RuntimeError::Unknown(compute))?;
+        let faults = confinement::faults(first.pid(), &order, &self.groups);
         if faults.is_empty() {
             return Ok(());
         }
-        self.clear(order.instance.compute)?;
+        // Of one that is just ending there is nothing left to look at.
+        self.children.reap();
+        if first.has_ended(ENDING_WITHIN) {
+            return Err(RuntimeError::NotRunning);
+        }
+        self.clear(compute)?;
         Err(RuntimeError::NotConfined(faults.join(", ")))
     }
 
@@ -147,12 +143,12 @@ impl Oci {
         if !processes.is_empty() || self.tool.knows(&id) {
             self.end(&id, First::find(&processes).as_ref())?;
         }
-        let directory = self.directory(compute);
-        if self.tool.knows(&id) && directory.exists() {
-            self.tool.run("delete", &["--force".as_ref(), id.as_ref()], &directory, no_streams())?;
+        let folder = self.folder(compute);
+        if self.tool.knows(&id) && folder.exists() {
+            self.tool.run("delete", &["--force".as_ref(), id.as_ref()], folder.path(), no_streams())?;
         }
         self.groups.remove(&id)?;
-        disk::wait_until_detached(&self.disk(compute))
+        disk::wait_until_detached(&folder.disk())
     }
 
     fn end(&self, id: &str, first: Option<&First>) -> Result<(), RuntimeError> {
@@ -169,36 +165,28 @@ impl Oci {
         Ok(())
     }
 
-    /// The devices that an instance has, from its creation to its deletion.
-    fn gpus(&self, compute: ComputeId) -> Vec<String> {
-        let written = fs::read(self.directory(compute).join(GPUS)).unwrap_or_default();
-        serde_json::from_slice(&written).unwrap_or_default()
-    }
-
-    fn give(&self, compute: ComputeId, count: u32) -> Result<(), RuntimeError> {
-        let own = self.gpus(compute);
+    fn give_devices(&self, compute: ComputeId, count: u32) -> Result<(), RuntimeError> {
+        let own = self.folder(compute).devices()?;
         if count == 0 && own.is_empty() {
             return Ok(());
         }
         let _alone = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
         let others = self.list()?.into_iter().filter(|other| *other != compute);
-        let taken = others.map(|other| (other, self.gpus(other))).collect();
+        let taken = others.map(|other| Ok((other, self.folder(other).devices()?))).collect::<Result<_, _>>()?;
         let given = self.devices.choose(count, &own, &taken)?;
-        make_private(&self.directory(compute))?;
-        let text = serde_json::to_vec(&given).map_err(failed("cannot write the devices down"))?;
-        replace(&self.directory(compute).join(GPUS), &text)
+        self.folder(compute).make()?;
+        self.folder(compute).keep_devices(&given)
     }
 
     fn launch(&self, order: &Order) -> Result<(), RuntimeError> {
         let compute = order.instance.compute;
-        let (id, directory) = (compute.to_string(), self.directory(compute));
-        let bundle = directory.join("bundle");
-        make_private(&bundle)?;
-        let shown = self.files(order).into_iter().map(|(path, _)| path).enumerate();
-        let shown: Vec<_> =
-            shown.map(|(number, place)| Shown { source: file_source(&directory, number), place }).collect();
-        let gift = self.devices.gift(&self.gpus(compute))?;
-        view::within(order, &self.disk(compute), |view| {
+        let (id, folder) = (compute.to_string(), self.folder(compute));
+        let bundle = folder.bundle()?;
+        let shown: Vec<_> = self.files(order).iter().map(|(place, _)| folder.shown(place)).collect();
+        let gift = self.devices.gift(&folder.devices()?)?;
+        disk::ensure(&folder.disk(), order.instance.size.disk)?;
+        folder.keep_started(order)?;
+        view::within(order, &folder.disk(), |view| {
             let inside =
                 Inside::open(&view.root, order.first_user).map_err(failed("cannot open the root directory"))?;
             account::ensure(&inside, &order.instance).map_err(failed("cannot make the user of the instance"))?;
@@ -207,7 +195,7 @@ impl Oci {
             let text = serde_json::to_string(&specification).map_err(failed("cannot describe the instance"))?;
             fs::write(bundle.join("config.json"), text).map_err(failed("cannot describe the instance"))?;
             let arguments = ["--detach".as_ref(), "--bundle".as_ref(), bundle.as_os_str(), id.as_ref()];
-            self.tool.run("run", &arguments, &directory, no_streams())
+            self.tool.run("run", &arguments, folder.path(), no_streams())
         })
     }
 
@@ -239,29 +227,33 @@ impl Runtime for Oci {
 
     fn create(&self, order: &Order) -> Result<(), RuntimeError> {
         admit(&order.instance)?;
-        let directory = self.directory(order.instance.compute);
-        match self.order(order.instance.compute) {
-            Ok(before) if before.first_user != order.first_user => {
-                return Err(failed("cannot create it anew")("its disk belongs to other users of the node"));
-            }
-            Ok(_) | Err(RuntimeError::Unknown(_)) => {}
-            Err(error) => return Err(error),
+        let compute = order.instance.compute;
+        let folder = self.folder(compute);
+        if folder.order()?.is_some_and(|before| before.first_user != order.first_user) {
+            return Err(failed("cannot create it anew")("its disk belongs to other users of the node"));
         }
-        self.give(order.instance.compute, order.instance.size.gpus)?;
-        make_private(&directory)?;
+        self.give_devices(compute, order.instance.size.gpus)?;
+        folder.make()?;
         // What is on the disk belongs to the users of the first order: that one is written down before there is a disk.
-        let text = serde_json::to_vec(order).map_err(failed("cannot write the order down"))?;
-        replace(&directory.join(ORDER), &text)?;
-        disk::ensure(&self.disk(order.instance.compute), order.instance.size.disk)?;
-        for folder in &order.shares {
-            make_share(folder).map_err(failed(format!("cannot make the shared folder {}", folder.display())))?;
+        folder.keep_order(order)?;
+        let first = self.first(compute).ok().filter(First::is_ready);
+        if first.is_none() {
+            disk::ensure(&folder.disk(), order.instance.size.disk)?;
         }
-        make_private(&directory.join("files"))?;
-        for (number, (path, content)) in self.files(order).iter().enumerate() {
-            let file = file_source(&directory, number);
-            show(&file, content, order.first_user).map_err(failed(format!("cannot write {path}")))?;
+        order.shares.iter().try_for_each(|share| folder::make_share(share))?;
+        for (place, content) in self.files(order) {
+            folder.show(&place, &content, order.first_user)?;
         }
-        Ok(())
+        first.map_or(Ok(()), |first| {
+            let root = format!("/proc/{}/root", first.pid().as_raw_nonzero());
+            let keys = Inside::open(Path::new(&root), order.first_user)
+                .and_then(|inside| account::keys(&inside, &order.instance));
+            match keys {
+                // It is ending; the next start writes them.
+                Err(_) if first.has_ended(ENDING_WITHIN) => Ok(()),
+                keys => keys.map_err(failed("cannot write the keys to log in with")),
+            }
+        })
     }
 
     fn start(&self, compute: ComputeId) -> Result<(), RuntimeError> {
@@ -269,7 +261,7 @@ impl Runtime for Oci {
         if let Ok(first) = self.first(compute)
             && first.is_ready()
         {
-            return self.verify(&first, &order);
+            return self.verify(&first, compute);
         }
         self.clear(compute)?;
         if let Err(error) = self.launch(&order) {
@@ -281,7 +273,7 @@ impl Runtime for Oci {
             self.clear(compute)?;
             return Err(RuntimeError::Late { verb: "start", patience: READY_WITHIN });
         }
-        self.verify(&first, &order)
+        self.verify(&first, compute)
     }
 
     fn stop(&self, compute: ComputeId, grace: Duration) -> Result<(), RuntimeError> {
@@ -304,16 +296,13 @@ impl Runtime for Oci {
             return Ok(());
         }
         let verb = if frozen { "pause" } else { "resume" };
-        self.tool.run(verb, &[id.as_ref()], &self.directory(compute), no_streams())
+        self.tool.run(verb, &[id.as_ref()], self.folder(compute).path(), no_streams())
     }
 
     fn delete(&self, compute: ComputeId) -> Result<(), RuntimeError> {
         self.clear(compute)?;
         self.children.reap();
-        match fs::remove_dir_all(self.directory(compute)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("cannot remove the instance")(error)),
-            _ => Ok(()),
-        }
+        self.folder(compute).remove()
     }
 
     fn observe(&self, compute: ComputeId) -> Result<Observed, RuntimeError> {
@@ -323,14 +312,17 @@ impl Runtime for Oci {
             Err(RuntimeError::Unknown(_)) => return Ok(Observed::Absent),
             Err(error) => return Err(error),
         };
-        self.verify(&first, &self.order(compute)?)?;
+        match self.verify(&first, compute) {
+            Err(RuntimeError::NotRunning) => return Ok(Observed::Stopped),
+            outcome => outcome?,
+        }
         Ok(if self.groups.is_frozen(&compute.to_string()) { Observed::Frozen } else { Observed::Running })
     }
 
     fn usage(&self, compute: ComputeId) -> Result<Usage, RuntimeError> {
         self.order(compute)?;
         let taken = self.groups.taken(&compute.to_string());
-        let disk = disk::taken(&self.disk(compute));
+        let disk = disk::taken(&self.folder(compute).disk());
         Ok(Usage { cpu: taken.cpu, memory: taken.memory, processes: taken.processes, disk })
     }
 
@@ -340,7 +332,7 @@ impl Runtime for Oci {
         if self.groups.is_frozen(&id) {
             return Err(RuntimeError::Unable("the instance is frozen. Wake it first".to_owned()));
         }
-        let gift = self.devices.gift(&self.gpus(compute))?;
+        let gift = self.devices.gift(&self.folder(compute).devices()?)?;
         let described = bundle::process(&order, &gift, process).map_err(failed("cannot describe the process"))?;
         let owner = match process.account {
             Account::User => account::USER,
@@ -349,7 +341,7 @@ impl Runtime for Oci {
         let place = exec::Place {
             tool: &self.tool,
             id: &id,
-            directory: &self.directory(compute).join("exec"),
+            directory: &self.folder(compute).starts(),
             owner: order.first_user + owner,
             groups: &self.groups,
             children: self.children,
@@ -409,52 +401,12 @@ fn admit(instance: &Instance) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-fn file_source(directory: &Path, number: usize) -> PathBuf {
-    directory.join("files").join(number.to_string())
-}
-
-/// Written in place: an instance that runs sees the new content.
-fn show(file: &Path, content: &str, owner: u32) -> io::Result<()> {
-    if fs::read_to_string(file).is_ok_and(|before| before == content) {
-        return Ok(());
-    }
-    fs::write(file, content)?;
-    chown(file, Some(owner), Some(owner))?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o444))
-}
-
-/// A folder that the users of all instances have in common.
-fn make_share(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let owners = SHARE_USERS..SHARE_USERS + view::USERS;
-    if owners.contains(&fs::metadata(folder)?.uid()) {
-        return Ok(());
-    }
-    let owner = SHARE_USERS + account::USER;
-    chown(folder, Some(owner), Some(owner))?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o770))
-}
-
-fn make_private(directory: &Path) -> Result<(), RuntimeError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(failed(format!("cannot make {}", directory.display())))
-}
-
-/// Puts a file in the place of what was there, in one step.
-fn replace(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
-    let unfinished = path.with_extension("new");
-    let written = fs::write(&unfinished, content).and_then(|()| fs::File::open(&unfinished)?.sync_all());
-    written.and_then(|()| fs::rename(&unfinished, path)).map_err(failed(format!("cannot write {}", path.display())))
-}
-
 /// Where Debian keeps whom its programs trust, and where other images have a link to, or a copy of, the same.
 const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-const ORDER: &str = "order.json";
-
-const GPUS: &str = "gpus.json";
-
 /// What is killed is gone at once, but for what waits for a disk.
 const ENDED_WITHIN: Duration = Duration::from_secs(20);
+
+const ENDING_WITHIN: Duration = Duration::from_millis(200);
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
