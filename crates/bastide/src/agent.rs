@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use bastide_agent::{Agent, Engine, Farewell, Leftovers, Settings};
+use bastide_agent::{Agent, Engine, Farewell, Leftovers, Retention, Settings};
 use clap::Args;
 use ipnet::Ipv4Net;
 
+use crate::configuration::{FLOW_LOG_DAYS, FLOW_LOG_MIB};
 use crate::logging::{self, LogFormat};
 use crate::stop::Stop;
 use crate::{Outcome, privilege, serve};
@@ -29,6 +31,12 @@ pub(crate) struct Arguments {
     /// Private addresses that hubs may reach as if they were on the internet, CIDR.
     #[arg(long = "internet-range", value_name = "CIDR")]
     internet_ranges: Vec<Ipv4Net>,
+    /// Mebibytes of what happened at the wall that are kept for each hub.
+    #[arg(long, value_name = "MIB", default_value_t = FLOW_LOG_MIB)]
+    flow_log_mib: u32,
+    /// For how many days it is kept, at most.
+    #[arg(long, value_name = "DAYS", default_value_t = FLOW_LOG_DAYS)]
+    flow_log_days: u32,
     /// Where images of computes are unpacked; several agents may share it.
     #[arg(long, env = "BASTIDE_IMAGES", hide_env_values = true, value_name = "DIR", default_value = IMAGES)]
     images: PathBuf,
@@ -62,6 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         data_directory,
         upstream_dns: arguments.upstream_dns,
         internet_ranges: arguments.internet_ranges.clone(),
+        flow_retention: Retention {
+            bytes: u64::from(arguments.flow_log_mib) << 20,
+            age: Duration::from_hours(24 * u64::from(arguments.flow_log_days)),
+        },
         firewall: ["/proc/self/exe", "firewall"].map(str::to_owned).to_vec(),
         server_socket: server_socket.display().to_string(),
     };
@@ -78,4 +90,4 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// What can be made anew is in the place for that (FHS 5.5).
-const IMAGES: &str = "/var/cache/bastide/images";
+pub(crate) const IMAGES: &str = "/var/cache/bastide/images";

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::agent::IMAGES;
 use crate::data_directory::DataDirectory;
 use crate::output::Format;
 use crate::{Outcome, privilege};
@@ -21,6 +22,9 @@ pub(crate) struct Arguments {
     /// The data directory whose file system is tried.
     #[arg(long, env = "BASTIDE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where images of computes are unpacked.
+    #[arg(long, env = "BASTIDE_IMAGES", hide_env_values = true, value_name = "DIR", default_value = IMAGES)]
+    images: PathBuf,
     /// Run one probe in this process; the doctor starts itself with it, because a probe changes the process it runs in.
     #[arg(long, hide = true, value_enum)]
     probe: Option<Probe>,
@@ -73,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut findings = vec![capabilities()];
     findings.extend(Probe::value_variants().iter().map(|probe| probe.finding()));
     findings.push(storage::finding(&directory));
+    findings.push(storage::image_cache(&arguments.images));
     findings.extend(forwarding());
     let report = Report::new(findings);
     arguments.format.show(&serde_json::to_value(&report)?, |_| report.table())?;

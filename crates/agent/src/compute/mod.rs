@@ -13,6 +13,7 @@ mod metadata;
 pub mod missing;
 pub mod oci;
 pub mod permits;
+pub mod probe;
 pub mod record;
 pub mod runtime;
 mod script;

@@ -1,8 +1,9 @@
 //! Probes that change the process they run in, each tried in a process of its own that then ends.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread::sleep;
@@ -24,6 +25,7 @@ pub(super) enum Probe {
     Cgroups,
     Seccomp,
     Landlock,
+    Computes,
 }
 
 /// What a probe found: a detail, or what is wrong and what to do about it.
@@ -58,6 +60,7 @@ impl Probe {
             Self::Cgroups => cgroups(),
             Self::Seccomp => seccomp(),
             Self::Landlock => landlock(),
+            Self::Computes => computes(),
         };
         match found {
             Ok(detail) => {
@@ -81,6 +84,7 @@ impl Probe {
             Self::Cgroups => "cgroups",
             Self::Seccomp => "seccomp",
             Self::Landlock => "landlock",
+            Self::Computes => "computes",
         }
     }
 
@@ -239,6 +243,21 @@ fn landlock() -> Found {
     }
 }
 
+/// Runs one, with the privilege that an agent has.
+fn computes() -> Found {
+    let advice = "computes are refused with this sentence; the wall stands without them";
+    let failed = |what: &str, error: &dyn std::fmt::Display| (format!("{what}{error}"), advice);
+    unshare(UnshareFlags::NEWNET)?;
+    bastide_agent::privilege::drop_unneeded().map_err(|error| failed("privilege cannot be given up: ", &error))?;
+    let directory = std::env::temp_dir().join(format!("bastide-doctor-{}", std::process::id()));
+    DirBuilder::new().mode(0o700).create(&directory).map_err(|error| failed("no directory to try it in: ", &error))?;
+    let ran = bastide_agent::probe_computes(&directory);
+    let removed = fs::remove_dir_all(&directory);
+    let ran = ran.map_err(|error| failed("", &error))?;
+    removed.map_err(|error| failed("what was tried is not wholly gone: ", &error))?;
+    Ok(ran)
+}
+
 fn unshare(namespace: UnshareFlags) -> Result<(), (String, &'static str)> {
     // SAFETY: this process has one thread and shares no memory; descriptors are not unshared.
     unsafe { unshare_unsafe(namespace) }.map_err(|error| {
@@ -295,4 +314,4 @@ const REFUSED: libc::c_long = libc::SYS_sched_yield;
 const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
 /// A probe takes milliseconds; a tool that waits for something is stopped.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -39,6 +39,33 @@ pub(super) fn finding(directory: &Path) -> Finding {
     }
 }
 
+/// Whether images of computes can be kept, in the directory or where it would be made.
+pub(super) fn image_cache(directory: &Path) -> Finding {
+    let name = "image cache";
+    let existing = directory.ancestors().find(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
+    let space = rustix::fs::statvfs(existing).map(|system| system.f_bavail.saturating_mul(system.f_frsize));
+    let advice = "make room, or name another directory in BASTIDE_IMAGES";
+    match (time_to_sync(existing), space) {
+        (Err(error), _) => {
+            let detail = format!("{} cannot be written: {error}", existing.display());
+            Finding::fault(name, false, Status::Warn, detail, advice)
+        }
+        (Ok(_), Ok(space)) if space < BASE_IMAGE => {
+            let detail =
+                format!("{}: {} MB are free, the base image takes {}", existing.display(), mb(space), mb(BASE_IMAGE));
+            Finding::fault(name, false, Status::Warn, detail, advice)
+        }
+        (Ok(_), space) => {
+            let free = space.map_or_else(|_| "writable".to_owned(), |space| format!("{} MB are free", mb(space)));
+            Finding::ok(name, false, format!("{}: {free}", directory.display()))
+        }
+    }
+}
+
+fn mb(bytes: u64) -> u64 {
+    bytes / 1_000_000
+}
+
 /// The median of a few writes of one database page, each followed by fsync(2).
 fn time_to_sync(directory: &Path) -> io::Result<Duration> {
     let path = directory.join(format!(".bastide-doctor-{}", std::process::id()));
@@ -74,6 +101,9 @@ const DOUBTFUL: [(rustix::fs::FsWord, &str, &str); 5] = [
     (0x0102_1997, "9p", NETWORK),
     (0xff53_4d42, "cifs", NETWORK),
 ];
+
+/// Unpacked, and while it is made.
+const BASE_IMAGE: u64 = 1_500_000_000;
 
 #[cfg(test)]
 mod tests {
