@@ -3,7 +3,7 @@
 # secrets in everything the servers wrote.
 #
 #   tests/clients/run.sh                    everything
-#   tests/clients/run.sh az wire            some suites: az, sdk, wire, process, wall, durability
+#   tests/clients/run.sh az wire            some suites: az, sdk, wire, process, wall, compute, durability
 #   BASTIDE_BIN=target/debug/bastide ...    another binary
 #   BASTIDE_KILL_ROUNDS=10 ...              a shorter durability test
 #
@@ -25,7 +25,7 @@ command -v curl >/dev/null 2>&1 || fail "curl is missing. Install it: apt-get in
 "$here/prepare.sh" || fail "the virtual environment could not be prepared; see above"
 python=${CLIENTS_VENV:-$root/.venv/clients}/bin/python
 
-suites=${*:-az sdk wire process wall durability}
+suites=${*:-az sdk wire process wall compute durability}
 BASTIDE_SUITE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/bastide-clients.XXXXXX") || fail "no temporary directory"
 # Started by root, the server is a user of its own, who must find the way to its data.
 chmod 711 "$BASTIDE_SUITE_DIR"
@@ -42,9 +42,9 @@ run() {
 parallel=""
 for suite in $suites; do
     case $suite in
-        az | sdk | wire | process | wall) parallel="$parallel $here/$suite" ;;
+        az | sdk | wire | process | wall | compute) parallel="$parallel $here/$suite" ;;
         durability) ;;
-        *) fail "no suite named '$suite': az, sdk, wire, process, wall or durability" ;;
+        *) fail "no suite named '$suite': az, sdk, wire, process, wall, compute or durability" ;;
     esac
 done
 # Two workers, each with a Bastide of its own; a file's tests stay together.

@@ -1,0 +1,128 @@
+"""The host's own ssh reaches a compute of which no port is open (mission.md S4; compute.md 2)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from support.compute import ssh_home
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return ssh_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def config(compute, home, tmp_path_factory):
+    """The lines for ssh's configuration, and the host's name in them."""
+    done = compute.run("connect-ssh", "--print-config", env=home)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path_factory.mktemp("ssh") / "config"
+    path.write_bytes(done.stdout)
+    return str(path), done.stdout.decode().split()[1]
+
+
+def test_connect_ssh_runs_a_command_with_its_status(compute, home):
+    done = compute.run("connect-ssh", "--", "id -un; exit 6", env=home)
+    assert (done.stdout, done.returncode) == (b"azureuser\n", 6), done.stderr
+
+
+def test_plain_ssh_works_with_the_printed_configuration(config, home):
+    path, host = config
+    began = time.monotonic()
+    done = subprocess.run(["ssh", "-F", path, host, "hostname; echo err >&2"], capture_output=True, env=home, timeout=30)
+    assert (done.stdout, done.stderr) == (b"ci-ssh\n", b"err\n")
+    assert time.monotonic() - began < 5
+
+
+def test_sessions_have_the_variables_of_the_compute(compute, config, home):
+    path, host = config
+    inside = compute.exec("sh", "-c", "echo $PATH").stdout
+    done = subprocess.run(["ssh", "-F", path, host, "echo $PATH"], capture_output=True, env=home, timeout=30)
+    assert done.stdout == inside and inside.strip()
+
+
+def test_scp_and_sftp_carry_files_both_ways(config, home, tmp_path):
+    path, host = config
+    (tmp_path / "sent").write_bytes(os.urandom(2 * MEGABYTE))
+    for program in (["scp", "-F", path], ["scp", "-s", "-F", path]):
+        subprocess.run([*program, str(tmp_path / "sent"), f"{host}:received"], check=True, env=home, timeout=60)
+        subprocess.run([*program, f"{host}:received", str(tmp_path / "back")], check=True, env=home, timeout=60)
+        assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+
+def test_a_port_inside_is_reached_by_forwarding_it(compute, config, home):
+    path, host = config
+    page = "import http.server as h; h.HTTPServer(('127.0.0.1', 8704), h.SimpleHTTPRequestHandler).serve_forever()"
+    inside = subprocess.Popen(compute.command("exec", "--", "python3", "-c", page), stdin=subprocess.DEVNULL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    tunnel = subprocess.Popen(
+        ["ssh", "-F", path, "-N", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:8704", host], env=home
+    )
+    try:
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), 2) as stream:
+                    stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    if stream.recv(100).startswith(b"HTTP/1.0 200"):
+                        break
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, "nothing answers behind the forwarded port"
+            time.sleep(0.2)
+    finally:
+        tunnel.terminate()
+        tunnel.wait()
+        inside.terminate()
+        inside.wait()
+
+
+def test_the_host_key_stays_when_the_compute_is_restarted(compute, config, home):
+    path, host = config
+    assert compute.run("restart").returncode == 0
+    strict = ["ssh", "-F", path, "-o", "StrictHostKeyChecking=yes", host, "true"]
+    assert subprocess.run(strict, env=home, timeout=30).returncode == 0
+
+
+def test_a_key_that_nobody_knows_does_not_get_in(compute, config, home, tmp_path):
+    """The way is authorised by a token; the login inside takes a key all the same."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (tmp_path / "key.pub").unlink()
+    done = compute.run("connect-ssh", "-f", str(key), "--", "true", env=home)
+    assert done.returncode == 255 and b"Permission denied" in done.stderr, done.stderr
+
+
+def test_a_key_of_the_instance_gets_in(hub, home, tmp_path):
+    from support.compute import make
+
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    compute = make(hub, "ci-keyed", "--ssh-key-value", (tmp_path / "key.pub").read_text().strip())
+    (tmp_path / "key.pub").unlink()
+    assert compute.run("connect-ssh", "-f", str(key), "--", "true", env=home).returncode == 0
+
+
+def test_many_sessions_at_once(config, home):
+    path, host = config
+    done: list[bytes] = []
+
+    def session(number: int) -> None:
+        command = ["ssh", "-F", path, host, f"echo {number}"]
+        done.append(subprocess.run(command, capture_output=True, env=home, timeout=60).stdout.strip())
+
+    threads = [threading.Thread(target=session, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [str(number).encode() for number in range(8)]
