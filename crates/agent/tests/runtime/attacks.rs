@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use bastide_plan::compute_plan::Share;
 use bastide_plan::way_in::{Account, Exit, Process};
 use uuid::Uuid;
 
-use crate::support::{finish, process, shell, until, with_oci};
+use crate::support::{finish, leftovers, process, shell, until, with_oci};
 
 #[test]
 fn root_inside_is_nobody() {
@@ -178,6 +178,36 @@ fn calls() {
     assert!(std::process::Command::new("true").status().unwrap().success());
     std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     UnixListener::bind(format!("/tmp/{}", std::process::id())).unwrap();
+}
+
+#[test]
+fn an_image_cannot_reach_out_by_links() {
+    with_oci(|stage| {
+        let victim = stage.directory.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        fs::set_permissions(stage.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o777)).unwrap();
+        let deep = format!("../../../../../../../../{}", victim.display());
+        for place in ["etc", "home", "root", "tmp", "run", "dev", "sys", "proc"] {
+            for target in [victim.to_str().unwrap(), &deep] {
+                let mut order = stage.order();
+                let image = stage.directory.path().join(Uuid::new_v4().to_string());
+                shell(&format!("cp -a {} {}", order.root.display(), image.display()));
+                let link = image.join(place);
+                let _ = fs::remove_dir_all(&link);
+                symlink(target, &link).unwrap();
+                order.root = image;
+                stage.runtime.create(&order).unwrap();
+                // Whether it can be made to run at all is all the same.
+                if stage.runtime.start(order.instance.compute).is_ok() {
+                    stage.say_as(&order, Account::Root, "echo x > /etc/x; echo x > /tmp/x; echo x > /root/x");
+                }
+                assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "{place} -> {target}");
+                stage.runtime.delete(order.instance.compute).unwrap();
+                assert_eq!(leftovers(&order), Vec::<String>::new());
+            }
+        }
+    });
 }
 
 #[test]

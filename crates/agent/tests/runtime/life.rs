@@ -185,6 +185,43 @@ fn a_disk_grows_and_does_not_shrink() {
 }
 
 #[test]
+fn who_has_lost_the_home_begins_elsewhere() {
+    with_oci(|stage| {
+        let order = stage.running();
+        assert_eq!(stage.say_as(&order, Account::Root, "rmdir /root; pwd").0, "/root\n");
+        assert_eq!(stage.say_as(&order, Account::Root, "pwd").0, "/\n");
+        let there = Process { directory: Some("/etc".into()), ..process(&["pwd"]) };
+        assert_eq!(finish(stage.runtime.exec(order.instance.compute, &there).unwrap()).0, "/etc\n");
+    });
+}
+
+#[test]
+fn many_come_and_go_at_once() {
+    with_oci(|stage| {
+        let orders: Vec<_> = (0..24).map(|number| stage.order_in(number % 2)).collect();
+        std::thread::scope(|scope| {
+            for order in &orders {
+                scope.spawn(|| {
+                    let compute = order.instance.compute;
+                    stage.run(order.clone());
+                    for status in [0, 3] {
+                        assert_eq!(stage.say(order, &format!("exit {status}")).1, Exit::Status(status));
+                    }
+                    stage.runtime.stop(compute, Duration::ZERO).unwrap();
+                    stage.runtime.start(compute).unwrap();
+                    assert_eq!(stage.say(order, "echo again").0, "again\n");
+                    stage.runtime.delete(compute).unwrap();
+                });
+            }
+        });
+        assert_eq!(stage.runtime.list().unwrap(), []);
+        for order in &orders {
+            assert_eq!(leftovers(order), Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
 fn what_is_ordered_anew_while_it_runs_is_for_the_next_start() {
     with_oci(|stage| {
         let mut order = stage.order();

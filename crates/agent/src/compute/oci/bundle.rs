@@ -66,12 +66,18 @@ pub(super) fn specification(
         .build()
 }
 
-/// A process beside the first one.
-pub(super) fn process(order: &Order, gift: &Gift, asked: &way_in::Process) -> Result<Process, OciSpecError> {
+/// A process beside the first one, which begins in its account's home if that is there.
+pub(super) fn process(
+    order: &Order,
+    gift: &Gift,
+    asked: &way_in::Process,
+    exists: impl Fn(&str) -> bool,
+) -> Result<Process, OciSpecError> {
     let (number, name, home) = match asked.account {
         Account::User => (USER, order.instance.user.as_str(), home(&order.instance.user)),
         Account::Root => (0, "root", "/root".to_owned()),
     };
+    let directory = asked.directory.clone().or_else(|| exists(&home).then(|| home.clone()));
     let mut variables = vec![("PATH", PATH), ("HOME", &home), ("USER", name), ("LOGNAME", name), ("LANG", "C.UTF-8")];
     if asked.terminal.is_some() {
         variables.push(("TERM", "xterm-256color"));
@@ -92,7 +98,7 @@ pub(super) fn process(order: &Order, gift: &Gift, asked: &way_in::Process) -> Re
         .user(user)
         .args(asked.command.clone())
         .env(environment)
-        .cwd(asked.directory.clone().unwrap_or(home))
+        .cwd(directory.unwrap_or_else(|| "/".to_owned()))
         .build()
 }
 

@@ -4,22 +4,18 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fstat};
-use rustix::process::Pid;
 
 use super::inside::Inside;
 
 /// Connects to a Unix socket by its path inside. No link leads out, and none is followed to somewhere else between the
 /// look and the connection: what is connected to is what was looked at.
-pub(super) fn socket(process: Pid, path: &str) -> io::Result<OwnedFd> {
+pub(super) fn socket(inside: &Inside, path: &str) -> io::Result<OwnedFd> {
     if !path.starts_with('/') {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path of a socket must be absolute"));
     }
-    let root = format!("/proc/{}/root", process.as_raw_nonzero());
-    let inside = Inside::open(Path::new(&root), 0)?;
     let socket = inside.path(path, OFlags::PATH)?;
     if FileType::from_raw_mode(fstat(&socket)?.st_mode) != FileType::Socket {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a socket"));

@@ -1,7 +1,9 @@
 //! The first process of an instance, its init.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -9,6 +11,7 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::bundle::INIT;
 use super::failed;
+use super::inside::Inside;
 use crate::compute::runtime::RuntimeError;
 use crate::tool::readable;
 
@@ -35,6 +38,11 @@ impl First {
 
     pub(super) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// Its files, as it sees them; its user 0 is `first_user` on the node.
+    pub(super) fn inside(&self, first_user: u32) -> io::Result<Inside> {
+        Inside::open(Path::new(&format!("/proc/{}/root", self.pid.as_raw_nonzero())), first_user)
     }
 
     /// Does something in a thread that is in its network.

@@ -1,7 +1,7 @@
 //! What there is of an instance on the disk of the node: a folder below the agent's own.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
@@ -63,8 +63,9 @@ impl Folder {
         self.read("started.json")
     }
 
+    /// Not written to the disk at once: what was started is gone when the node is.
     pub(super) fn keep_started(&self, order: &Order) -> Result<(), RuntimeError> {
-        self.write("started.json", order)
+        self.put("started.json", order).map(|_| ())
     }
 
     /// The devices that it has, from its creation to its deletion.
@@ -110,14 +111,23 @@ impl Folder {
         }
     }
 
-    /// Puts a file in the place of what was there, in one step.
     fn write(&self, file: &str, content: &(impl Serialize + ?Sized)) -> Result<(), RuntimeError> {
+        let written = self.put(file, content)?;
+        written.sync_all().map_err(failed(format!("cannot write {}", self.0.join(file).display())))
+    }
+
+    /// Puts a file in the place of what was there, in one step.
+    fn put(&self, file: &str, content: &(impl Serialize + ?Sized)) -> Result<fs::File, RuntimeError> {
         let path = self.0.join(file);
         let unfinished = path.with_extension("new");
         let text = serde_json::to_vec(content).map_err(io::Error::other);
-        let written = text.and_then(|text| fs::write(&unfinished, text));
-        let synced = written.and_then(|()| fs::File::open(&unfinished)?.sync_all());
-        synced.and_then(|()| fs::rename(&unfinished, &path)).map_err(failed(format!("cannot write {}", path.display())))
+        let written = text.and_then(|text| {
+            let mut file = fs::File::create(&unfinished)?;
+            file.write_all(&text)?;
+            fs::rename(&unfinished, &path)?;
+            Ok(file)
+        });
+        written.map_err(failed(format!("cannot write {}", path.display())))
     }
 }
 

@@ -65,6 +65,14 @@ impl Inside {
         Ok(true)
     }
 
+    /// Makes sure that a directory is one, and no link to one.
+    pub(super) fn insist_on_directory(&self, path: &str) -> io::Result<()> {
+        self.make_directory(path, 0, 0o755)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
+        Ok(())
+    }
+
     /// Puts a file in the place of what was there, in one step.
     pub(super) fn write(&self, path: &str, content: &str, user: u32, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;

@@ -189,6 +189,12 @@ impl Oci {
         view::within(order, &folder.disk(), |view| {
             let inside =
                 Inside::open(&view.root, order.first_user).map_err(failed("cannot open the root directory"))?;
+            // The runtime makes links in /dev before the instance has its own root: a link there would lead out.
+            for place in ["/dev", "/proc", "/run", "/sys"] {
+                let refusal =
+                    |_| RuntimeError::Unable(format!("the image has something else than a directory at {place}"));
+                inside.insist_on_directory(place).map_err(refusal)?;
+            }
             account::ensure(&inside, &order.instance).map_err(failed("cannot make the user of the instance"))?;
             let specification = bundle::specification(order, view, &shown, &gift, &self.init, &self.groups);
             let specification = specification.map_err(failed("cannot describe the instance"))?;
@@ -245,9 +251,7 @@ impl Runtime for Oci {
             folder.show(&place, &content, order.first_user)?;
         }
         first.map_or(Ok(()), |first| {
-            let root = format!("/proc/{}/root", first.pid().as_raw_nonzero());
-            let keys = Inside::open(Path::new(&root), order.first_user)
-                .and_then(|inside| account::keys(&inside, &order.instance));
+            let keys = first.inside(order.first_user).and_then(|inside| account::keys(&inside, &order.instance));
             match keys {
                 // It is ending; the next start writes them.
                 Err(_) if first.has_ended(ENDING_WITHIN) => Ok(()),
@@ -333,7 +337,9 @@ impl Runtime for Oci {
             return Err(RuntimeError::Unable("the instance is frozen. Wake it first".to_owned()));
         }
         let gift = self.devices.gift(&self.folder(compute).devices()?)?;
-        let described = bundle::process(&order, &gift, process).map_err(failed("cannot describe the process"))?;
+        let inside = first.inside(order.first_user).map_err(failed("cannot look into the instance"))?;
+        let described = bundle::process(&order, &gift, process, |directory| inside.has(directory));
+        let described = described.map_err(failed("cannot describe the process"))?;
         let owner = match process.account {
             Account::User => account::USER,
             Account::Root => 0,
@@ -352,9 +358,10 @@ impl Runtime for Oci {
     fn dial(&self, compute: ComputeId, target: &Target) -> Result<OwnedFd, RuntimeError> {
         let first = self.first(compute)?;
         match target {
-            Target::Socket(path) => {
-                dial::socket(first.pid(), path).map_err(failed(format!("cannot connect to {path} in the instance")))
-            }
+            Target::Socket(path) => first
+                .inside(0)
+                .and_then(|inside| dial::socket(&inside, path))
+                .map_err(failed(format!("cannot connect to {path} in the instance"))),
             Target::Port(port) => first.in_network(|| {
                 dial::port(*port).map_err(failed(format!("cannot connect to port {port} in the instance")))
             }),

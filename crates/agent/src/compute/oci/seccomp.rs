@@ -35,24 +35,20 @@ pub(super) fn profile() -> Result<LinuxSeccomp, OciSpecError> {
 /// Local sockets, IP, and the part of netlink that lists addresses. Others fail as if the kernel had no such family:
 /// programs are used to that, but some take "not permitted" for a reason to stop.
 fn sockets() -> Result<Vec<LinuxSyscall>, OciSpecError> {
-    let refused = LinuxSeccompAction::ScmpActErrno;
-    let netlink = libc::AF_NETLINK.unsigned_abs();
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6].map(libc::c_int::unsigned_abs);
+    let (allowed, refused) = (LinuxSeccompAction::ScmpActAllow, LinuxSeccompAction::ScmpActErrno);
+    let no_family = |family| with(&["socket"], refused, Some(libc::EAFNOSUPPORT), vec![family]);
+    let netlink = u64::from(libc::AF_NETLINK.unsigned_abs());
     let mut rules = Vec::new();
-    for family in 0..=FAMILIES {
-        if families.contains(&family) {
-            rules.push(with(&["socket"], LinuxSeccompAction::ScmpActAllow, None, vec![equal(0, family.into())?])?);
-        } else if family != netlink {
-            let reason = Some(libc::EAFNOSUPPORT);
-            rules.push(with(&["socket"], refused, reason, vec![equal(0, family.into())?])?);
-        }
+    for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] {
+        rules.push(with(&["socket"], allowed, None, vec![equal(0, family.unsigned_abs().into())?])?);
     }
-    let routes = vec![equal(0, netlink.into())?, equal(2, 0)?];
-    rules.push(with(&["socket"], LinuxSeccompAction::ScmpActAllow, None, routes)?);
-    for protocol in 1..=NETLINK_PROTOCOLS {
-        let arguments = vec![equal(0, netlink.into())?, equal(2, protocol)?];
-        rules.push(with(&["socket"], refused, Some(libc::EPROTONOSUPPORT), arguments)?);
+    for family in OTHER_FAMILIES {
+        rules.push(no_family(equal(0, family)?)?);
     }
+    rules.push(no_family(compare(0, netlink + 1, LinuxSeccompOperator::ScmpCmpGe)?)?);
+    rules.push(with(&["socket"], allowed, None, vec![equal(0, netlink)?, equal(2, ROUTES)?])?);
+    let others = vec![equal(0, netlink)?, compare(2, ROUTES, LinuxSeccompOperator::ScmpCmpNe)?];
+    rules.push(with(&["socket"], refused, Some(libc::EPROTONOSUPPORT), others)?);
     Ok(rules)
 }
 
@@ -78,7 +74,11 @@ fn with(
 }
 
 fn equal(index: usize, value: u64) -> Result<LinuxSeccompArg, OciSpecError> {
-    LinuxSeccompArgBuilder::default().index(index).value(value).op(LinuxSeccompOperator::ScmpCmpEq).build()
+    compare(index, value, LinuxSeccompOperator::ScmpCmpEq)
+}
+
+fn compare(index: usize, value: u64, operator: LinuxSeccompOperator) -> Result<LinuxSeccompArg, OciSpecError> {
+    LinuxSeccompArgBuilder::default().index(index).value(value).op(operator).build()
 }
 
 fn none_of(index: usize, mask: u64) -> Result<LinuxSeccompArg, OciSpecError> {
@@ -94,11 +94,11 @@ const NEW_NAMESPACES: u64 = 0x7e02_0000;
 /// Linux, its 32-bit and 2.6 faces, and the question which one it is.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// The highest family that a kernel knows, `AF_MCTP`.
-const FAMILIES: u32 = 45;
+/// The families before netlink that are neither local nor IP.
+const OTHER_FAMILIES: [u64; 13] = [0, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15];
 
-/// The highest protocol of netlink, `NETLINK_SMC`.
-const NETLINK_PROTOCOLS: u64 = 22;
+/// The protocol of netlink that lists addresses and routes, `NETLINK_ROUTE`.
+const ROUTES: u64 = 0;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: Arch = Arch::ScmpArchX86_64;
