@@ -60,7 +60,7 @@ async fn run(
     let order = match timeout(PATIENCE, stream.next()).await {
         Ok(Some(Ok(Message::Text(text)))) => match Order::read(&text) {
             Ok(order) => order,
-            Err(error) => return Some(failed("InvalidOrder", error.to_string())),
+            Err(error) => return Some(failed("InvalidOrder", format!("The first message is no order: {error}."))),
         },
         Ok(None | Some(Err(_) | Ok(Message::Close(_)))) => return None,
         Ok(Some(Ok(_))) | Err(_) => {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bastide_plan::way_in::{Account, Exit, Process, TerminalSize};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a client wants to run: its first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +112,9 @@ pub enum FrameError {
 impl Order {
     /// Reads the first message.
     pub fn read(text: &str) -> Result<Self, FrameError> {
-        serde_json::from_str(text).map_err(|error| FrameError::Json(format!("the first message is no order: {error}")))
+        // A list would be taken for the fields in their order.
+        let fields: serde_json::Map<String, Value> = parse(text.as_bytes())?;
+        serde_json::from_value(Value::Object(fields)).map_err(|error| FrameError::Json(error.to_string()))
     }
 
     /// The process that it asks for.

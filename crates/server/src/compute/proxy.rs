@@ -116,11 +116,14 @@ fn clean(headers: &mut HeaderMap, is_websocket: bool) {
 }
 
 /// Jupyter guards against pages that make a browser send what its user did not mean to (its `_xsrf`). Who sends a token in
-/// a header is no such page, and has no cookie to repeat.
+/// a header is no such page: for them cookie and header are made to agree.
 fn agree_on_xsrf(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::COOKIE) {
-        headers.insert(header::COOKIE, HeaderValue::from_static("_xsrf=bastide"));
-        headers.insert(HeaderName::from_static("x-xsrftoken"), HeaderValue::from_static("bastide"));
+    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let others = cookies.split("; ").filter(|cookie| !cookie.is_empty() && !cookie.starts_with("_xsrf="));
+    let agreed = others.chain(["_xsrf=bastide"]).collect::<Vec<_>>().join("; ");
+    if let Ok(value) = HeaderValue::from_str(&agreed) {
+        headers.insert(header::COOKIE, value);
+        headers.insert(XSRF_TOKEN, HeaderValue::from_static("bastide"));
     }
 }
 
@@ -140,6 +143,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+
+/// Where Jupyter's pages repeat the value of its cookie `_xsrf`.
+const XSRF_TOKEN: HeaderName = HeaderName::from_static("x-xsrftoken");
 
 /// How the names of our own cookies begin.
 pub(super) const OUR_COOKIES: &str = "__Host-bastide-";
@@ -190,13 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_with_a_token_has_no_cookie_to_repeat() {
+    fn who_comes_with_a_token_is_no_page_that_must_prove_itself() {
         let mut sent = HeaderMap::new();
         agree_on_xsrf(&mut sent);
         assert_eq!(sent, headers(&[("cookie", "_xsrf=bastide"), ("x-xsrftoken", "bastide")]));
-        let own = headers(&[("cookie", "_xsrf=own")]);
-        let mut sent = own.clone();
+        let mut sent = headers(&[("cookie", "username=x; _xsrf=own"), ("x-xsrftoken", "other")]);
         agree_on_xsrf(&mut sent);
-        assert_eq!(sent, own);
+        assert_eq!(sent, headers(&[("cookie", "username=x; _xsrf=bastide"), ("x-xsrftoken", "bastide")]));
     }
 }
