@@ -20,6 +20,7 @@ use crate::compute::surroundings::{Pace, Surroundings as ComputeSurroundings};
 use crate::compute::walls::Walls;
 use crate::compute::way::Way;
 use crate::network::firewall::FirewallCommand;
+use crate::network::flow_store::{FlowStore, Retention};
 use crate::network::host::{Host, HostError, obstacles};
 use crate::network::hub::{Command, Farewell, Reply, Surroundings};
 use crate::network::hubs::Hubs;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub upstream_dns: Option<SocketAddr>,
     /// Private ranges that count as internet.
     pub internet_ranges: Vec<Ipv4Net>,
+    /// How much of what happens at the wall is kept.
+    pub flow_retention: Retention,
     /// The program of a hub's firewall and its first arguments; `--control-fd N` is added.
     pub firewall: Vec<String>,
     /// The path of the server's socket, which firewalls carry Bastide's own services to.
@@ -70,9 +73,9 @@ pub enum AgentError {
     /// The host's side.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// What it remembers of instances.
-    #[error("cannot take up the instances of this node: {0}")]
-    Computes(#[from] io::Error),
+    /// What it remembers of instances, and of what happened.
+    #[error("cannot take up what this node has kept: {0}")]
+    Kept(#[from] io::Error),
 }
 
 impl Agent {
@@ -92,6 +95,7 @@ impl Agent {
         let surroundings = Surroundings {
             host,
             state: Arc::clone(&state),
+            flows: FlowStore::open(&state.flows(), settings.flow_retention)?,
             firewall,
             walls: Arc::clone(&walls),
             publish: Arc::clone(&publish),
@@ -149,6 +153,10 @@ impl Agent {
             Request::Report { hub } => self.pass(hub, reply, Command::Report),
             Request::Explain { hub, question } => self.pass(hub, reply, |reply| Command::Explain(question, reply)),
             Request::Flows { hub, query } => self.pass(hub, reply, |reply| Command::Flows(query, reply)),
+            Request::FlowCounts { hub } => reply(match &self.hubs {
+                Some(hubs) => Answer::FlowCounts { counts: hubs.flow_counts(hub) },
+                None => simulated(),
+            }),
             Request::Attach { .. } | Request::Detach { .. } if !peer.is_root => {
                 reply(Answer::Refused { reason: "only root on this node may attach and detach legs".to_owned() });
             }

@@ -109,6 +109,11 @@ impl State {
         self.directory.join(INSTANCES)
     }
 
+    /// Where what happened at the walls is kept.
+    pub fn flows(&self) -> PathBuf {
+        self.directory.join(FLOWS)
+    }
+
     /// What could not be read is left out, and set aside: the server sends its plan again.
     fn all<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, StateError> {
         let directory = self.directory.join(kind);
@@ -195,3 +200,4 @@ const NODE: &str = "node.json";
 const HUBS: &str = "hubs";
 const COMPUTES: &str = "plans";
 const INSTANCES: &str = "instances";
+const FLOWS: &str = "flows";

@@ -78,6 +78,12 @@ pub(crate) struct Given {
     /// For how many days audit entries are kept; what is older is cut off behind a signed checkpoint [default: for ever].
     #[arg(long, env = "BASTIDE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS")]
     pub(crate) audit_retention_days: Option<u32>,
+    /// Mebibytes of what happened at the wall that are kept for each hub; the oldest go first [default: 256].
+    #[arg(long, env = "BASTIDE_FLOW_LOG_MIB", hide_env_values = true, value_name = "MIB")]
+    pub(crate) flow_log_mib: Option<u32>,
+    /// For how many days what happened at the wall is kept, at most [default: 30].
+    #[arg(long, env = "BASTIDE_FLOW_LOG_DAYS", hide_env_values = true, value_name = "DAYS")]
+    pub(crate) flow_log_days: Option<u32>,
     /// Files that each signed checkpoint of the audit chain is appended to; in the file only.
     #[arg(skip)]
     pub(crate) audit_checkpoint_copies: Option<Vec<PathBuf>>,
@@ -140,6 +146,8 @@ pub(crate) struct Configuration {
     /// The resolver behind the hubs' resolvers; `None` is the host's.
     pub(crate) upstream_dns: Option<SocketAddr>,
     pub(crate) internet_ranges: Vec<Ipv4Net>,
+    pub(crate) flow_log_mib: u32,
+    pub(crate) flow_log_days: u32,
     pub(crate) certificate: Option<CertificateFiles>,
     /// A database URL; `None` is the embedded one.
     pub(crate) database: Option<String>,
@@ -219,6 +227,8 @@ impl Given {
             generic_resources: self.generic_resources.or(other.generic_resources),
             allow_password_grant: self.allow_password_grant.or(other.allow_password_grant),
             audit_retention_days: self.audit_retention_days.or(other.audit_retention_days),
+            flow_log_mib: self.flow_log_mib.or(other.flow_log_mib),
+            flow_log_days: self.flow_log_days.or(other.flow_log_days),
             audit_checkpoint_copies: self.audit_checkpoint_copies.or(other.audit_checkpoint_copies),
             log_format: self.log_format.or(other.log_format),
             trusted_issuers: self.trusted_issuers.or(other.trusted_issuers),
@@ -271,6 +281,8 @@ impl Configuration {
             network: given.network.unwrap_or_default(),
             upstream_dns: upstream_dns.transpose()?,
             internet_ranges: given.internet_ranges.unwrap_or_default(),
+            flow_log_mib: given.flow_log_mib.unwrap_or(FLOW_LOG_MIB),
+            flow_log_days: given.flow_log_days.unwrap_or(FLOW_LOG_DAYS),
             certificate: certificate(given.tls_cert, given.tls_key)?,
             database: given.database.map(database).transpose()?,
             public_origin: given.public_origin.map(|text| Origin::parse(&text)).transpose()?,
@@ -294,6 +306,11 @@ impl Configuration {
         })
     }
 }
+
+/// How much of what happened at the wall is kept, unless somebody says otherwise.
+pub(crate) const FLOW_LOG_MIB: u32 = 256;
+/// For how long.
+pub(crate) const FLOW_LOG_DAYS: u32 = 30;
 
 fn data_directory(named: Option<&PathBuf>) -> Result<PathBuf, DataDirectoryError> {
     named.map_or_else(DataDirectory::default_path, |directory| Ok(directory.clone()))

@@ -220,6 +220,8 @@ impl<'a> House<'a> {
         if let Some(upstream) = &self.configuration.upstream_dns {
             command.arg("--upstream-dns").arg(upstream.to_string());
         }
+        command.arg("--flow-log-mib").arg(self.configuration.flow_log_mib.to_string());
+        command.arg("--flow-log-days").arg(self.configuration.flow_log_days.to_string());
         for range in &self.configuration.internet_ranges {
             command.arg("--internet-range").arg(range.to_string());
         }

@@ -83,7 +83,7 @@ pub fn serve(
         let limits = Limits::default().share(threads);
         let threads: Result<Vec<_>, _> =
             (0..threads).map(|number| ThreadHandle::start(number, context.clone(), limits)).collect();
-        let worker = Worker { context, threads: threads?, listeners: 0, filter };
+        let worker = Worker { context, threads: threads?, listeners: 0, filter, is_collecting: false };
         worker.listen(UnixStream::from_std(control)?, listener, needed).await
     })
 }
@@ -94,6 +94,8 @@ struct Worker {
     /// How many listeners have come, so that each thread gets its share of each kind.
     listeners: usize,
     filter: AddressFilter,
+    /// The agent waits for records.
+    is_collecting: bool,
 }
 
 impl Worker {
@@ -103,6 +105,9 @@ impl Worker {
         mut listener: Listener,
         mut needed: mpsc::UnboundedReceiver<bastide_plan::worker::Transport>,
     ) -> Result<(), RunError> {
+        let mut tick = tokio::time::interval(PAUSE);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let log = Arc::clone(&self.context.log);
         loop {
             let mut was_plan = false;
             let answer = tokio::select! {
@@ -114,6 +119,8 @@ impl Worker {
                     None => return Ok(()),
                 },
                 Some(transport) = needed.recv() => Some(FromWorker::NeedUpstream { transport }),
+                _ = tick.tick(), if self.is_collecting => self.collected(),
+                () = log.half_full(), if self.is_collecting => self.collected(),
             };
             if let Some(answer) = answer {
                 tell(&control, &answer).await?;
@@ -156,11 +163,8 @@ impl Worker {
                 let flows = self.flows(&query).await;
                 return Ok(Some(FromWorker::Flows { number, flows }));
             }
-            (ToWorker::Remember { records }, _) => {
-                for record in records {
-                    self.context.log.push(record);
-                }
-            }
+            (ToWorker::Collect { is_last: false }, _) => self.is_collecting = true,
+            (ToWorker::Collect { is_last: true }, _) => return Ok(Some(self.last().await)),
             (ToWorker::KernelLog, Some(descriptor)) => {
                 let Context { view, resolver, log, clock, .. } = self.context.clone();
                 tokio::spawn(KernelLog { view, resolver, log, clock }.read(descriptor));
@@ -221,6 +225,32 @@ impl Worker {
         }
     }
 
+    /// The records that are ripe, if there are any.
+    fn collected(&mut self) -> Option<FromWorker> {
+        let (records, dropped) = self.context.log.collect(self.context.clock.millis());
+        let is_any = !records.is_empty() || dropped > 0;
+        self.is_collecting = !is_any;
+        is_any.then_some(FromWorker::Collected { records, dropped, is_last: false })
+    }
+
+    /// Everything that is known: nobody asks again.
+    async fn last(&self) -> FromWorker {
+        let asked: Vec<_> = self.threads.iter().map(ThreadHandle::records).collect();
+        let (mut records, mut dropped) = self.context.log.collect(i64::MAX);
+        loop {
+            let (more, lost) = self.context.log.collect(i64::MAX);
+            dropped += lost;
+            if more.is_empty() {
+                break;
+            }
+            records.extend(more);
+        }
+        for thread in asked {
+            records.extend(thread.await.unwrap_or_default());
+        }
+        FromWorker::Collected { records, dropped, is_last: true }
+    }
+
     /// What is over, and what is being carried, oldest first.
     async fn flows(&self, query: &FlowQuery) -> Flows {
         let asked: Vec<_> = self.threads.iter().map(ThreadHandle::records).collect();
@@ -247,3 +277,6 @@ fn give_back_memory() {
 
 /// More would not make a hub faster: the kernel does most of the work.
 const MOST_THREADS: usize = 4;
+
+/// Between two looks for records that the agent may have.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(250);

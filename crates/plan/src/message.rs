@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::compute_plan::ComputePlan;
 use crate::compute_report::{ComputeReport, ScriptLog, Usage};
 use crate::explanation::{Explanation, Question};
-use crate::flow::{FlowQuery, Flows};
+use crate::flow::{FlowCount, FlowQuery, Flows};
 use crate::hub_plan::{ComputeId, HubId, HubPlan, Leg};
 use crate::report::HubReport;
 use crate::way_in::{Exit, TerminalSize, WayIn};
@@ -80,6 +80,11 @@ pub enum Request {
         hub: HubId,
         /// Which records.
         query: FlowQuery,
+    },
+    /// How often each rule has decided something.
+    FlowCounts {
+        /// In which hub.
+        hub: HubId,
     },
     /// What an instance has used.
     Usage {
@@ -188,6 +193,11 @@ pub enum Answer {
     Flows {
         /// The records.
         flows: Flows,
+    },
+    /// To [`Request::FlowCounts`].
+    FlowCounts {
+        /// A line for each rule and verdict.
+        counts: Vec<FlowCount>,
     },
     /// To [`Request::Attach`].
     Attached {

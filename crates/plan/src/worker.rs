@@ -71,10 +71,12 @@ pub enum ToWorker {
         /// Which records.
         query: FlowQuery,
     },
-    /// Records that the agent has (flows that ended with a firewall before this one); kept with the others.
-    Remember {
-        /// The records.
-        records: Vec<FlowRecord>,
+    /// Hand over the records that nothing is added to any more, [`BATCH`] at most; answered once, by
+    /// [`FromWorker::Collected`], as soon as there are any. A firewall that is not asked lets the oldest ones go.
+    Collect {
+        /// Also those that something may be added to, and connections that are still carried: it is about to end. Answered
+        /// at once.
+        is_last: bool,
     },
 }
 
@@ -103,12 +105,21 @@ pub enum FromWorker {
         /// The verdict.
         explanation: Box<Explanation>,
     },
-    /// The answer to [`ToWorker::Flows`].
+    /// The answer to [`ToWorker::Flows`]: what is not handed over yet.
     Flows {
         /// Of the question.
         number: u64,
         /// The records.
         flows: Flows,
+    },
+    /// The answer to [`ToWorker::Collect`]. These are the agent's from now on.
+    Collected {
+        /// Oldest first.
+        records: Vec<FlowRecord>,
+        /// How many were let go since the last time.
+        dropped: u64,
+        /// As it was asked.
+        is_last: bool,
     },
 }
 
@@ -142,3 +153,6 @@ pub enum Transport {
     /// A connected stream.
     Tcp,
 }
+
+/// Records that are handed over at a time, at most.
+pub const BATCH: usize = 4096;

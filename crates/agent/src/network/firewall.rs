@@ -149,6 +149,11 @@ impl Firewall {
         is_this
     }
 
+    /// Asks for the next records, when the firewall that has said the last ones still runs.
+    pub fn collect(&mut self, life: u64) -> io::Result<()> {
+        if life == self.life { self.say(&ToWorker::Collect { is_last: false }) } else { Ok(()) }
+    }
+
     /// Whether it decides by the plan of a stamp.
     pub fn stands_by(&self, stamp: Stamp) -> bool {
         self.worker.is_some() && self.is_confined && self.applied == Some(stamp)
@@ -200,9 +205,10 @@ impl Firewall {
             worker.send(&ToWorker::Listener { purpose: *purpose }, Some(listener.as_fd()))?;
         }
         match &self.log {
-            Some(log) => worker.send(&ToWorker::KernelLog, Some(log.as_fd())),
-            None => Ok(()),
+            Some(log) => worker.send(&ToWorker::KernelLog, Some(log.as_fd()))?,
+            None => {}
         }
+        worker.send(&ToWorker::Collect { is_last: false }, None)
     }
 
     fn bury(&mut self) {

@@ -12,6 +12,7 @@ use bastide_plan::message::Answer;
 use bastide_plan::worker::FromWorker;
 
 use super::firewall::FirewallCommand;
+use super::flow_store::FlowStore;
 use super::host::Host;
 use super::keeper::Keeper;
 use super::watcher::News;
@@ -35,6 +36,8 @@ pub enum Command {
     Explain(Question, Reply),
     /// What happened.
     Flows(FlowQuery, Reply),
+    /// What the firewall of a life has said last of what happened is on disk.
+    Kept(u64),
     /// A leg for a test.
     Attach(String, Reply),
     /// Without it again.
@@ -72,6 +75,8 @@ pub struct Surroundings {
     pub host: Arc<Host>,
     /// The agent's memory.
     pub state: Arc<State>,
+    /// What happened, on disk.
+    pub flows: Arc<FlowStore>,
     /// How a firewall is started.
     pub firewall: FirewallCommand,
     /// Where instances learn which walls stand.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bastide_plan::flow::FlowCount;
 use bastide_plan::hub_plan::HubId;
 use bastide_plan::message::Answer;
 use bastide_plan::{HubPlan, HubReport};
@@ -123,6 +124,11 @@ impl Hubs {
         }
     }
 
+    /// How often each rule of a hub has decided something.
+    pub fn flow_counts(&self, hub: HubId) -> Vec<FlowCount> {
+        self.surroundings.flows.counts(hub)
+    }
+
     /// Ends every hub.
     pub fn stop(&self, farewell: Farewell) {
         let hubs = std::mem::take(&mut *locked(&self.held));
@@ -131,6 +137,7 @@ impl Hubs {
                 scope.spawn(|| hub.stop(farewell));
             }
         });
+        self.surroundings.flows.settle();
     }
 }
 

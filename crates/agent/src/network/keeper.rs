@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bastide_plan::flow::{FlowQuery, Flows};
 use bastide_plan::hub_plan::{ComputeId, HubId, Leg, Stamp};
 use bastide_plan::message::Answer;
 use bastide_plan::report::{RuleState, WallState};
@@ -158,6 +160,7 @@ impl Keeper {
             }
             for command in commands {
                 if let Command::Stop(farewell) = command {
+                    self.hear_last_words(receiver);
                     return self.stop(farewell);
                 }
                 self.take(command);
@@ -177,7 +180,9 @@ impl Keeper {
             Command::Explain(question, reply) => {
                 self.ask(|number| ToWorker::Explain { number, question }, reply);
             }
-            Command::Flows(query, reply) => self.ask(|number| ToWorker::Flows { number, query }, reply),
+            Command::Flows(query, reply) => self.tell_flows(query, reply),
+            // One that does not hear it has died, and the next one is asked at its start.
+            Command::Kept(life) => drop(self.firewall.collect(life)),
             Command::Attach(name, reply) => self.attach(name, reply),
             Command::Detach(name, reply) => self.detach(&name, reply),
             Command::News(News::Interfaces) => self.stirred = self.stirred.max(Stirred::Hub),
@@ -285,6 +290,38 @@ impl Keeper {
         }
     }
 
+    /// What the firewall has not handed over yet, behind what is on disk.
+    fn tell_flows(&mut self, query: FlowQuery, reply: Reply) {
+        let (flows, hub) = (Arc::clone(&self.surroundings.flows), self.record.plan.hub);
+        if query.after.is_some() || query.before.is_some() {
+            return flows.answer(hub, query, Flows::default(), reply);
+        }
+        let question = query.clone();
+        let and_kept = Box::new(move |answer| match answer {
+            Answer::Flows { flows: fresh } => flows.answer(hub, query, fresh, reply),
+            // Without a firewall there is still what the ones before it have seen.
+            _ => flows.answer(hub, query, Flows::default(), reply),
+        });
+        self.ask(|number| ToWorker::Flows { number, query: question }, and_kept);
+    }
+
+    /// Keeps what the firewall knows before it is ended.
+    fn hear_last_words(&mut self, receiver: &Receiver<Command>) {
+        if self.firewall.say(&ToWorker::Collect { is_last: true }).is_err() {
+            return;
+        }
+        let until = Instant::now() + LAST_WORDS;
+        while let Ok(command) = receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            let Command::Worker(life, message) = command else { continue };
+            let Some(message) = message else { return };
+            let is_last = matches!(message, FromWorker::Collected { is_last: true, .. });
+            self.hear(life, message);
+            if is_last {
+                return;
+            }
+        }
+    }
+
     fn hear(&mut self, life: u64, message: FromWorker) {
         if !self.firewall.hear(life, &message) {
             return;
@@ -306,6 +343,11 @@ impl Keeper {
                 self.reply_to(number, Answer::Explained { explanation });
             }
             FromWorker::Flows { number, flows } => self.reply_to(number, Answer::Flows { flows }),
+            FromWorker::Collected { records, dropped, is_last: _ } => {
+                let to_self = self.to_self.clone();
+                let done = move || drop(to_self.send(Command::Kept(life)));
+                self.surroundings.flows.keep(self.record.plan.hub, records, dropped, done);
+            }
         }
     }
 
@@ -586,7 +628,7 @@ impl Keeper {
     fn stop(mut self, farewell: Farewell) {
         let hub = self.record.plan.hub;
         self.surroundings.walls.set(hub, None);
-        let (host, state) = (self.surroundings.host.clone(), self.surroundings.state.clone());
+        let Surroundings { host, state, flows, .. } = self.surroundings.clone();
         // Its firewall first: it is the one that could still carry something.
         drop(std::mem::replace(
             &mut self.firewall,
@@ -605,6 +647,7 @@ impl Keeper {
             tracing::error!("the host's side of hub {hub} is not wholly gone: {error}");
         } else if farewell == Farewell::Forget {
             state.forget(hub);
+            flows.forget(hub);
         }
     }
 
@@ -697,6 +740,9 @@ type Places = BTreeSet<(Ipv4Addr, u16)>;
 
 /// How long an answer waits for the firewall to have taken a plan.
 const SETTLING: Duration = Duration::from_secs(5);
+
+/// How long a firewall that is to end may take to say what it knows.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);

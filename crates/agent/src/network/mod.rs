@@ -4,6 +4,7 @@ pub mod conntrack;
 pub mod external;
 pub mod facts;
 pub mod firewall;
+pub mod flow_store;
 pub mod host;
 pub mod hub;
 pub mod hubs;

@@ -97,6 +97,9 @@ impl Stub {
             ToWorker::Upstream { .. } => *self.upstream.lock().unwrap() = Some(UdpSocket::from(descriptors.remove(0))),
             ToWorker::Change { change } => self.say(&FromWorker::Applied { stamp: change.to, inactive: Vec::new() }),
             ToWorker::Plan { plan, .. } => self.say(&FromWorker::Applied { stamp: plan.stamp, inactive: Vec::new() }),
+            ToWorker::Collect { is_last: true } => {
+                self.say(&FromWorker::Collected { records: Vec::new(), dropped: 0, is_last: true });
+            }
             _ => {}
         }
     }

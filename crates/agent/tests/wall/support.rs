@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bastide_agent::network::namespace::Namespace;
-use bastide_agent::{Agent, AgentError, Engine, Farewell, Leftovers, Settings};
+use bastide_agent::{Agent, AgentError, Engine, Farewell, Leftovers, Retention, Settings};
 use bastide_plan::hub_plan::{
     Action, ComputeId, Endpoint, HubId, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, Service,
     Stamp,
@@ -157,6 +157,7 @@ pub fn settings(directory: &Path) -> Settings {
         data_directory: directory.to_owned(),
         upstream_dns: Some("198.18.0.2:53".parse().unwrap()),
         internet_ranges: Vec::new(),
+        flow_retention: Retention::default(),
         firewall: stub::command(),
         server_socket: directory.join("server.sock").display().to_string(),
     }

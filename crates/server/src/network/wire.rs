@@ -57,6 +57,7 @@ impl Front {
             denied: context.query_value("denied").is_some_and(|text| text.eq_ignore_ascii_case("true")),
             compute: context.query_value("compute"),
             limit,
+            ..FlowQuery::default()
         };
         match self.networks.flows(&request.matched.target, query).await {
             Ok(flows) => Ok(Reply::ok(json!({"value": flows.records, "dropped": flows.dropped}))),
