@@ -1,5 +1,6 @@
 //! `bastide network ...`: what the wall of a hub would do, and what it did. Over the public API.
 
+mod change;
 mod preset;
 mod service_tags;
 
@@ -29,6 +30,20 @@ enum Command {
     Explain(Explain),
     /// List connections and DNS questions from inside a hub, the latest last.
     Flows(Flows),
+    /// List what was changed of a hub's rules, when and by whom.
+    History(Hub),
+    /// Compare the rules of a hub at two revisions.
+    Diff(change::Diff),
+    /// Take back the latest change of a hub's rules, or all after a revision.
+    Rollback(change::Rollback),
+    /// Ask for a way out to a host, for a time or for good.
+    Ask(change::Ask),
+    /// List what was asked for.
+    Requests(Hub),
+    /// Approve what was asked for.
+    Approve(change::Decide),
+    /// Say no to what was asked for.
+    Deny(change::Decide),
     /// Add what a purpose needs - Python packages, Visual Studio Code, Hugging Face - in one call.
     Preset(preset::Arguments),
     /// Say what the network of a hub would cost in the cloud.
@@ -91,6 +106,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::Explain(arguments) => runtime.block_on(explain(arguments)),
         Command::Flows(arguments) => runtime.block_on(flows(arguments)),
+        Command::History(hub) => runtime.block_on(change::history(hub)),
+        Command::Diff(arguments) => runtime.block_on(change::diff(arguments)),
+        Command::Rollback(arguments) => runtime.block_on(change::rollback(arguments)),
+        Command::Ask(arguments) => runtime.block_on(change::ask(arguments)),
+        Command::Requests(hub) => runtime.block_on(change::requests(hub)),
+        Command::Approve(arguments) => runtime.block_on(change::decide(arguments, "approve")),
+        Command::Deny(arguments) => runtime.block_on(change::decide(arguments, "deny")),
         Command::Preset(arguments) => runtime.block_on(preset::run(arguments)),
         Command::Cost(hub) => runtime.block_on(preset::cost(hub)),
         Command::ServiceTags(arguments) => runtime.block_on(service_tags::run(arguments)),

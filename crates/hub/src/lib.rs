@@ -19,6 +19,7 @@ pub mod plan;
 pub mod preset;
 pub mod private_endpoint_connection;
 pub mod quota;
+pub mod rule_set;
 pub mod service_tag;
 pub mod shadow_cost;
 pub mod vm_size;

@@ -124,6 +124,11 @@ impl Compiler<'_> {
         if !rule.extension.is_enabled {
             return Err("The rule is disabled. Set bastide.enabled in its properties to true.".to_owned());
         }
+        if let (Some(end), Some(now)) = (rule.extension.expires_on, self.outside.now)
+            && end <= now
+        {
+            return Err(format!("The rule has ended, at {end}. Give it a later bastide.expiresOn, or remove it."));
+        }
         match rule.destination {
             Destination::Fqdn(fqdn) => {
                 let ports = Some(rule.extension.ports).filter(|ports| !ports.is_empty());

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::network::Networks;
 use crate::pass::Pass;
 use crate::policy::Book;
+use crate::rule_history;
 
 /// The store behind its counter.
 #[derive(Debug, Clone)]
@@ -143,7 +144,9 @@ impl Ledger {
         if !pass.is_for_writing() {
             return Err(Failure::internal("a write under a pass for a list"));
         }
-        let Entries { mut expect, changes } = entries;
+        let Entries { mut expect, mut changes } = entries;
+        let by = &pass.principal().name;
+        changes.extend(rule_history::records(&self.store, &changes, by, context.now).await?);
         expect.push(Expectation::AccessEpoch(pass.epoch()));
         let mut record = activity_log::record(context, pass.principal(), pass.action(), pass.scope());
         if let Some(fields) = record.as_object_mut().filter(|_| !granted.is_empty()) {

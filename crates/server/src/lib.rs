@@ -47,6 +47,8 @@ mod reply;
 mod request;
 mod resource;
 mod routes;
+mod rule_history;
+mod rule_requests;
 mod server;
 mod service_tags;
 mod soft_delete;

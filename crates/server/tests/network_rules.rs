@@ -489,3 +489,92 @@ async fn a_hub_closed_to_the_public_is_managed_from_anywhere_and_used_from_insid
     }
     assert_eq!(scene.house.get(&compute).await.status, StatusCode::OK, "managing it goes on");
 }
+
+#[tokio::test]
+async fn what_was_changed_is_remembered_compared_and_undone_in_one_step() {
+    let scene = Scene::set().await;
+    let revisions =
+        || async { scene.house.get(&format!("{}/bastide/revisions?{API}", scene.hub)).await.body["value"].clone() };
+    let path = format!("{}/bastide/rollback?{API}", scene.hub);
+    let roll_back = |body: Value| scene.house.call(Method::POST, &path, Some(body));
+    let hosts = || {
+        let mut hosts: Vec<String> =
+            scene.agent.last_plan().names.iter().map(|rule| rule.pattern.to_string()).collect();
+        hosts.sort();
+        hosts
+    };
+    assert_eq!(roll_back(json!({})).await.status, StatusCode::CONFLICT, "nothing to go back to");
+    let fqdn = |host: &str| json!({"type": "FQDN", "destination": host});
+    scene.put_rule("one", fqdn("a.example")).await;
+    let batch = json!({"properties": {"managedNetwork": {"outboundRules": {
+        "one": fqdn("b.example"), "two": fqdn("c.example"), "three": fqdn("d.example")}}}});
+    let batches = format!("{}/batchOutboundRules?{API}", scene.hub);
+    assert_eq!(scene.house.call(Method::POST, &batches, Some(batch)).await.status, StatusCode::OK);
+    let history = revisions().await;
+    assert_eq!(history.as_array().unwrap().len(), 2, "one revision for one transaction: {history}");
+    assert_eq!(history[0]["changes"]["changed"][0]["before"]["destination"], "a.example");
+    assert_eq!(history[0]["changes"]["added"].as_array().unwrap().len(), 2);
+    assert_eq!(history[0]["by"], "bootstrap");
+
+    let first = history[1]["revision"].as_i64().unwrap();
+    let diff = scene.house.get(&format!("{}/bastide/diff?{API}&from={first}", scene.hub)).await.body["changes"].clone();
+    assert_eq!(diff["changed"][0]["after"]["destination"], "b.example", "{diff}");
+
+    assert_eq!(hosts(), ["b.example", "c.example", "d.example"]);
+    assert_eq!(roll_back(json!({})).await.status, StatusCode::OK);
+    assert_eq!(hosts(), ["a.example"], "one step back, in the kernel when it is answered");
+    assert_eq!(roll_back(json!({})).await.status, StatusCode::OK);
+    assert_eq!(hosts(), ["b.example", "c.example", "d.example"], "and that is undone likewise");
+    assert_eq!(roll_back(json!({"revision": first})).await.status, StatusCode::OK);
+    assert_eq!(hosts(), ["a.example"]);
+    assert_eq!(roll_back(json!({"revision": 1})).await.status, StatusCode::BAD_REQUEST);
+    let rule = scene.put_rule("wide", fqdn("*.github.io")).await;
+    assert!(rule.body["properties"]["bastide"]["risk"].as_str().unwrap().contains("Anybody"), "{rule:?}");
+}
+
+#[tokio::test]
+async fn whoever_sees_the_hub_asks_and_whoever_changes_its_rules_approves_for_a_time() {
+    let scene = Scene::set().await;
+    let (mei, token) = scene.house.stranger().await;
+    let ask = format!("{}/bastide/ask?{API}", scene.hub);
+    let wish = json!({"destination": "models.example", "justification": "weights", "minutes": 120});
+    let call = |token: String, path: String, body: Value| {
+        let house = &scene.house;
+        async move { house.call_as(&token, Method::POST, &path, Some(body), &[]).await }
+    };
+    let refused = call(token.clone(), ask.clone(), wish.clone()).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "a stranger to the hub");
+    scene.house.grant_at(&scene.hub, mei.object_id, READER).await;
+    let asked = call(token.clone(), ask.clone(), wish.clone()).await;
+    assert_eq!((asked.status, &asked.body["status"]), (StatusCode::CREATED, &json!("Pending")), "{asked:?}");
+    assert_eq!(call(token.clone(), ask.clone(), wish).await.status, StatusCode::OK, "asked already");
+    assert_eq!(call(token.clone(), ask, json!({"destination": "10.0.0.1"})).await.status, StatusCode::BAD_REQUEST);
+    let listed = scene.house.get(&format!("{}/bastide/requests?{API}", scene.hub)).await.body["value"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["justification"]), (1, &json!("weights")));
+
+    let approve = format!("{}/bastide/requests/{}/approve?{API}", scene.hub, listed[0]["id"].as_str().unwrap());
+    assert_eq!(call(token.clone(), approve.clone(), json!({})).await.status, StatusCode::FORBIDDEN, "not by who asks");
+    let approved = call(scene.house.token.clone(), approve.clone(), json!({})).await;
+    assert_eq!((approved.status, &approved.body["status"]), (StatusCode::OK, &json!("Approved")), "{approved:?}");
+    let rule = scene.rule(approved.body["rule"].as_str().unwrap()).await;
+    assert_eq!(
+        (&rule["destination"], &rule["bastide"]["expiresOn"]),
+        (&json!("models.example"), &json!("2026-11-22T12:00:00Z"))
+    );
+    assert_eq!(call(scene.house.token.clone(), approve, json!({})).await.status, StatusCode::CONFLICT, "decided once");
+}
+
+#[tokio::test]
+async fn a_rule_ends_by_itself_at_its_time() {
+    let scene = Scene::set().await;
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(2500);
+    let rule = json!({"type": "FQDN", "destination": "soon.example", "bastide": {"enabled": true, "expiresOn": end.to_string()}});
+    let made = scene.put_rule("soon", rule).await;
+    assert!(is_active(&made.body["properties"]), "{made:?}");
+    assert_eq!(scene.agent.last_plan().names.len(), 1);
+    let over = scene.until("soon", |rule| !is_active(rule)).await;
+    assert!(why(&over).contains("ended"), "{over}");
+    assert!(scene.agent.last_plan().names.is_empty(), "nothing lets it through any more");
+    let wrong = json!({"type": "FQDN", "destination": "a.example", "bastide": {"expiresOn": "tomorrow"}});
+    assert_eq!(scene.put_rule("wrong", wrong).await.status, StatusCode::BAD_REQUEST);
+}

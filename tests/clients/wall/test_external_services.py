@@ -241,3 +241,21 @@ def test_a_pack_of_service_tags_is_imported_by_the_command_line(hub, tmp_path):
     hub.server.run(*words, "remove", "azure")
     until(lambda: hub.call("GET", "/outboundRules/factory").json()["properties"]["status"] == "Inactive")
     assert not hub.explain("198.18.99.7:8005")["allowed"]
+
+
+def test_rules_are_asked_for_approved_undone_and_preset_by_the_command_line(hub):
+    on = ("-g", "wall", "-w", "hub")
+    network = lambda *words: hub.server.run("network", *words, *on)  # noqa: E731
+    assert "models.example" in network("ask", "--to", "models.example", "--for", "2h", "--because", "weights")
+    (asked,) = json.loads(network("requests", "-o", "json"))["value"]
+    assert (asked["status"], asked["minutes"], asked["justification"]) == ("Pending", 120, "weights")
+    assert "Approved: models.example" in network("approve", asked["id"], "--for", "1h")
+    assert hub.explain("models.example:443")["allowed"]
+    assert "models.example" in network("rollback")
+    assert not hub.explain("models.example:443")["allowed"], "the approval is undone"
+    latest, approval = json.loads(network("history", "-o", "json"))["value"][:2]
+    assert [len(change["changes"]["added"]) for change in (latest, approval)] == [0, 1]
+    assert "No difference" in network("diff", "--from", str(latest["revision"]))
+    assert "any-pythonhosted-org: *.pythonhosted.org" in network("preset", "apply", "python-packages")
+    assert hub.explain("files.pythonhosted.org:443")["allowed"]
+    assert "912.5" in network("cost"), "a firewall for a month"

@@ -2,6 +2,7 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::Parity;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
@@ -13,13 +14,15 @@ pub struct Extension {
     pub is_enabled: bool,
     /// The TCP ports of a rule by name, sorted; none is 80 and 443 (mission.md G9).
     pub ports: Vec<u16>,
+    /// Until when the rule is in force; for good if none.
+    pub expires_on: Option<Timestamp>,
     /// An Owner admits that this one host name reaches storage accounts (G10).
     pub allows_storage: bool,
 }
 
 impl Default for Extension {
     fn default() -> Self {
-        Self { is_enabled: true, ports: Vec::new(), allows_storage: false }
+        Self { is_enabled: true, ports: Vec::new(), expires_on: None, allows_storage: false }
     }
 }
 
@@ -39,6 +42,7 @@ impl Extension {
         Ok(Some(Self {
             is_enabled: field::flag(fields, ENABLED, &place)?.unwrap_or(true),
             ports: ports(fields, &place)?,
+            expires_on: expiry(fields, &place)?,
             allows_storage: field::flag(fields, STORAGE, &place)?.unwrap_or_default(),
         }))
     }
@@ -53,11 +57,22 @@ impl Extension {
         if !self.ports.is_empty() {
             fields.insert(PORTS.into(), json!(self.ports));
         }
+        if let Some(time) = self.expires_on {
+            fields.insert(EXPIRES.into(), time.to_string().into());
+        }
         if self.allows_storage {
             fields.insert(STORAGE.into(), true.into());
         }
         Some(Value::Object(fields))
     }
+}
+
+fn expiry(fields: &Map<String, Value>, at: &str) -> Result<Option<Timestamp>, ArmError> {
+    let Some(text) = field::text(fields, EXPIRES, at)? else { return Ok(None) };
+    let wrong = || {
+        refused(&format!("{at}.{EXPIRES}"), format!("'{text}' is not a time. Use one such as 2026-11-22T18:00:00Z."))
+    };
+    text.parse().map(Some).map_err(|_| wrong())
 }
 
 fn ports(fields: &Map<String, Value>, at: &str) -> Result<Vec<u16>, ArmError> {
@@ -89,7 +104,8 @@ pub(super) const NAME: &str = "bastide";
 const ENABLED: &str = "enabled";
 const PORTS: &str = "ports";
 const STORAGE: &str = "allowStorageAccount";
-const NAMES: [&str; 3] = [ENABLED, PORTS, STORAGE];
+const EXPIRES: &str = "expiresOn";
+const NAMES: [&str; 4] = [ENABLED, PORTS, STORAGE, EXPIRES];
 
 /// Each is a line of the kernel's rule set.
 const MOST_PORTS: usize = 16;

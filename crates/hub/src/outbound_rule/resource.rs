@@ -13,6 +13,7 @@ use crate::account_network;
 use crate::external_service;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
+use crate::preset;
 use crate::workspace::{API_VERSIONS, Kind, NAME, RequiredTag};
 
 /// The outbound rule type. The same rules stand behind two doors: below workspaces, and below the managed network of an
@@ -153,6 +154,11 @@ pub(crate) fn admit_rule(
         rule.category = Category::UserDefined;
     }
     rule.check(name, at, terms)?;
+    if let Destination::Fqdn(fqdn) = &rule.destination {
+        let risk =
+            preset::risk(fqdn).map(|risk| format!("Rule '{name}' opens '{fqdn}' to all computes of the hub. {risk}"));
+        warnings.extend(risk);
+    }
     if let Destination::ServiceTag(destination) = &rule.destination {
         warnings.extend(destination.warnings().into_iter().map(|warning| format!("Rule '{name}': {warning}")));
     }
@@ -168,10 +174,11 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
         properties.insert("errorInformation".into(), reason.into());
     }
     properties.insert("parentRuleNames".into(), json!([]));
-    if let Some(purpose) = purpose(stored).filter(|_| is_required(stored)) {
+    let notes = [("purpose", purpose(stored).filter(|_| is_required(stored))), ("risk", risk(stored))];
+    for (name, note) in notes.into_iter().filter_map(|(name, note)| Some((name, note?))) {
         let extension = properties.entry("bastide").or_insert_with(|| json!({}));
         if let Value::Object(extension) = extension {
-            extension.insert("purpose".into(), purpose.into());
+            extension.insert(name.into(), note.into());
         }
     }
     if let Some(Value::Object(destination)) = properties.get_mut("destination")
@@ -180,6 +187,14 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
         destination.insert("sparkStatus".into(), "Inactive".into());
     }
     properties
+}
+
+/// What a rule opens beside what is meant (mission.md F10).
+fn risk(properties: &Map<String, Value>) -> Option<String> {
+    match Rule::stored(properties)?.destination {
+        Destination::Fqdn(fqdn) => preset::risk(&fqdn).map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// What the hub needs a required rule for.

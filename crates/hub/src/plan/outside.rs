@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bastide_arm::resource_type::Linked;
 use bastide_plan::hub_plan::RuleName;
+use jiff::Timestamp;
 
 use crate::outbound_rule::{Category, Destination, Rule};
 use crate::private_endpoint_connection::Endpoint;
@@ -19,6 +20,8 @@ pub struct Outside {
     pub refused: BTreeMap<RuleName, String>,
     /// What service tags mean in the hub's subscription.
     pub tags: Arc<TagBook>,
+    /// The time, for rules that end.
+    pub now: Option<Timestamp>,
 }
 
 /// What of the outside the rules of a hub ask about.
@@ -28,6 +31,8 @@ pub struct Wanted<'a> {
     pub endpoints: Vec<(&'a Linked, Endpoint)>,
     /// Whether a tag must be looked up.
     pub tags: bool,
+    /// When rules end.
+    pub ends: Vec<Timestamp>,
 }
 
 impl<'a> Wanted<'a> {
@@ -35,7 +40,9 @@ impl<'a> Wanted<'a> {
     pub fn by(rules: &'a [Linked]) -> Self {
         let mut wanted = Self::default();
         for row in rules {
-            match Rule::stored(&row.document.properties) {
+            let rule = Rule::stored(&row.document.properties);
+            wanted.ends.extend(rule.as_ref().and_then(|rule| rule.extension.expires_on));
+            match rule {
                 Some(Rule { destination: Destination::PrivateEndpoint(destination), category, .. }) => {
                     wanted.endpoints.push((row, Endpoint { destination, category }));
                 }

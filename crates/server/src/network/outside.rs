@@ -22,19 +22,22 @@ pub(crate) struct Lookout {
     approvals: Approvals,
     /// By subscription: the revision of its packs, and what they come to.
     books: Mutex<BTreeMap<String, (i64, Arc<TagBook>)>>,
+    /// When the next rule of each hub ends.
+    ends: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 impl Lookout {
     /// A lookout that knows rights as the gatekeeper does.
     pub(crate) fn new(approvals: Approvals) -> Self {
-        Self { approvals, books: Mutex::default() }
+        Self { approvals, books: Mutex::default(), ends: Mutex::default() }
     }
 
     /// What the rules of a hub lead to, at this moment.
     pub(super) async fn outside(&self, hub: &Linked, rules: &[Linked]) -> Result<Outside, Failure> {
         let (wanted, now) = (Wanted::by(rules), Timestamp::now());
         let store = &self.approvals.store;
-        let mut outside = Outside::default();
+        let mut outside = Outside { now: Some(now), ..Outside::default() };
+        self.remember_end(hub, wanted.ends.iter().filter(|end| **end > now).min().copied());
         for (rule, endpoint) in &wanted.endpoints {
             let id = endpoint.destination.resource();
             if !outside.targets.contains_key(id.key())
@@ -52,6 +55,25 @@ impl Lookout {
             outside.tags = self.book(store, subscription, now).await?;
         }
         Ok(outside)
+    }
+
+    /// The hubs of which a rule has ended since they were last looked at.
+    pub(super) fn due(&self) -> Vec<String> {
+        let now = Timestamp::now();
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let due: Vec<String> = ends.iter().filter(|(_, end)| **end <= now).map(|(hub, _)| hub.clone()).collect();
+        for hub in &due {
+            ends.remove(hub);
+        }
+        due
+    }
+
+    fn remember_end(&self, hub: &Linked, next: Option<Timestamp>) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        match next {
+            Some(next) => drop(ends.insert(hub.id.key().to_owned(), next)),
+            None => drop(ends.remove(hub.id.key())),
+        }
     }
 
     async fn book(&self, store: &Store, subscription: &str, now: Timestamp) -> Result<Arc<TagBook>, Failure> {

@@ -94,6 +94,7 @@ impl Planner {
                         }
                     }
                 }
+                networks.hubs().wanted.extend(self.lookout.due());
                 if let Err(error) = self.pass(fence).await {
                     tracing::error!(%error, "a pass over the networks failed; trying again");
                     self.networks.touch_all();
