@@ -1,7 +1,6 @@
 //! POST actions on resources.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{Acted, ActionCall, Secret};
@@ -43,10 +42,6 @@ impl Front {
         for (key, linked) in around.linked.iter().filter(|_| is_secret) {
             linked_secrets.insert(key.clone(), self.secrets(linked.incarnation).await?);
         }
-        let observed = |entry: &Entry| match self.seen(registered, entry) {
-            Some(seen) => Some(Arc::new(seen)),
-            None => self.networks.observed(&entry.id),
-        };
         let act = |entry: &Entry| {
             registered.rules.act(&ActionCall {
                 id: &entry.id,
@@ -56,7 +51,7 @@ impl Front {
                 secrets: &secrets,
                 linked: &around.linked,
                 linked_secrets: &linked_secrets,
-                observed: observed(entry).as_deref(),
+                observed: self.seen(registered, entry).as_deref(),
                 api_version: request.api_version,
                 origin: request.context.origin.as_str(),
                 tenant_id: request.tenant_id,
@@ -101,6 +96,7 @@ impl Front {
         self.apply_effects(entry.row.incarnation, &entry.id, acted.effects, &mut entries.changes)?;
         let after = acted.document.as_ref().unwrap_or(&entry.document);
         let operation = self.awaiting(request, pass, registered, &entry.id, (Some(entry), Some(after)));
+        let _turn = self.quota_turn.lock().await;
         if let Some(document) = acted.document {
             self.keep_quota(request, pass, registered, (&entry.id, Some(&entry.document), &document), &mut entries)
                 .await?;

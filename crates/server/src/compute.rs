@@ -13,6 +13,7 @@ mod jupyter;
 pub(crate) mod metadata;
 pub(crate) mod operation;
 mod proxy;
+mod script_log;
 mod site;
 mod socket;
 mod surroundings;

@@ -52,6 +52,8 @@ pub struct Front {
     pub(crate) ledger: Ledger,
     pub(crate) networks: Networks,
     pub(crate) activity: Activity,
+    /// Whoever takes of quotas does it one after the other; two servers are kept apart by what their writes expect.
+    pub(crate) quota_turn: tokio::sync::Mutex<()>,
     pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) policies: Arc<Book>,
     pub(crate) identity: Identity,
@@ -336,6 +338,7 @@ impl Front {
             Operation::WhyAccess => self.why_access(request, pass).await,
             Operation::ExplainNetwork => self.explain_network(request, pass).await,
             Operation::ListFlows => self.list_flows(request, pass).await,
+            Operation::ReadScriptLog => self.read_script_log(request, pass).await,
             Operation::OpenExec => self.open_exec(request, pass).await,
             Operation::OpenTunnel => self.open_tunnel(request, pass).await,
             Operation::AskForRule => self.ask_for_rule(request, pass).await,

@@ -1,7 +1,6 @@
 //! Reading, writing and deleting one resource of any type: the part that all types share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bastide_arm::envelope::Envelope;
 use bastide_arm::error::ArmError;
@@ -191,10 +190,7 @@ impl Front {
         let zone = format!("{}{}", self.origins.zone(), request.context.origin.port_suffix());
         // A project has its hub's network.
         let hub = || around.linked.values().find_map(|linked| self.networks.observed(&linked.id));
-        let observed = match self.seen(registered, entry) {
-            Some(seen) => Some(Arc::new(seen)),
-            None => self.networks.observed(&entry.id).or_else(hub),
-        };
+        let observed = self.seen(registered, entry).or_else(hub);
         let view = View {
             id: &entry.id,
             incarnation: entry.row.incarnation,
@@ -295,6 +291,10 @@ impl Front {
         let runs = registered.rules.instances(Uuid::nil(), &decided.document).is_some();
         let states = (decided.existing.as_ref(), Some(&decided.document));
         let operation = runs.then(|| self.awaiting(request, pass, registered, &id, states));
+        let _turn = match registered.rules.demand(&decided.document) {
+            Some(_) => Some(self.quota_turn.lock().await),
+            None => None,
+        };
         let entry = match self.settle(request, pass, registered, decided).await? {
             Settled::Same(entry) => return self.written(request, pass, registered, is_new, *entry, &warnings).await,
             Settled::Changed(changed) => {

@@ -115,6 +115,7 @@ pub enum Operation {
     DenyAccessRequest,
     ExplainNetwork,
     ListFlows,
+    ReadScriptLog,
     OpenExec,
     OpenTunnel,
     AskForRule,
@@ -470,6 +471,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "{scope}/bastide/explain", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ExplainNetwork),
     route(Method::GET, "{scope}/bastide/flows", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ListFlows),
     // These open WebSockets, which is done by GET: they read nothing and answer nothing else.
+    route(Method::GET, "{scope}/bastide/scriptlog", Action::Fixed("Microsoft.MachineLearningServices/workspaces/computes/read"), Operation::ReadScriptLog),
     route(Method::GET, "{scope}/bastide/exec", Action::Fixed(APPLICATION_ACCESS), Operation::OpenExec),
     route(Method::GET, "{scope}/bastide/ssh", Action::Fixed(APPLICATION_ACCESS), Operation::OpenTunnel),
     // Whoever may see the hub may ask.

@@ -96,6 +96,7 @@ impl Server {
             policies,
             networks: networks.clone(),
             activity: Activity::new(Arc::clone(&clock)),
+            quota_turn: tokio::sync::Mutex::default(),
             gatekeeper,
             identity,
             audiences,

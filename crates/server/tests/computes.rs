@@ -67,6 +67,21 @@ impl Scene {
         self.house.call(Method::DELETE, &path, None).await
     }
 
+    /// Deploys a template to its end; the properties of the deployment.
+    async fn deploy(&self, name: &str, body: Value) -> Value {
+        let path = format!("{}/providers/Microsoft.Resources/deployments/{name}", self.house.group("rg"));
+        let made = self.house.put(&path, body).await;
+        assert!(made.status.is_success(), "{made:?}");
+        for _ in 0..500 {
+            let properties = self.house.get(&path).await.body["properties"].clone();
+            if properties["provisioningState"] != "Running" {
+                return properties;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("still running: {name}")
+    }
+
     /// The server's clock says something else now, and tokens of before have expired.
     async fn at(&mut self, now: jiff::Timestamp) {
         self.house.clock.set(now);
@@ -560,4 +575,60 @@ async fn without_a_node_a_compute_fails_and_says_why() {
         (&json!("Failed"), &json!("NoNode")),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn a_template_brings_computes_and_waits_until_they_run() {
+    let scene = Scene::set().await;
+    let resource = |name: &str, size: &str| {
+        json!({
+            "type": "Microsoft.MachineLearningServices/workspaces/computes", "apiVersion": "2024-10-01",
+            "name": format!("hub/{name}"), "location": "westeurope",
+            "properties": {"computeType": "ComputeInstance", "properties": {"vmSize": size}},
+        })
+    };
+    let template = |resources: Value| {
+        let schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#";
+        json!({"properties": {"mode": "Incremental", "template": {
+            "$schema": schema, "contentVersion": "1.0.0.0", "resources": resources}}})
+    };
+    let good = template(json!([resource("mei", "Standard_DS1_v2"), resource("tomas", "Standard_B1s")]));
+    assert_eq!(scene.deploy("good", good.clone()).await["provisioningState"], "Succeeded");
+    assert_eq!((state(&scene.read("mei").await), state(&scene.read("tomas").await)), ("Running", "Running"));
+    let before = scene.agent.last_run();
+    assert_eq!(scene.deploy("again", good).await["provisioningState"], "Succeeded");
+    assert_eq!(scene.agent.last_run(), before, "the same again changes nothing");
+    let bad = scene.deploy("bad", template(json!([resource("priya", "Standard_Nothing")]))).await;
+    assert_eq!(bad["provisioningState"], "Failed");
+    assert!(bad["error"].to_string().contains("list-sizes"), "{bad}");
+}
+
+#[tokio::test]
+async fn what_a_setup_script_has_printed_is_for_whoever_the_instance_is_for() {
+    let scene = Scene::set().await;
+    scene.run("mei").await;
+    let path = format!("{}/bastide/scriptLog", scene.compute("mei"));
+    let log = scene.house.get(&format!("{path}?script=creation")).await;
+    assert_eq!((log.status, &log.body["text"]), (StatusCode::OK, &json!("Creation was here\n")));
+    assert_eq!(scene.house.get(&path).await.status, StatusCode::BAD_REQUEST);
+    let (reader, token) = scene.house.stranger().await;
+    scene.house.grant(reader.object_id, "acdd72a7-3385-48ef-bd42-f606fba81ae7").await;
+    let refused = scene.house.call_as(&token, Method::GET, &format!("{path}?script=creation"), None, &[]).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (StatusCode::FORBIDDEN, &json!("NotTheAssignedUser")));
+}
+
+#[tokio::test]
+async fn computes_go_with_their_group() {
+    let scene = Scene::set().await;
+    scene.run("mei").await;
+    let deleted = scene.house.call(Method::DELETE, &scene.house.group("rg"), None).await;
+    assert_eq!(deleted.status, StatusCode::ACCEPTED);
+    assert_eq!(scene.house.wait(&deleted).await.body["status"], "Succeeded");
+    for _ in 0..200 {
+        if scene.agent.has_retained_nothing() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the node was never told");
 }

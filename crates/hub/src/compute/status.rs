@@ -191,8 +191,10 @@ impl NodeStatus {
         let report =
             detail.and_then(|detail| serde_json::from_value::<ComputeReport>(detail.get(REPORT)?.clone()).ok());
         let waiting = Phase::OnItsWay { what: None, is_setting_up: false };
+        let why_not = observed.and_then(|observed| observed.why_not.clone());
         let phase = match &report {
             _ if is_unknown => Phase::Unknown,
+            None if let Some(reason) = why_not => Phase::Failed { step: Step::Create, reason },
             None => waiting,
             // What is said about an earlier start says nothing about this one.
             Some(report) if report.start < desired.start => waiting,

@@ -40,6 +40,8 @@ struct Watched {
     cpu: BTreeMap<ComputeId, (Timestamp, u64)>,
     /// When a processor was last busy for it.
     busy: Option<Timestamp>,
+    /// When its schedule was last refused a start.
+    refused: Option<Timestamp>,
 }
 
 impl Caretaker {
@@ -71,7 +73,11 @@ impl Caretaker {
         for watched in self.watched.values_mut() {
             let used = watched.used(&self.front, self.since, now).await;
             let due = idle::due(&watched.entry.document, used, now);
-            self.front.do_due(&watched.entry, due, now).await?;
+            if watched.refused.is_some_and(|refused| now.duration_since(refused) < REST) {
+                continue;
+            }
+            let is_done = self.front.do_due(&watched.entry, due, now).await?;
+            watched.refused = (!is_done).then_some(now);
         }
         Ok(())
     }
@@ -91,8 +97,12 @@ impl Caretaker {
                 }
                 let stood = self.watched.remove(&entry.row.key);
                 let stood = stood.filter(|stood| stood.entry.row.incarnation == entry.row.incarnation);
-                let (cpu, busy) = stood.map(|stood| (stood.cpu, stood.busy)).unwrap_or_default();
-                watched.insert(entry.row.key.clone(), Watched { entry, cpu, busy });
+                let key = entry.row.key.clone();
+                let new = match stood {
+                    Some(stood) => Watched { entry, ..stood },
+                    None => Watched { entry, cpu: BTreeMap::new(), busy: None, refused: None },
+                };
+                watched.insert(key, new);
             }
             match rest_after {
                 Some(after) => query.after = Some(after),
@@ -135,7 +145,8 @@ impl Watched {
 }
 
 impl Front {
-    async fn do_due(&self, entry: &Entry, due: Due, now: Timestamp) -> Result<(), Failure> {
+    /// Does what is due; whether nothing was refused.
+    async fn do_due(&self, entry: &Entry, due: Due, now: Timestamp) -> Result<bool, Failure> {
         let (compute, is_idle) = (ComputeId(entry.row.incarnation), due == Due::Freeze);
         // The node itself wakes what somebody connects to; this is so that it stays awake.
         if self.networks.freeze(compute, is_idle) {
@@ -143,12 +154,12 @@ impl Front {
             self.networks.touch(&entry.id);
         }
         match due {
-            Due::Nothing | Due::Freeze => Ok(()),
+            Due::Nothing | Due::Freeze => Ok(true),
             // It may need a quota again that it gave back, so it asks like everybody, in the name of who made it.
             Due::Change(desired) if desired.run && Desired::of(&entry.document).is_some_and(|stood| !stood.run) => {
                 self.start_by_schedule(entry, now).await
             }
-            Due::Change(desired) => self.change_by_itself(entry, &desired, now).await,
+            Due::Change(desired) => self.change_by_itself(entry, &desired, now).await.map(|()| true),
         }
     }
 
@@ -176,12 +187,12 @@ impl Front {
         }
     }
 
-    async fn start_by_schedule(&self, entry: &Entry, now: Timestamp) -> Result<(), Failure> {
-        let Some(creator) = compute::creator(&entry.document) else { return Ok(()) };
+    async fn start_by_schedule(&self, entry: &Entry, now: Timestamp) -> Result<bool, Failure> {
+        let Some(creator) = compute::creator(&entry.document) else { return Ok(false) };
         let directory = self.identity.directory();
         let Some(principal) = directory.standing_principal(creator.object_id, now).await? else {
             tracing::warn!(compute = %entry.id, "not started by its schedule: who made it is gone");
-            return Ok(());
+            return Ok(false);
         };
         let uri: Uri = format!("{}/start?api-version=2024-10-01", entry.id)
             .parse()
@@ -197,10 +208,10 @@ impl Front {
             uri,
         };
         match self.ask(&principal, &context, Some(json!({"operationTrigger": "Schedule"}))).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(Failure::Refused(error)) => {
                 tracing::warn!(compute = %entry.id, reason = error.message, "not started by its schedule");
-                Ok(())
+                Ok(false)
             }
             Err(failure) => Err(failure),
         }
@@ -233,6 +244,9 @@ fn is_busy(cpu: u64, within: SignedDuration) -> bool {
 
 /// Between two looks.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// After a schedule was refused a start.
+const REST: SignedDuration = SignedDuration::from_secs(60);
 
 /// Between two looks at the processor time of a machine.
 const SAMPLE: SignedDuration = SignedDuration::from_secs(60);

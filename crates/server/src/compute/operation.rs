@@ -1,6 +1,7 @@
 //! Operations on what runs: a write is answered as soon as it is committed, and the operation that it names ends when the
 //! node has said what became of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_arm::error::ArmError;
@@ -53,9 +54,11 @@ impl Front {
     }
 
     /// What is seen of a resource outside of the database.
-    pub(crate) fn seen(&self, registered: &Registered, entry: &Entry) -> Option<Observed> {
-        let instances = registered.rules.instances(entry.row.incarnation, &entry.document)?;
-        Some(self.networks.seen(&instances))
+    pub(crate) fn seen(&self, registered: &Registered, entry: &Entry) -> Option<Arc<Observed>> {
+        match registered.rules.instances(entry.row.incarnation, &entry.document) {
+            Some(instances) => Some(Arc::new(self.networks.seen(&instances))),
+            None => self.networks.observed(&entry.id),
+        }
     }
 
     /// Waits until the node has said what became of a write, and keeps that.
@@ -64,13 +67,21 @@ impl Front {
         let mut changes = self.networks.computes_changed();
         loop {
             changes.borrow_and_update();
-            match self.progress_of(operation, &id).await? {
+            let (progress, instances) = self.progress_of(operation, &id).await?;
+            match progress {
                 Progress::Running => {}
                 Progress::Done => return self.end(operation, &id, None).await,
                 Progress::Failed(error) => return self.end(operation, &id, Some(error)).await,
             }
+            let seen = self.networks.seen(&instances);
             // What rings no bell - a write of another server - is found, too.
-            let _rings_or_not = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
+            let until = tokio::time::Instant::now() + LOOK_AGAIN;
+            while let Ok(Ok(())) = tokio::time::timeout_at(until, changes.changed()).await {
+                // Most of what rings is about others.
+                if self.networks.seen(&instances) != seen {
+                    break;
+                }
+            }
             let stands = self.ledger.store().operation(operation.id).await?;
             if stands.is_none_or(|stands| stands.status != RUNNING) {
                 return Ok(());
@@ -78,32 +89,31 @@ impl Front {
         }
     }
 
-    async fn progress_of(&self, operation: &Operation, id: &ResourceId) -> Result<Progress, Failure> {
+    /// How far a write has come, and which instances that depends on.
+    async fn progress_of(&self, operation: &Operation, id: &ResourceId) -> Result<(Progress, Vec<Uuid>), Failure> {
         let gone: Vec<Uuid> =
             operation.body.get(GONE).and_then(|gone| serde_json::from_value(gone.clone()).ok()).unwrap_or_default();
         if !gone.is_empty() {
             // The node is told first; what it has never heard of is gone already.
             self.networks.settle(id).await;
             if !self.networks.is_gone(&gone) {
-                return Ok(Progress::Running);
+                return Ok((Progress::Running, gone));
             }
         }
         if operation.body.get(DELETED) == Some(&Value::Bool(true)) {
-            return Ok(Progress::Done);
+            return Ok((Progress::Done, gone));
         }
-        let deleted = || {
-            let message = format!("'{id}' was deleted before it was as asked for.");
-            Progress::Failed(ArmError::new(409, "OperationPreempted", message))
-        };
-        let Some(row) = self.ledger.store().resource(id.key()).await? else { return Ok(deleted()) };
+        let row = self.ledger.store().resource(id.key()).await?;
         // One of the same name that was made since is another one.
-        if row.created.at > operation.created {
-            return Ok(deleted());
-        }
+        let Some(row) = row.filter(|row| row.created.at <= operation.created) else {
+            let message = format!("'{id}' was deleted before it was as asked for.");
+            return Ok((Progress::Failed(ArmError::new(409, "OperationPreempted", message)), Vec::new()));
+        };
         let entry = Entry::read(row)?;
         let registered = self.registry.find(&entry.row.type_name, "")?;
-        let observed = self.seen(&registered, &entry);
-        Ok(registered.rules.progress(entry.row.incarnation, &entry.document, observed.as_ref()))
+        let instances = registered.rules.instances(entry.row.incarnation, &entry.document).unwrap_or_default();
+        let observed = self.networks.seen(&instances);
+        Ok((registered.rules.progress(entry.row.incarnation, &entry.document, Some(&observed)), instances))
     }
 
     async fn end(&self, operation: &Operation, id: &ResourceId, error: Option<ArmError>) -> Result<(), Failure> {

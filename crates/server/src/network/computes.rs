@@ -27,13 +27,22 @@ pub(super) struct Computes {
 struct Known {
     /// What the agent said last. It forgets what is gone.
     reports: BTreeMap<ComputeId, ComputeReport>,
-    addresses: BTreeMap<ComputeId, Ipv4Addr>,
+    places: Places,
     /// Those that nobody uses, which need no processor.
     frozen: BTreeSet<ComputeId>,
     /// Whether the agent was heard at all.
     is_heard: bool,
     /// Why it is away, while it is.
     away: Option<String>,
+}
+
+/// Where instances stand in their hubs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Their addresses.
+    pub(super) addresses: BTreeMap<ComputeId, Ipv4Addr>,
+    /// Those for which there was none left.
+    pub(super) crowded_out: BTreeSet<ComputeId>,
 }
 
 impl Computes {
@@ -48,7 +57,10 @@ impl Computes {
     /// The agent has said something of one.
     pub(super) fn hear(&self, report: ComputeReport) {
         self.change(|known| match report.state {
-            ComputeState::Gone => drop(known.reports.remove(&report.compute)),
+            ComputeState::Gone => {
+                known.reports.remove(&report.compute);
+                known.frozen.remove(&report.compute);
+            }
             _ => drop(known.reports.insert(report.compute, report)),
         });
     }
@@ -58,14 +70,18 @@ impl Computes {
         self.change(|known| known.away = Some(Away::Silent(why.to_owned()).to_string()));
     }
 
-    /// Where the instances of a hub stand: `before` are those whose places this takes.
-    pub(super) fn place(&self, before: &BTreeMap<ComputeId, Ipv4Addr>, addresses: &BTreeMap<ComputeId, Ipv4Addr>) {
-        if before == addresses {
+    /// Where the instances of a hub stand; `before` is where they stood.
+    pub(super) fn place(&self, before: Option<&Places>, places: &Places) {
+        if before == Some(places) {
             return;
         }
         self.change(|known| {
-            known.addresses.retain(|compute, _| !before.contains_key(compute));
-            known.addresses.extend(addresses);
+            let stood = |compute: &ComputeId| before.is_some_and(|before| before.addresses.contains_key(compute));
+            known.places.addresses.retain(|compute, _| !stood(compute));
+            known.places.addresses.extend(&places.addresses);
+            let was_out = |compute: &ComputeId| before.is_some_and(|before| before.crowded_out.contains(compute));
+            known.places.crowded_out.retain(|compute| !was_out(compute));
+            known.places.crowded_out.extend(&places.crowded_out);
         });
     }
 
@@ -106,7 +122,7 @@ impl Networks {
 
     /// Where an instance stands in its hub.
     pub(crate) fn address(&self, compute: ComputeId) -> Option<Ipv4Addr> {
-        self.shared.computes.known().addresses.get(&compute).copied()
+        self.shared.computes.known().places.addresses.get(&compute).copied()
     }
 
     /// What is seen of the instances of one resource, each a part under its id.
@@ -121,8 +137,10 @@ impl Networks {
         };
         let part = |id: &Uuid| {
             let compute = ComputeId(*id);
-            let address = known.addresses.get(&compute).map(ToString::to_string);
-            (id.to_string(), Arc::new(status::observed(by, address, known.reports.get(&compute))))
+            let address = known.places.addresses.get(&compute).map(ToString::to_string);
+            let why_not = known.places.crowded_out.contains(&compute).then(|| CROWDED_OUT.to_owned());
+            let seen = status::observed(by, address, known.reports.get(&compute));
+            (id.to_string(), Arc::new(Observed { why_not, ..seen }))
         };
         Observed { parts: instances.iter().map(part).collect(), ..Observed::new(by, why_not) }
     }
@@ -144,3 +162,6 @@ impl Networks {
         if frozen { known.frozen.insert(compute) } else { known.frozen.remove(&compute) }
     }
 }
+
+const CROWDED_OUT: &str = "The hub's network has no address left for it. Delete computes of the hub, or have the operator \
+     choose a larger subnet.";

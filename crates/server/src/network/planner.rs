@@ -1,13 +1,12 @@
 //! The planner: passes over the hubs whose resources have changed, or whose node has something to say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastide_arm::resource_type::Observed;
+use bastide_arm::resource_type::{Linked, Observed};
 use bastide_hub::plan::{Compiled, Site, compile};
-use bastide_plan::compute_plan::Run;
+use bastide_plan::compute_plan::{Instance, Run};
 use bastide_plan::compute_report::ComputeState;
 use bastide_plan::hub_plan::{ComputeId, HubId, Leg, PLAN_VERSION, Stamp};
 use bastide_plan::message::{Answer, Request};
@@ -18,6 +17,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::computes::Places;
 use super::link::Event;
 use super::node::{Away, unexpected};
 use super::outside::Lookout;
@@ -47,7 +47,7 @@ struct Sent {
     ran: Result<(), Away>,
     /// Keys of the hub's projects.
     projects: Vec<String>,
-    addresses: BTreeMap<ComputeId, Ipv4Addr>,
+    places: Places,
 }
 
 impl Planner {
@@ -203,18 +203,14 @@ impl Planner {
             match looked {
                 Ok(sent) => {
                     let observed = sent.as_ref().map(|sent| (sent.compiled.plan.hub, sent.observed(&self.networks)));
-                    let before = match sent {
-                        Some(sent) => {
-                            let addresses = sent.addresses.clone();
-                            let before = self.sent.insert(key.clone(), sent).map(|before| before.addresses);
-                            self.networks.shared.computes.place(&before.unwrap_or_default(), &addresses);
-                            None
+                    match sent {
+                        Some(sent) => drop(self.sent.insert(key.clone(), sent)),
+                        None => {
+                            if let Some(before) = self.sent.remove(&key) {
+                                self.networks.shared.computes.place(Some(&before.places), &Places::default());
+                                is_fewer = true;
+                            }
                         }
-                        None => self.sent.remove(&key),
-                    };
-                    if let Some(before) = before {
-                        self.networks.shared.computes.place(&before.addresses, &BTreeMap::new());
-                        is_fewer = true;
                     }
                     self.networks.close(&key, &wanting, observed);
                 }
@@ -262,23 +258,10 @@ impl Planner {
         let Some(Hub { hub, rules, projects, mut instances }) = self.survey.hub(key).await? else { return Ok(None) };
         let before = self.sent.get(key);
         let outside = self.lookout.outside(&hub, &rules).await?;
-        let mut names: Vec<(ComputeId, String)> =
-            instances.iter().map(|instance| (instance.compute, instance.name.clone())).collect();
-        // Nobody's leg is taken away while something still runs on it.
-        let lingering = self.networks.shared.computes.held(HubId(hub.incarnation));
-        for compute in lingering.into_iter().filter(|held| instances.iter().all(|instance| instance.compute != *held)) {
-            let stood = before.and_then(|before| before.compiled.plan.legs.iter().find(|leg| leg.compute == compute));
-            names.push((compute, stood.map_or_else(|| compute.to_string(), |leg| leg.name.clone())));
-        }
-        let computes: Vec<ComputeId> = names.iter().map(|(compute, _)| *compute).collect();
-        let held = before.map(|before| &before.addresses);
-        let addresses = self.survey.addresses(&hub, self.site.subnet, &computes, held).await?;
-        // Whoever finds no address cannot run; its resource says that it waits.
-        instances.retain(|instance| addresses.contains_key(&instance.compute));
-        let leg = |(compute, name): (ComputeId, String)| {
-            addresses.get(&compute).map(|address| Leg { compute, name, address: *address })
-        };
-        let legs = names.into_iter().filter_map(leg).collect();
+        let (legs, places) = self.stand(&hub, &instances, before).await?;
+        self.networks.shared.computes.place(before.map(|before| &before.places), &places);
+        // Whoever finds no address cannot run.
+        instances.retain(|instance| places.addresses.contains_key(&instance.compute));
         for instance in &mut instances {
             if instance.run == Run::Running && self.networks.shared.computes.is_frozen(instance.compute) {
                 instance.run = Run::Frozen;
@@ -292,9 +275,34 @@ impl Planner {
         let compiled = compile(&hub, &rules, legs, &outside, &self.site, last);
         let last = before.map_or(stamp, |before| before.computes.stamp);
         let computes = ComputePlan { version: PLAN_VERSION, hub: compiled.plan.hub, stamp: last, instances };
-        let mut sent = Sent { compiled, answered: unasked(), computes, ran: unasked(), projects, addresses };
+        let mut sent = Sent { compiled, answered: unasked(), computes, ran: unasked(), projects, places };
         self.tell(key, before, &mut sent, stamp).await;
         Ok(Some(sent))
+    }
+
+    /// Where the instances of a hub stand. Nobody's leg is taken away while something still runs on it.
+    async fn stand(
+        &self,
+        hub: &Linked,
+        instances: &[Instance],
+        before: Option<&Sent>,
+    ) -> Result<(Vec<Leg>, Places), Failure> {
+        let mut names: Vec<(ComputeId, String)> =
+            instances.iter().map(|instance| (instance.compute, instance.name.clone())).collect();
+        let lingering = self.networks.shared.computes.held(HubId(hub.incarnation));
+        for compute in lingering.into_iter().filter(|held| instances.iter().all(|instance| instance.compute != *held)) {
+            let stood = before.and_then(|before| before.compiled.plan.legs.iter().find(|leg| leg.compute == compute));
+            names.push((compute, stood.map_or_else(|| compute.to_string(), |leg| leg.name.clone())));
+        }
+        let computes: Vec<ComputeId> = names.iter().map(|(compute, _)| *compute).collect();
+        let held = before.map(|before| &before.places.addresses);
+        let addresses = self.survey.addresses(hub, self.site.subnet, &computes, held).await?;
+        let crowded_out = computes.into_iter().filter(|compute| !addresses.contains_key(compute)).collect();
+        let leg = |(compute, name): (ComputeId, String)| {
+            addresses.get(&compute).map(|address| Leg { compute, name, address: *address })
+        };
+        let legs = names.into_iter().filter_map(leg).collect();
+        Ok((legs, Places { addresses, crowded_out }))
     }
 
     /// Tells the node what is new: first how the network must be, then what must run in it.

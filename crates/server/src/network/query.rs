@@ -1,7 +1,7 @@
 //! Questions about a hub's network that only its node can answer.
 
 use bastide_arm::id::ResourceId;
-use bastide_plan::compute_report::Usage;
+use bastide_plan::compute_report::{ScriptLog, Usage};
 use bastide_plan::explanation::{Explanation, Question};
 use bastide_plan::flow::{FlowQuery, Flows};
 use bastide_plan::hub_plan::{ComputeId, HubId};
@@ -33,6 +33,14 @@ impl Networks {
     pub(crate) async fn usage(&self, compute: ComputeId) -> Result<Usage, Away> {
         match self.shared.node.ask(Request::Usage { compute }).await? {
             Answer::Used { usage } => Ok(usage),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What a setup script of an instance has printed.
+    pub(crate) async fn script_log(&self, compute: ComputeId, script: ScriptLog) -> Result<String, Away> {
+        match self.shared.node.ask(Request::Log { compute, script }).await? {
+            Answer::Logged { text } => Ok(text),
             other => Err(unexpected(&other)),
         }
     }
