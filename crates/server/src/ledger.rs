@@ -52,6 +52,16 @@ pub struct Entries {
     pub changes: Vec<Change>,
 }
 
+impl Entries {
+    /// What takes away something that decides access, as long as it is what was read.
+    pub fn withdrawing(entry: &Entry) -> Self {
+        Self {
+            expect: vec![entry.unchanged()],
+            changes: vec![Change::DeleteResource(entry.row.key.clone()), Change::RaiseAccessEpoch],
+        }
+    }
+}
+
 impl Ledger {
     /// A ledger over a store.
     pub(crate) fn new(store: Store, networks: Networks, policies: Arc<Book>) -> Self {

@@ -249,11 +249,7 @@ impl Front {
         let Some(entry) = self.ledger.resource(pass, &request.matched.target).await? else {
             return Ok(Reply::empty(StatusCode::NO_CONTENT));
         };
-        let entries = Entries {
-            expect: vec![entry.unchanged()],
-            changes: vec![Change::DeleteResource(entry.row.key.clone()), Change::RaiseAccessEpoch],
-        };
-        self.ledger.commit(request.context, pass, entries).await?;
+        self.ledger.commit(request.context, pass, Entries::withdrawing(&entry)).await?;
         Ok(Reply::empty(StatusCode::OK))
     }
 }

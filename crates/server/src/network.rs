@@ -31,6 +31,7 @@ use ipnet::Ipv4Net;
 use tokio::sync::{Notify, watch};
 
 use crate::origin::Origin;
+use crate::pass::WORKSPACE;
 
 pub(crate) use outside::Lookout;
 pub(crate) use planner::Planner;
@@ -192,8 +193,6 @@ fn hub_key(id: &ResourceId) -> Option<String> {
 /// The addresses inside every hub, unless the operator chooses others. Shared address space (RFC 6598) is what a network that
 /// hubs are to reach is least likely to use. Hubs may all use the same ones: there is no route between them.
 pub const DEFAULT_SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 127, 0, 0), 16);
-
-const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 /// What a node may still need after it has answered.
 const GRACE: Duration = Duration::from_secs(2);

@@ -133,11 +133,7 @@ impl Front {
             return Ok(Reply::empty(StatusCode::NO_CONTENT));
         };
         self.others_still_stand(pass, &entry.id, kind, None).await?;
-        let entries = Entries {
-            expect: vec![entry.unchanged()],
-            changes: vec![Change::DeleteResource(entry.row.key.clone()), Change::RaiseAccessEpoch],
-        };
-        self.ledger.commit(request.context, pass, entries).await?;
+        self.ledger.commit(request.context, pass, Entries::withdrawing(&entry)).await?;
         Ok(Reply::ok(wire_form(&entry)))
     }
 

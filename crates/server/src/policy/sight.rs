@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::book::Book;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::pass::Pass;
+use crate::pass::{Pass, WORKSPACE};
 use crate::providers::resource_group;
 use crate::subscription::SUBSCRIPTION;
 
@@ -272,8 +272,6 @@ fn as_subscription(subscription: &Seen, tenant_id: Uuid) -> Value {
     body.insert("tags".to_owned(), json!(subscription.document.tags));
     Value::Object(body)
 }
-
-const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 /// What policies call a resource group.
 const GROUP_IN_POLICIES: &str = "Microsoft.Resources/subscriptions/resourceGroups";

@@ -6,6 +6,8 @@ use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{Admission, Dismissal, Dismissed, Effect, Linked, NameRule, Secret};
 use serde_json::{Map, Value};
 
+use crate::pass::WORKSPACE;
+
 /// Sets what the body leaves out.
 pub(super) fn with_defaults(properties: &mut Map<String, Value>, defaults: Value) {
     if let Value::Object(defaults) = defaults {
@@ -59,8 +61,6 @@ pub(super) fn reveal(secret: Option<&Secret>) -> Result<&str, ArmError> {
 pub(super) fn text<'a>(properties: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     properties.get(name).and_then(Value::as_str)
 }
-
-const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 /// A name of letters, digits and inner hyphens, starting with a letter.
 pub(super) const HYPHENATED: NameRule = NameRule {
