@@ -305,6 +305,9 @@ fn an_agent_that_is_killed_leaves_instances_running() {
         assert_eq!(stage.runtime.list().unwrap(), [order.instance.compute]);
         assert_eq!(stage.runtime.observe(order.instance.compute).unwrap(), Observed::Running);
         assert_eq!(stage.say(&order, "echo still there").0, "still there\n");
+        // The next agent ends what the first had started for somebody, but not what has made itself independent.
+        let _next = oci(&stage.directory.path().join("agent"));
+        until("one is left", || stage.say(&order, "ps -o args | grep -o '^sleep 10[0-9]*'").0 == "sleep 1001\n");
         stage.runtime.delete(order.instance.compute).unwrap();
         assert_eq!(leftovers(&order), Vec::<String>::new());
     });
@@ -357,6 +360,9 @@ fn an_agent() {
         runtime.create(&order).unwrap();
         runtime.start(compute).unwrap();
         if std::env::var("BASTIDE_UNTIL").unwrap() == "running" {
+            let script = "setsid sleep 1001 & sh -c 'sleep 1002' & echo ready; sleep 1003";
+            let execution = runtime.exec(compute, &process(&["sh", "-c", script])).unwrap();
+            read_until(&execution.ends[1], "ready");
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }
         let root = Process { account: Account::Root, ..process(&["true"]) };

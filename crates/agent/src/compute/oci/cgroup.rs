@@ -318,4 +318,51 @@ mod tests {
         assert_eq!(millis(50_000, 100_000), Some(500));
         assert_eq!(millis(50_000, 0), None);
     }
+
+    /// A tree of version 2 as the kernel shows it, with the group of one instance.
+    fn unified() -> (tempfile::TempDir, Groups) {
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join(format!("{PREFIX}one"));
+        fs::create_dir(&group).unwrap();
+        for (file, content) in [
+            ("cgroup.procs", "41\n42\n"),
+            ("cgroup.events", "populated 1\nfrozen 1\n"),
+            ("cpu.max", "50000 100000\n"),
+            ("cpu.stat", "usage_usec 1234\nuser_usec 1000\n"),
+            ("memory.max", "1073741824\n"),
+            ("memory.swap.max", "0\n"),
+            ("memory.current", "4096\n"),
+            ("pids.max", "64\n"),
+            ("pids.current", "2\n"),
+        ] {
+            fs::write(group.join(file), content).unwrap();
+        }
+        let hierarchies = vec![Hierarchy { controllers: Vec::new(), root: root.path().to_owned() }];
+        (root, Groups { layout: Layout::Unified, hierarchies })
+    }
+
+    #[test]
+    fn version_2_is_read_as_the_kernel_writes_it() {
+        let (root, groups) = unified();
+        let limits = Limits {
+            cpu_millis: Some(500),
+            memory: Some(1 << 30),
+            memory_and_swap: Some(1 << 30),
+            processes: Some(64),
+        };
+        assert_eq!(groups.limits("one"), limits);
+        assert_eq!(groups.taken("one"), Taken { cpu: 1234, memory: 4096, processes: 2 });
+        assert!(groups.is_frozen("one") && groups.holds_swap("one"));
+        assert_eq!(groups.processes("one").len(), 2);
+        // Without a limit it says so in a word.
+        let group = root.path().join(format!("{PREFIX}one"));
+        for file in ["memory.max", "pids.max"] {
+            fs::write(group.join(file), "max\n").unwrap();
+        }
+        fs::write(group.join("cpu.max"), "max 100000\n").unwrap();
+        let none = Limits { cpu_millis: None, memory: None, memory_and_swap: None, processes: None };
+        assert_eq!(groups.limits("one"), none);
+        assert_eq!(groups.limits("another"), none);
+        assert_eq!(groups.taken("another"), Taken::default());
+    }
 }

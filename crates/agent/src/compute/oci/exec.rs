@@ -21,6 +21,7 @@ use super::cgroup::Groups;
 use super::children::Children;
 use super::command::{Tool, no_streams};
 use super::failed;
+use super::first::First;
 use crate::compute::confinement;
 use crate::compute::runtime::{Execution, Running, RuntimeError};
 use crate::tool::readable;
@@ -184,15 +185,7 @@ impl Started {
     /// have made one for themselves, and stay.
     fn end(&mut self) {
         // No number of these is anybody else's until the process has been waited for.
-        let own = kin(self.pid);
-        let leads = own.is_some_and(|(_, session)| session == self.pid.as_raw_nonzero().get());
-        for process in self.groups.processes(&self.id) {
-            let other = kin(process);
-            let is_kin = own.zip(other).is_some_and(|(own, other)| if leads { own.1 == other.1 } else { own == other });
-            if is_kin {
-                let _ = kill_process(process, Signal::KILL);
-            }
-        }
+        end_kin(self.pid, &self.groups.processes(&self.id));
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
         if let Err(error) = self.wait(ENDED_WITHIN) {
             tracing::debug!("process {:?}: {error}", self.pid);
@@ -245,11 +238,41 @@ impl std::fmt::Debug for Started {
     }
 }
 
-/// Group and session of a process, out of `/proc/<pid>/stat`; the name in it may contain anything.
-fn kin(process: Pid) -> Option<(i32, i32)> {
+/// Ends what an agent that was killed had started in an instance for somebody, who has gone with it: processes whose
+/// parent is outside. Daemons are children of the init.
+pub(super) fn end_abandoned(processes: &[Pid]) {
+    let init = First::find(processes).map(|first| first.pid());
+    let has_parent_outside = |process: &&Pid| {
+        let parent = kin(**process).and_then(|kin| Pid::from_raw(kin.parent));
+        Some(**process) != init && parent.is_none_or(|parent| !processes.contains(&parent))
+    };
+    for process in processes.iter().filter(has_parent_outside) {
+        end_kin(*process, processes);
+    }
+}
+
+fn end_kin(process: Pid, processes: &[Pid]) {
+    let Some(own) = kin(process) else { return };
+    let leads = own.session == process.as_raw_nonzero().get();
+    let is_kin = |other: &Kin| other.session == own.session && (leads || other.group == own.group);
+    for other in processes.iter().filter(|other| kin(**other).as_ref().is_some_and(is_kin)) {
+        let _ = kill_process(*other, Signal::KILL);
+    }
+}
+
+/// To whom a process belongs.
+struct Kin {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+/// Out of `/proc/<pid>/stat`; the name in it may contain anything.
+fn kin(process: Pid) -> Option<Kin> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(2);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1).map(str::parse);
+    let mut next = || fields.next()?.ok();
+    Some(Kin { parent: next()?, group: next()?, session: next()? })
 }
 
 static STARTS: AtomicU64 = AtomicU64::new(0);

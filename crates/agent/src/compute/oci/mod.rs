@@ -80,16 +80,12 @@ impl Oci {
         let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
         view::prepare()?;
         let children = Children::adopt().map_err(failed("cannot wait for processes of instances"))?;
-        Ok(Self {
-            instances,
-            tool,
-            groups,
-            init,
-            trusted: None,
-            children,
-            devices: gpu::Directories::default(),
-            giving: Mutex::default(),
-        })
+        let devices = gpu::Directories::default();
+        let oci = Self { instances, tool, groups, init, trusted: None, children, devices, giving: Mutex::default() };
+        for compute in oci.list()? {
+            exec::end_abandoned(&oci.groups.processes(&compute.to_string()));
+        }
+        Ok(oci)
     }
 
     /// The same, whose instances trust the authorities in a file of the node, instead of those of their image.
