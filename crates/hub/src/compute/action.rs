@@ -121,13 +121,12 @@ impl Addressed<'_> {
 
     fn set_idle_time(&self) -> Result<Acted, ArmError> {
         self.must_be(Kind::Instance)?;
-        const NAME: &str = "idleTimeBeforeShutdown";
         let mut inner = self.inner();
-        match field::text(self.body()?, NAME, "body")? {
-            Some(text) => drop(inner.insert(NAME.into(), text.into())),
-            None => drop(inner.remove(NAME)),
+        match field::text(self.body()?, IDLE_TIME, "body")? {
+            Some(text) => drop(inner.insert(IDLE_TIME.into(), text.into())),
+            None => drop(inner.remove(IDLE_TIME)),
         }
-        instance::idle_time(&inner).map_err(|error| error.with_target(NAME))?;
+        instance::idle_time(&inner).map_err(|error| error.with_target(IDLE_TIME))?;
         Ok(Acted { document: Some(self.changed(inner, &self.desired)), ..Acted::default() })
     }
 
@@ -211,3 +210,5 @@ impl Addressed<'_> {
 fn answered(answer: Value) -> Acted {
     Acted { answer: Some(answer), ..Acted::default() }
 }
+
+const IDLE_TIME: &str = "idleTimeBeforeShutdown";

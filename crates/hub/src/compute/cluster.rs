@@ -1,4 +1,4 @@
-//! The properties of an AmlCompute: as many of the same instance as there is use for.
+//! The properties of an `AmlCompute`: as many of the same instance as there is use for.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ pub(super) fn admit(
 /// The wire form.
 pub(super) fn answer(mut inner: Map<String, Value>, desired: &Desired, status: &Status) -> Map<String, Value> {
     let count = |wanted: &str| status.nodes.iter().filter(|node| node.node_state() == wanted).count();
-    let is_steady = status.nodes.iter().all(|node| node.is_settled());
+    let is_steady = status.nodes.iter().all(NodeStatus::is_settled);
     inner.insert("allocationState".into(), if is_steady { "Steady" } else { "Resizing" }.into());
     inner.insert("allocationStateTransitionTime".into(), json!(status.changed.unwrap_or(desired.at).to_string()));
     inner.insert("currentNodeCount".into(), json!(status.nodes.iter().filter(|node| node.is_running()).count()));
@@ -150,7 +150,7 @@ impl Scale {
             let message = format!("minNodeCount {least} is greater than maxNodeCount {most}. Make it smaller.");
             return Err(refused(&format!("{at}.minNodeCount"), message));
         }
-        let bounds = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 60 * 60));
+        let bounds = (Duration::from_secs(1), Duration::from_hours(7 * 24));
         let idle = duration::between(settings, IDLE, &at, bounds)?.unwrap_or(DEFAULT_IDLE);
         Ok(Self { least, most, idle })
     }
@@ -187,7 +187,7 @@ const ACCOUNT: &str = "userAccountCredentials";
 /// More nodes than this no host carries.
 const MOST: u32 = 500;
 
-const DEFAULT_IDLE: Duration = Duration::from_secs(120);
+const DEFAULT_IDLE: Duration = Duration::from_mins(2);
 
 const CHOICES: &[(&str, &[&str], &str)] = &[
     ("osType", &["Linux", "Windows"], "Linux"),
@@ -206,12 +206,5 @@ const READ_ONLY: &[&str] = &[
     "nodeStateCounts",
 ];
 
-const FOR_LIFE: &[&str] = &[
-    "vmSize",
-    "vmPriority",
-    "osType",
-    "isolatedNetwork",
-    "enableNodePublicIp",
-    "userAccountCredentials",
-    "bastide",
-];
+const FOR_LIFE: &[&str] =
+    &["vmSize", "vmPriority", "osType", "isolatedNetwork", "enableNodePublicIp", "userAccountCredentials", "bastide"];

@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_is_allowed() {
-        let day = Duration::from_secs(24 * 60 * 60);
+        let day = Duration::from_hours(24);
         let fields = json!({"idle": "PT14M"}).as_object().cloned().unwrap();
-        let error = between(&fields, "idle", "properties", (Duration::from_secs(900), 3 * day)).unwrap_err();
+        let error = between(&fields, "idle", "properties", (Duration::from_mins(15), 3 * day)).unwrap_err();
         assert_eq!(error.target.as_deref(), Some("properties.idle"));
         assert!(error.message.contains("15 minutes") && error.message.contains("3 days"), "{}", error.message);
     }

@@ -1,4 +1,4 @@
-//! The properties of a ComputeInstance.
+//! The properties of a `ComputeInstance`.
 
 use std::time::Duration;
 
@@ -260,8 +260,8 @@ const SSH_PORT: u16 = 22;
 /// What was attached by [`super::action`].
 pub(super) const DATA_MOUNTS: &str = "dataMounts";
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 
 const EXTENSIONS: &[&str] = &["image", "isolation", "freezeAfter"];
 

@@ -201,10 +201,9 @@ impl NodeStatus {
             Some(report) => match (&report.state, desired.run) {
                 (ComputeState::Running, true) => Phase::Running { is_frozen: false },
                 (ComputeState::Frozen, true) => Phase::Running { is_frozen: true },
-                (ComputeState::Stopped | ComputeState::Gone, false) => Phase::Stopped,
+                // What has failed does not run either.
+                (ComputeState::Stopped | ComputeState::Gone | ComputeState::Failed { .. }, false) => Phase::Stopped,
                 (ComputeState::Failed { step, reason }, true) => Phase::Failed { step: *step, reason: reason.clone() },
-                // What has failed does not run.
-                (ComputeState::Failed { .. }, false) => Phase::Stopped,
                 (ComputeState::Preparing { what }, true) => {
                     Phase::OnItsWay { what: Some(what.clone()), is_setting_up: false }
                 }

@@ -10,7 +10,7 @@ use super::{creator, inner};
 /// What somebody wants of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// Its applications: JupyterLab and other pages.
+    /// Its applications: `JupyterLab` and other pages.
     Application,
     /// A shell, a process, a tunnel.
     Shell,

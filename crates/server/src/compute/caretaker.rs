@@ -251,7 +251,7 @@ const REST: SignedDuration = SignedDuration::from_secs(60);
 /// Between two looks at the processor time of a machine.
 const SAMPLE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Percent of one core from which on a machine does something: an idle JupyterLab takes less than one.
+/// Percent of one core from which on a machine does something: an idle `JupyterLab` takes less than one.
 const BUSY_PERCENT: u64 = 5;
 
 /// Computes read at a time.

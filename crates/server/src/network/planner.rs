@@ -309,7 +309,7 @@ impl Planner {
     async fn tell(&self, key: &str, before: Option<&Sent>, sent: &mut Sent, stamp: Stamp) {
         let node = &self.networks.shared.node;
         match before.filter(|before| before.answered.is_ok() && before.compiled == sent.compiled) {
-            Some(before) => sent.answered = before.answered.clone(),
+            Some(before) => sent.answered.clone_from(&before.answered),
             None => {
                 sent.compiled.plan.stamp = stamp;
                 sent.answered = node.apply(&sent.compiled.plan).await;
@@ -343,6 +343,7 @@ impl Planner {
         match self.networks.shared.node.ask(Request::Retain { hubs: hubs.into_iter().collect() }).await {
             Ok(Answer::Retained { remaining }) if !remaining.is_empty() => {
                 tracing::warn!(?remaining, "networks of hubs that are gone are still being taken down");
+                self.networks.hubs().all_wanted = true;
             }
             Ok(_) | Err(Away::Absent | Away::Simulated) => {}
             Err(away) => {
