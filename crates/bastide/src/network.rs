@@ -3,6 +3,7 @@
 mod change;
 mod preset;
 mod service_tags;
+mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Explain(Explain),
     /// List connections and DNS questions from inside a hub, the latest last.
     Flows(Flows),
+    /// Turn what was refused into the smallest set of rules that lets it through, each with its evidence.
+    Suggest(suggest::Arguments),
     /// List what was changed of a hub's rules, when and by whom.
     History(Hub),
     /// Compare the rules of a hub at two revisions.
@@ -106,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::Explain(arguments) => runtime.block_on(explain(arguments)),
         Command::Flows(arguments) => runtime.block_on(flows(arguments)),
+        Command::Suggest(arguments) => runtime.block_on(suggest::run(arguments)),
         Command::History(hub) => runtime.block_on(change::history(hub)),
         Command::Diff(arguments) => runtime.block_on(change::diff(arguments)),
         Command::Rollback(arguments) => runtime.block_on(change::rollback(arguments)),

@@ -22,5 +22,6 @@ pub mod quota;
 pub mod rule_set;
 pub mod service_tag;
 pub mod shadow_cost;
+pub mod suggestion;
 pub mod vm_size;
 pub mod workspace;

@@ -341,6 +341,7 @@ impl Front {
             Operation::ReadScriptLog => self.read_script_log(request, pass).await,
             Operation::OpenExec => self.open_exec(request, pass).await,
             Operation::OpenTunnel => self.open_tunnel(request, pass).await,
+            Operation::SuggestRules => self.suggest_rules(request, pass).await,
             Operation::AskForRule => self.ask_for_rule(request, pass).await,
             Operation::ListRuleRequests => self.list_rule_requests(request, pass).await,
             Operation::ApproveRuleRequest => self.decide_rule_request(request, pass, true).await,

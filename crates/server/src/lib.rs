@@ -53,6 +53,7 @@ mod server;
 mod service_tags;
 mod soft_delete;
 mod subscription;
+mod suggestions;
 mod surroundings;
 mod tags;
 mod throttle;

@@ -118,6 +118,7 @@ pub enum Operation {
     ReadScriptLog,
     OpenExec,
     OpenTunnel,
+    SuggestRules,
     AskForRule,
     ListRuleRequests,
     ApproveRuleRequest,
@@ -474,6 +475,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "{scope}/bastide/scriptlog", Action::Fixed("Microsoft.MachineLearningServices/workspaces/computes/read"), Operation::ReadScriptLog),
     route(Method::GET, "{scope}/bastide/exec", Action::Fixed(APPLICATION_ACCESS), Operation::OpenExec),
     route(Method::GET, "{scope}/bastide/ssh", Action::Fixed(APPLICATION_ACCESS), Operation::OpenTunnel),
+    route(Method::GET, "{scope}/bastide/suggest", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::SuggestRules),
     // Whoever may see the hub may ask.
     route(Method::POST, "{scope}/bastide/ask", Action::Own("Bastide.Network/ruleRequests/ask/action"), Operation::AskForRule),
     route(Method::GET, "{scope}/bastide/requests", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ListRuleRequests),

@@ -259,3 +259,15 @@ def test_rules_are_asked_for_approved_undone_and_preset_by_the_command_line(hub)
     assert "any-pythonhosted-org: *.pythonhosted.org" in network("preset", "apply", "python-packages")
     assert hub.explain("files.pythonhosted.org:443")["allowed"]
     assert "912.5" in network("cost"), "a firewall for a month"
+
+
+def test_what_was_refused_becomes_rules_with_their_evidence(hub):
+    for name in ("weights.example", "index.example"):
+        assert hub.asks(name).returncode != 0
+    on = ("-g", "wall", "-w", "hub", "--since", "5m")
+    told = until(lambda: (text := hub.server.run("network", "suggest", *on)) and "weights.example" in text and text)
+    assert "- name: weights-example" in told and "by probe" in told and "*" not in told.split("# no rule")[0], told
+    assert "azapi_resource" in hub.server.run("network", "suggest", *on, "--as", "terraform")
+    rules = json.loads(hub.server.run("network", "suggest", *on, "--as", "arm").split("\n#")[0])
+    assert hub.call("POST", "/batchOutboundRules", rules).status_code == 200
+    assert hub.explain("weights.example:443")["allowed"]

@@ -67,7 +67,7 @@ impl Front {
 }
 
 /// The state of the host stands in the way, not the request.
-fn refusal(away: Away) -> ArmError {
+pub(crate) fn refusal(away: Away) -> ArmError {
     let status = if matches!(away, Away::Silent(_)) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
     ArmError::new(status.as_u16(), "NetworkNotEnforced", away.to_string())
 }
