@@ -199,5 +199,5 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 const NODE: &str = "node.json";
 const HUBS: &str = "hubs";
 const COMPUTES: &str = "plans";
-const INSTANCES: &str = "instances";
+pub(crate) const INSTANCES: &str = "instances";
 const FLOWS: &str = "flows";

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fake::Fake;
 use super::image::{Images, Unpacked};
 use super::missing::Missing;
 use super::oci::Oci;
+use super::record::Folder;
 use super::runtime::Runtime;
 use super::surroundings::Resolve;
+use crate::state::INSTANCES;
 
 /// A runtime and its images.
 pub struct Engine {
@@ -27,12 +30,15 @@ impl Engine {
         let runtime = runtime.map(|runtime| runtime.trusting(data_directory.join("pki/trust.pem")));
         let images = Images::open(images).map_err(|error| error.to_string());
         match (runtime, images) {
-            (Ok(runtime), Ok(images)) => Self {
-                runtime: Arc::new(runtime),
-                images: Box::new(move |image, on_progress| {
-                    images.resolve(image, on_progress).map_err(|error| error.to_string())
-                }),
-            },
+            (Ok(runtime), Ok(images)) => {
+                tidy(&images, &data_directory.join("agent").join(INSTANCES));
+                Self {
+                    runtime: Arc::new(runtime),
+                    images: Box::new(move |image, on_progress| {
+                        images.resolve(image, on_progress).map_err(|error| error.to_string())
+                    }),
+                }
+            }
             (Err(reason), _) | (_, Err(reason)) => {
                 tracing::warn!("this node runs no computes: {reason}");
                 Self::none(reason)
@@ -57,3 +63,18 @@ impl Engine {
         Self { runtime: Arc::new(Missing { reason }), images: Box::new(move |_, _| Err(why.clone())) }
     }
 }
+
+/// Lets go of images that nobody has used for long; not of those that instances of this agent lie over.
+fn tidy(images: &Images, instances: &Path) {
+    let records = Folder::all(instances).unwrap_or_default();
+    let held =
+        records.iter().filter_map(|(_, record)| record.base.as_ref()).try_for_each(|base| images.hold(&base.root));
+    match held.and_then(|()| images.clean(UNUSED)) {
+        Ok(gone) if gone.is_empty() => {}
+        Ok(gone) => tracing::info!(?gone, "removed images that nobody has used for long"),
+        Err(error) => tracing::warn!("images that nobody uses are kept: {error}"),
+    }
+}
+
+/// An image can be had again, but not always the same one: what a stopped agent's instances lie over is kept for long.
+const UNUSED: Duration = Duration::from_hours(90 * 24);

@@ -270,6 +270,19 @@ mod tests {
         later.entry("base-1", &|_| {}, image).unwrap();
     }
 
+    #[test]
+    fn what_an_instance_was_made_of_before_is_held_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Cache::open(directory.path()).unwrap().entry("base-1", &|_| {}, image).unwrap().root;
+        let images = super::super::Images::open(directory.path()).unwrap();
+        images.hold(&root).unwrap();
+        images.hold(Path::new("/nowhere/at/all")).unwrap();
+        assert_eq!(Cache::open(directory.path()).unwrap().clean(Duration::ZERO).unwrap(), Vec::<String>::new());
+        drop(images);
+        assert_eq!(Cache::open(directory.path()).unwrap().clean(Duration::ZERO).unwrap(), ["base-1"]);
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "it stands for what can fail")]
     fn image(staging: &Path) -> Result<Record, ImageError> {
         fs::create_dir(staging.join(ROOT)).unwrap();
         fs::write(staging.join("root/file"), "content").unwrap();

@@ -112,6 +112,12 @@ impl Images {
         }
     }
 
+    /// Keeps an image from being cleaned away that something was made of before.
+    pub fn hold(&self, root: &Path) -> Result<(), ImageError> {
+        let key = root.parent().and_then(Path::file_name).and_then(|key| key.to_str());
+        key.map_or(Ok(()), |key| self.cache.find(key).map(drop))
+    }
+
     /// Removes what nobody has asked for since then, and what attempts have left that were cut off.
     pub fn clean(&self, unused_for: Duration) -> Result<Vec<String>, ImageError> {
         self.cache.clean(unused_for)
