@@ -14,10 +14,10 @@ SOAK_KILLS ?= 1000
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## install what is missing, build, and run a Bastide until Ctrl-C (ARGS="--network simulated" ...)
+up: ## install what is missing, build, and run a Bastide with a demo hub until Ctrl-C (ARGS="--network simulated" ...)
 	@scripts/prerequisites.sh build run
 	$(CARGO) build --release --locked -p bastide
-	@exec target/release/bastide up $(ARGS)
+	@exec target/release/bastide up --demo $(ARGS)
 
 check: fmt clippy unit ## the quick loop: format, lints, unit tests
 

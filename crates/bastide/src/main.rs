@@ -9,6 +9,7 @@ mod client;
 mod configuration;
 mod confine;
 mod data_directory;
+mod demo;
 mod doctor;
 mod env;
 mod firewall;

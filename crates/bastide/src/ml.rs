@@ -9,6 +9,9 @@ use clap::{Args, Subcommand};
 
 use crate::Outcome;
 
+pub(crate) use compute::{SessionError, capture};
+pub(crate) use place::Workspace;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -30,7 +30,7 @@ use crate::configuration::{Configuration, Network};
 use crate::data_directory::DataDirectory;
 use crate::ready::Ready;
 use crate::stop::Stop;
-use crate::{Outcome, logging, privilege, serve, trust};
+use crate::{Outcome, demo, logging, privilege, sentence, serve, trust};
 
 #[derive(Debug, Args)]
 // Its group would have the name of the one it flattens.
@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Leave the hubs' networks in the kernel when this stops: walls stay shut, computes keep running.
     #[arg(long)]
     keep: bool,
+    /// Found a private hub with a project and a compute, and show what its wall does to two requests from inside.
+    #[arg(long)]
+    demo: bool,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -50,15 +53,18 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     let configuration = Configuration::read(arguments.serve.given, arguments.serve.config.as_deref())?;
     logging::start(configuration.log_format);
     if configuration.network == Network::Simulated {
+        if arguments.demo {
+            eprintln!("bastide: there is no demo: a simulated network has no wall to show");
+        }
         return serve::alone(configuration, renewal, ready, None);
     }
     privilege::require()?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(&configuration, arguments.keep, ready))
+    runtime.block_on(supervise(&configuration, arguments.keep, arguments.demo, ready))
 }
 
-async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> Outcome {
+async fn supervise(configuration: &Configuration, keep: bool, demo: bool, ready: Ready) -> Outcome {
     let stop = Stop::install()?;
     let house = House::open(configuration, keep).await?;
     let mut ready = Some(ready);
@@ -86,6 +92,9 @@ async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> O
                 if let Some(ready) = ready.take() {
                     ready.signal();
                 }
+                if demo {
+                    tokio::spawn(show_demo(house.directory.path().to_owned()));
+                }
             }
             () = tokio::time::sleep(RENEWAL) => house.renew(),
         }
@@ -98,6 +107,13 @@ async fn supervise(configuration: &Configuration, keep: bool, ready: Ready) -> O
     agent.stop().await;
     house.leave();
     Ok(outcome)
+}
+
+/// What goes wrong with the demo is no reason to stop.
+async fn show_demo(data_directory: PathBuf) {
+    if let Err(error) = demo::show(data_directory).await {
+        eprintln!("bastide: the demo did not succeed: {}", sentence(&error));
+    }
 }
 
 /// Resolves when the server says that it answers requests.
@@ -332,7 +348,7 @@ fn own_arguments(is_first: bool) -> Vec<OsString> {
     let mut given = std::env::args_os().skip(2);
     while let Some(argument) = given.next() {
         match argument.to_str() {
-            Some("--keep") => {}
+            Some("--keep" | "--demo") => {}
             Some("--ready-fd") => drop(given.next()),
             Some(text) if text.starts_with("--ready-fd=") => {}
             // Once is enough.

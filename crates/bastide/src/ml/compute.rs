@@ -15,6 +15,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use self::document::from_wire;
+pub(crate) use self::exec::capture;
+pub(crate) use self::session::SessionError;
 use super::place::{Place, Workspace};
 use super::progress::Progress;
 use crate::Outcome;

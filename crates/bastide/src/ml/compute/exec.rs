@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::Named;
 use super::session::{SessionError, connect};
 use crate::Outcome;
+use crate::ml::place::Workspace;
 use crate::terminal::{self, Raw};
 
 #[derive(Debug, Args)]
@@ -87,6 +88,27 @@ impl Exec {
             terminal,
         }
     }
+}
+
+/// Runs something without input, and returns how it ended and what it said.
+pub(crate) async fn capture(
+    workspace: &Workspace,
+    compute: &str,
+    order: &Order,
+) -> Result<(Ending, String), SessionError> {
+    let (mut sink, mut stream) = connect(workspace, compute, "exec", HeaderMap::new()).await?;
+    let order = serde_json::to_string(order).map_err(std::io::Error::from)?;
+    sink.send(Message::text(order)).await?;
+    sink.send(Message::binary(ToProcess::Control(Control::Eof).encode())).await?;
+    let mut said = Vec::new();
+    while let Some(message) = stream.next().await {
+        let Message::Binary(message) = message? else { continue };
+        match FromProcess::decode(message)? {
+            FromProcess::Output(bytes) | FromProcess::Error(bytes) => said.extend_from_slice(&bytes),
+            FromProcess::End(ending) => return Ok((ending, String::from_utf8_lossy(&said).into_owned())),
+        }
+    }
+    Err(SessionError::Ended)
 }
 
 /// Carries both ways at once: to wait for the other side on one of them must not keep the other waiting.

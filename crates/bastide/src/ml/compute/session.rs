@@ -16,7 +16,7 @@ use crate::ml::place::Workspace;
 
 /// A session that did not go on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
+pub(crate) enum SessionError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("what answers is no WebSocket of a Bastide")]
