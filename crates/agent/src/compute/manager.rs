@@ -47,8 +47,9 @@ struct Held {
 struct Handle {
     hub: HubId,
     users: Users,
-    /// What its thread was told last; none yet.
-    ordered: Option<Option<Box<Instance>>>,
+    /// Whether its thread was told anything yet, and what last.
+    is_told: bool,
+    order: Option<Box<Instance>>,
     sender: Sender<Command>,
     published: Arc<Mutex<Option<ComputeReport>>>,
     thread: Option<JoinHandle<()>>,
@@ -214,10 +215,10 @@ impl Computes {
         }
         for (compute, handle) in &mut held.instances {
             let order = orders.get(compute).map(|(_, order)| Box::new(order.clone()));
-            if handle.ordered.as_ref() != Some(&order) {
+            if !handle.is_told || handle.order != order {
                 // A thread that has ended comes by itself to see whether its instance is wanted again.
                 let _ended = handle.sender.send(Command::Order(order.clone()));
-                handle.ordered = Some(order);
+                (handle.is_told, handle.order) = (true, order);
             }
         }
     }
@@ -253,7 +254,7 @@ impl Computes {
         };
         let thread = std::thread::Builder::new().name(thread_name(compute)).spawn(body);
         let thread = thread.inspect_err(|error| tracing::error!("no thread for a compute: {error}")).ok();
-        held.instances.insert(compute, Handle { hub, users, ordered: None, sender, published, thread });
+        held.instances.insert(compute, Handle { hub, users, is_told: false, order: None, sender, published, thread });
     }
 
     /// There is nothing of an instance any more; unless it is wanted again.

@@ -166,7 +166,16 @@ fn cgroups() -> Found {
     let root = Path::new("/sys/fs/cgroup");
     let is_unified = rustix::fs::statfs(root).is_ok_and(|system| system.f_type == CGROUP2_SUPER_MAGIC);
     if !is_unified {
-        return Err(("/sys/fs/cgroup is not a cgroup v2 hierarchy".to_owned(), ADVICE));
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let lines = mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup"));
+        let options: Vec<_> =
+            lines.filter_map(|line| line.split(' ').nth(3)).flat_map(|text| text.split(',')).collect();
+        let lacking: Vec<_> =
+            ["cpu", "memory", "pids", "freezer"].into_iter().filter(|name| !options.contains(name)).collect();
+        if lacking.is_empty() {
+            return Ok("version 1, which is on its way out: cpu, memory, pids and freezer are there".to_owned());
+        }
+        return Err((format!("/sys/fs/cgroup is not of version 2, and lacks {}", lacking.join(", ")), ADVICE));
     }
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
     let lacking: Vec<_> = ["cpu", "memory", "pids"]

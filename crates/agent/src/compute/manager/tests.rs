@@ -250,8 +250,8 @@ fn instance(number: u128) -> Instance {
     }
 }
 
-fn script(content: &str, seconds: u32) -> Option<Script> {
-    Some(Script { content: content.to_owned(), arguments: vec!["an argument".to_owned()], seconds })
+fn script(content: &str, seconds: u32) -> Script {
+    Script { content: content.to_owned(), arguments: vec!["an argument".to_owned()], seconds }
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -317,8 +317,8 @@ fn the_creation_script_runs_once_and_the_startup_script_every_time() {
     let created = node.directory.path().join("created").display().to_string();
     let started = node.directory.path().join("started").display().to_string();
     let order = Instance {
-        creation_script: script(&format!("#!/bin/sh\necho \"made by $1\"; echo x >> {created}"), 10),
-        startup_script: script(&format!("echo started; echo x >> {started}"), 10),
+        creation_script: Some(script(&format!("#!/bin/sh\necho \"made by $1\"; echo x >> {created}"), 10)),
+        startup_script: Some(script(&format!("echo started; echo x >> {started}"), 10)),
         ..instance(1)
     };
     node.run(std::slice::from_ref(&order));
@@ -336,8 +336,9 @@ fn the_creation_script_runs_once_and_the_startup_script_every_time() {
 #[test]
 fn a_script_that_fails_or_never_ends_is_not_run_again_before_somebody_asks() {
     let mut node = Node::walled();
-    let bad = Instance { creation_script: script("echo one; echo no such package >&2; exit 3", 10), ..instance(1) };
-    let endless = Instance { creation_script: script("while :; do sleep 1; done", 1), ..instance(2) };
+    let bad =
+        Instance { creation_script: Some(script("echo one; echo no such package >&2; exit 3", 10)), ..instance(1) };
+    let endless = Instance { creation_script: Some(script("while :; do sleep 1; done", 1)), ..instance(2) };
     node.run(&[bad.clone(), endless]);
     let reason = "the creation script: it ended with status 3. Its last line: no such package".to_owned();
     let failed = ComputeState::Failed { step: Step::SetUp, reason };
@@ -349,7 +350,7 @@ fn a_script_that_fails_or_never_ends_is_not_run_again_before_somebody_asks() {
     });
     node.restart(Farewell::Keep);
     node.wait_for(1, &failed);
-    node.run(&[Instance { start: 2, creation_script: script("true", 10), ..bad }]);
+    node.run(&[Instance { start: 2, creation_script: Some(script("true", 10)), ..bad }]);
     node.wait_for(1, &RUNNING);
     assert!(node.state(2).is_none() || node.machine.fake.observe(id(2)).unwrap() == Observed::Absent);
 }
@@ -358,7 +359,7 @@ fn a_script_that_fails_or_never_ends_is_not_run_again_before_somebody_asks() {
 fn what_a_script_prints_is_kept_to_its_end() {
     let mut node = Node::walled();
     let content = "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); echo \"line $i of many, many lines\"; done";
-    node.run(&[Instance { creation_script: script(content, 60), ..instance(1) }]);
+    node.run(&[Instance { creation_script: Some(script(content, 60)), ..instance(1) }]);
     node.wait_for(1, &RUNNING);
     let Answer::Logged { text } = node.computes().log(id(1), ScriptLog::Creation) else { panic!("no log") };
     assert_eq!(text.len(), 256 << 10);
@@ -404,7 +405,7 @@ fn one_that_ends_by_itself_is_started_again_until_it_is_too_much() {
 fn what_runs_is_adopted_and_what_was_stopped_with_the_agent_comes_back() {
     let mut node = Node::walled();
     let marks = node.directory.path().join("marks").display().to_string();
-    let order = Instance { startup_script: script(&format!("echo x >> {marks}"), 10), ..instance(1) };
+    let order = Instance { startup_script: Some(script(&format!("echo x >> {marks}"), 10)), ..instance(1) };
     node.run(&[order, Instance { run: Run::Stopped, ..instance(2) }]);
     node.wait_for(1, &RUNNING);
     node.restart(Farewell::Keep);
@@ -427,7 +428,7 @@ fn scripts_that_a_killed_agent_ran_are_run_again_from_the_beginning() {
     let marks = node.directory.path().join("marks").display().to_string();
     let gate = node.directory.path().join("gate");
     let content = format!("echo x >> {marks}; [ -e {} ] || sleep 60", gate.display());
-    node.run(&[Instance { creation_script: script(&content, 100), ..instance(1) }]);
+    node.run(&[Instance { creation_script: Some(script(&content, 100)), ..instance(1) }]);
     until("the script runs", || std::fs::read_to_string(&marks).is_ok_and(|text| text == "x\n"));
     std::fs::write(&gate, "").unwrap();
     node.restart(Farewell::Keep);
@@ -446,7 +447,7 @@ fn people_come_in_when_it_runs_and_wake_it_when_it_sleeps() {
         terminal: None,
     });
     assert!(node.computes().open(id(1), &way).unwrap_err().contains("there is no instance"));
-    node.run(&[Instance { creation_script: script("sleep 60", 100), ..instance(1) }]);
+    node.run(&[Instance { creation_script: Some(script("sleep 60", 100)), ..instance(1) }]);
     node.wait_for(1, &ComputeState::SettingUp);
     assert!(node.computes().open(id(1), &way).unwrap_err().contains("a script is still setting the compute up"));
     node.run(&[Instance { start: 2, run: Run::Frozen, ..instance(1) }]);
