@@ -216,7 +216,7 @@ fn image(fields: &Map<String, Value>, at: &str) -> Result<Image, ArmError> {
     }
     let is_printable = text.len() <= 512 && text.bytes().all(|byte| byte.is_ascii_graphic());
     if let Some(path) = text.strip_prefix("file:") {
-        let is_plain = path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        let is_plain = !path.is_empty() && !path.split('/').any(|part| part == "..");
         if is_printable && is_plain {
             return Ok(Image::Archive(path.to_owned()));
         }
@@ -224,8 +224,8 @@ fn image(fields: &Map<String, Value>, at: &str) -> Result<Image, ArmError> {
         return Ok(Image::Reference(text.to_owned()));
     }
     let message = format!(
-        "'{}' is not an image. Use 'base', a reference with its registry such as registry.example/team/image:1.0, or \
-         file:/absolute/path.tar of an OCI archive.",
+        "'{}' is not an image. Use 'base', file:NAME.tar of an OCI archive that the administrator of the node has put there, \
+         or a reference with its registry such as registry.example/team/image:1.0.",
         text.chars().filter(char::is_ascii_graphic).take(80).collect::<String>()
     );
     Err(refused(&format!("{at}.image"), message))

@@ -186,6 +186,7 @@ fn what_cannot_be_is_refused_where_it_stands_and_says_what_to_do() {
         (instance(json!({"bastide": {"image": "ubuntu"}})), "image"),
         (instance(json!({"bastide": {"image": "registry.example/UPPER"}})), "image"),
         (instance(json!({"bastide": {"image": "file:/a/../etc/shadow"}})), "image"),
+        (instance(json!({"bastide": {"image": "file:"}})), "image"),
         (instance(json!({"bastide": {"freezeAfter": "PT1S"}})), "freezeAfter"),
         (instance(json!({"bastide": {"privileged": true}})), "privileged"),
         (cluster(json!({"scaleSettings": null})), "scaleSettings"),
