@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use bastide_plan::way_in::Exit;
 use rustix::process::{
@@ -15,16 +15,18 @@ use rustix::process::{
 };
 
 use super::cgroup::Groups;
-use super::failed;
-use crate::compute::runtime::RuntimeError;
 
 /// The children of this process that run in instances. There is one for the whole process, as the kernel has it.
 #[derive(Debug, Default)]
-pub(super) struct Children {
-    /// How those have ended that somebody will ask for.
-    awaited: Mutex<HashMap<Pid, Option<Exit>>>,
-    /// Held by who starts one and does not know its number yet.
-    starting: RwLock<()>,
+pub(super) struct Children(Mutex<Exits>);
+
+/// How they have ended.
+#[derive(Debug, Default)]
+struct Exits {
+    /// Those that somebody will ask for.
+    awaited: HashMap<Pid, Option<Exit>>,
+    /// Those that nobody has asked for: orphans, and processes whose starter has not heard their number yet.
+    unknown: HashMap<Pid, Exit>,
 }
 
 impl Children {
@@ -35,21 +37,27 @@ impl Children {
         Ok(&CHILDREN)
     }
 
-    /// Starts one, and takes hold of it before anybody else can have waited for it.
-    pub(super) fn start(
-        &self,
-        start: impl FnOnce() -> Result<Pid, RuntimeError>,
-    ) -> Result<(Pid, OwnedFd), RuntimeError> {
-        let _starting = self.starting.read().unwrap_or_else(PoisonError::into_inner);
-        let pid = start()?;
-        let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(failed("cannot find the process"))?;
-        self.exits().insert(pid, None);
-        Ok((pid, handle))
+    /// Takes hold of one that was just started. What comes back can be read once it has ended.
+    pub(super) fn hold(&self, pid: Pid) -> io::Result<OwnedFd> {
+        let mut exits = self.exits();
+        match (pidfd_open(pid, PidfdFlags::empty()), exits.unknown.remove(&pid)) {
+            (Ok(handle), _) => {
+                exits.awaited.insert(pid, None);
+                Ok(handle)
+            }
+            // It was so short that it has been waited for already.
+            (Err(_), Some(exit)) => {
+                let (ended, _) = io::pipe()?;
+                exits.awaited.insert(pid, Some(exit));
+                Ok(ended.into())
+            }
+            (Err(error), None) => Err(error.into()),
+        }
     }
 
-    /// How one that was started has ended, if it has.
+    /// How one that is held has ended, if it has.
     pub(super) fn exit(&self, pid: Pid) -> rustix::io::Result<Option<Exit>> {
-        match self.exits().get_mut(&pid) {
+        match self.exits().awaited.get_mut(&pid) {
             Some(exit @ None) => {
                 *exit = waitid(WaitId::Pid(pid), ENDED)?.and_then(|status| exit_of(&status));
                 Ok(*exit)
@@ -61,23 +69,30 @@ impl Children {
 
     /// Nobody will ask for it any more.
     pub(super) fn forget(&self, pid: Pid) {
-        self.exits().remove(&pid);
+        self.exits().awaited.remove(&pid);
     }
 
     /// Waits for all that have ended.
     pub(super) fn reap(&self) {
-        let _nobody_starts = self.starting.write().unwrap_or_else(PoisonError::into_inner);
         for pid in ended_inside() {
-            let mut awaited = self.exits();
-            let status = waitid(WaitId::Pid(pid), ENDED).ok().flatten();
-            if let (Some(status), Some(exit)) = (status, awaited.get_mut(&pid)) {
-                *exit = exit_of(&status);
+            let mut exits = self.exits();
+            let Some(exit) = waitid(WaitId::Pid(pid), ENDED).ok().flatten().as_ref().and_then(exit_of) else {
+                continue;
+            };
+            if let Some(awaited) = exits.awaited.get_mut(&pid) {
+                *awaited = Some(exit);
+                continue;
             }
+            // Who starts one asks at once; the others are of no use to anybody.
+            if exits.unknown.len() >= MOST_UNKNOWN {
+                exits.unknown.clear();
+            }
+            exits.unknown.insert(pid, exit);
         }
     }
 
-    fn exits(&self) -> MutexGuard<'_, HashMap<Pid, Option<Exit>>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    fn exits(&self) -> MutexGuard<'_, Exits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,5 +120,7 @@ fn ended_inside() -> Vec<Pid> {
 fn is_in_group(process: i32) -> bool {
     fs::read_to_string(format!("/proc/{process}/cgroup")).is_ok_and(|groups| groups.contains(&Groups::path("")))
 }
+
+const MOST_UNKNOWN: usize = 4096;
 
 const ENDED: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG);

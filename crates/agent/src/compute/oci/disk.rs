@@ -9,9 +9,21 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::command::tool;
+use super::command::{program, tool};
 use super::failed;
 use crate::compute::runtime::RuntimeError;
+
+/// Looks for what disks take on this node.
+pub(super) fn prepare() -> Result<(), RuntimeError> {
+    let unable = |reason: &str| Err(RuntimeError::Unable(format!("this node cannot run instances: {reason}")));
+    if program("mkfs.ext4").is_none() {
+        return unable("mkfs.ext4 is missing, which makes their disks. Install e2fsprogs");
+    }
+    if !Path::new(LOOP_CONTROL).exists() {
+        return unable("it has no loop devices, on which their disks are. Load the module 'loop'");
+    }
+    Ok(())
+}
 
 /// Makes a disk, or lets one grow. It never shrinks.
 pub(super) fn ensure(image: &Path, bytes: u64) -> Result<(), RuntimeError> {
@@ -41,7 +53,7 @@ pub(super) fn attach(image: &Path) -> Result<(PathBuf, File), RuntimeError> {
         return Ok(attached);
     }
     let file = OpenOptions::new().read(true).write(true).open(image).map_err(not_attached)?;
-    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control").map_err(not_attached)?;
+    let control = OpenOptions::new().read(true).write(true).open(LOOP_CONTROL).map_err(not_attached)?;
     for _ in 0..ATTEMPTS {
         // SAFETY: takes no argument; `control` is open.
         let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
@@ -180,6 +192,8 @@ impl Default for LoopInfo {
         }
     }
 }
+
+const LOOP_CONTROL: &str = "/dev/loop-control";
 
 const LOOP_GET_STATUS64: libc::Ioctl = 0x4c05;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;

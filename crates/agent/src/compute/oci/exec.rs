@@ -48,16 +48,13 @@ pub(super) fn start(
     let files = Files::new(place.directory)?;
     let text = serde_json::to_string(process).map_err(failed("cannot describe the process"))?;
     fs::write(&files.process, text).map_err(failed("cannot describe the process"))?;
-    let mut opened = None;
-    let (pid, handle) = place.children.start(|| {
-        opened = Some(match size {
-            Some(size) => with_terminal(&place, &files, size)?,
-            None => (with_pipes(&place, &files)?, None),
-        });
-        let pid = fs::read_to_string(&files.pid).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
-        pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))
-    })?;
-    let (ends, terminal) = opened.unwrap_or_default();
+    let (ends, terminal) = match size {
+        Some(size) => with_terminal(&place, &files, size)?,
+        None => (with_pipes(&place, &files)?, None),
+    };
+    let pid = fs::read_to_string(&files.pid).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
+    let pid = pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))?;
+    let handle = place.children.hold(pid).map_err(failed("cannot find the process"))?;
     let (id, groups) = (place.id.to_owned(), place.groups.clone());
     let mut running = Started { pid, handle, terminal, id, groups, children: place.children };
     let faults = confinement::differences(pid, first);
@@ -204,8 +201,11 @@ impl Running for Started {
     fn signal(&mut self, signal: u8) -> Result<(), RuntimeError> {
         let signal = Signal::from_named_raw(signal.into());
         let signal = signal.ok_or_else(|| failed("cannot signal the process")("there is no such signal"))?;
+        // When it has ended, that is as much as any signal can do.
+        if self.wait(Duration::ZERO)?.is_some() {
+            return Ok(());
+        }
         match pidfd_send_signal(&self.handle, signal) {
-            // It has ended, which is as much as any signal can do.
             Err(rustix::io::Errno::SRCH) => Ok(()),
             outcome => outcome.map_err(failed("cannot signal the process")),
         }

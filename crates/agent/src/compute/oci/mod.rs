@@ -79,6 +79,7 @@ impl Oci {
         let missing = "this node cannot run instances: catatonit is missing, the init of each. Install catatonit";
         let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
         view::prepare()?;
+        disk::prepare()?;
         let children = Children::adopt().map_err(failed("cannot wait for processes of instances"))?;
         let devices = gpu::Directories::default();
         let oci = Self { instances, tool, groups, init, trusted: None, children, devices, giving: Mutex::default() };
