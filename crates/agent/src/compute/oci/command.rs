@@ -96,7 +96,7 @@ impl Tool {
             .spawn();
         let what = || format!("{} {verb}", self.name);
         let outcome = child.map_err(failed(what())).and_then(|child| {
-            let success = ended(child, verb)?;
+            let success = ended(child, verb, DEADLINE)?;
             let complaint = || complaint(&fs::read_to_string(&log).unwrap_or_default());
             success.then_some(()).ok_or_else(|| failed(what())(complaint()))
         });
@@ -136,19 +136,19 @@ pub(super) fn tool(name: &'static str, package: &str, arguments: &[&OsStr]) -> R
         .process_group(0)
         .spawn()
         .map_err(failed(name))?;
-    ended(child, name)?.then_some(()).ok_or_else(|| failed(name)("it ended with an error"))
+    ended(child, name, DEADLINE)?.then_some(()).ok_or_else(|| failed(name)("it ended with an error"))
 }
 
 /// Whether it ended well; if it does not end, it is ended.
-fn ended(mut child: Child, verb: &'static str) -> Result<bool, RuntimeError> {
+fn ended(mut child: Child, verb: &'static str, patience: Duration) -> Result<bool, RuntimeError> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| failed(verb)("the process has no number"))?;
-    let in_time = pidfd_open(pid, PidfdFlags::empty()).and_then(|process| readable(process, DEADLINE));
+    let in_time = pidfd_open(pid, PidfdFlags::empty()).and_then(|process| readable(process, patience));
     if !in_time.map_err(failed(verb))? {
         // Its group: what has become a process of the instance is in a session of its own, and ends with the instance.
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = child.wait();
-        return Err(RuntimeError::Late { verb, patience: DEADLINE });
+        return Err(RuntimeError::Late { verb, patience });
     }
     Ok(child.wait().map_err(failed(verb))?.success())
 }
@@ -221,5 +221,21 @@ mod tests {
             "{\"level\":\"warning\",\"msg\":\"first\"}\n{\"level\":\"error\",\"msg\":\"no such file\"}\nnonsense\n";
         assert_eq!(complaint(log), "no such file");
         assert_eq!(complaint(""), "it ended with an error, and did not say which");
+    }
+
+    #[test]
+    fn a_run_that_hangs_is_ended_with_all_that_it_has_started() {
+        let mut hanging = Command::new("sh");
+        hanging.args(["-c", "sleep 60 & echo $!; wait"]).process_group(0).stdout(Stdio::piped());
+        let mut hanging = hanging.spawn().unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(hanging.stdout.take().unwrap()), &mut line).unwrap();
+        let error = ended(hanging, "run", Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(error, RuntimeError::Late { verb: "run", .. }), "{error}");
+        let below = PathBuf::from(format!("/proc/{}/cmdline", line.trim()));
+        // Empty once it has ended, and gone once somebody has waited for it.
+        while fs::read(&below).is_ok_and(|line| !line.is_empty()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
