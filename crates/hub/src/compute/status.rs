@@ -165,7 +165,7 @@ impl Status {
         };
         json!({
             "operationName": name,
-            "operationTime": self.changed.unwrap_or(desired.at).max(desired.at).to_string(),
+            "operationTime": desired.at.to_string(),
             "operationStatus": status,
             "operationTrigger": trigger,
         })
