@@ -73,6 +73,8 @@ for purpose in "$@"; do
             need runc eval 'has runc || has crun'
             need catatonit has catatonit
             need e2fsprogs has mkfs.ext4
+            # And of the one that Bastide makes.
+            need mmdebstrap has mmdebstrap
             need busybox-static has busybox
             ;;
         nextest) tests=yes ;;
