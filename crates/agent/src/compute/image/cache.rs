@@ -113,10 +113,12 @@ impl Cache {
     /// An image that is there, held from now on.
     pub(super) fn find(&self, key: &str) -> Result<Option<Unpacked>, ImageError> {
         let directory = self.directory.join(key);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !directory.exists() {
+            // Somebody has removed it by hand. Held on, nobody could make it again.
+            held.remove(key);
             return Ok(None);
         }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.contains_key(key) {
             let Some(lock) = self.lock(key, FlockOperation::NonBlockingLockShared)? else { return Ok(None) };
             if !directory.exists() {
@@ -268,6 +270,15 @@ mod tests {
         assert_eq!(later.clean(Duration::ZERO).unwrap(), ["base-1"]);
         assert!(!root.exists());
         later.entry("base-1", &|_| {}, image).unwrap();
+    }
+
+    #[test]
+    fn what_somebody_removes_by_hand_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path()).unwrap();
+        cache.entry("base-1", &|_| {}, image).unwrap();
+        fs::remove_dir_all(directory.path().join("base-1")).unwrap();
+        assert!(cache.entry("base-1", &|_| {}, image).unwrap().root.exists());
     }
 
     #[test]
