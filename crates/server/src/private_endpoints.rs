@@ -153,6 +153,10 @@ impl Front {
         for rule in self.referrers(now, target).await?.iter().map(Entry::linked) {
             let Some(endpoint) = Endpoint::of(&rule) else { continue };
             let (Some(id), Some(hub)) = (connection_id(target, &rule), rule.id.parent()) else { continue };
+            // A hub needs nobody's leave to reach itself.
+            if hub == *target {
+                continue;
+            }
             let Some(hub) = self.ledger.store().resource(hub.key()).await? else { continue };
             let hub = Entry::read(hub)?.linked();
             let standing = self.approvals().standing(&hub, &rule, &endpoint, true, now).await?;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::list::paged;
-use crate::pass::Pass;
+use crate::pass::{Pass, WORKSPACE};
 use crate::reply::Reply;
 use crate::request::Request;
 
@@ -47,7 +47,7 @@ pub(crate) async fn records(
             _ => continue,
         };
         let Ok(id) = ResourceId::parse(id) else { continue };
-        if let Some(hub) = id.parent() {
+        if let Some(hub) = id.parent().filter(|hub| hub.type_name().eq_ignore_ascii_case(WORKSPACE)) {
             touched.entry(hub.key().to_owned()).or_default().push((id, body));
         }
     }
