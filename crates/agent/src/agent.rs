@@ -24,6 +24,8 @@ use crate::network::flow_store::{FlowStore, Retention};
 use crate::network::host::{Host, HostError, obstacles};
 use crate::network::hub::{Command, Farewell, Reply, Surroundings};
 use crate::network::hubs::Hubs;
+use crate::network::names::leg_namespace;
+use crate::network::namespace;
 use crate::state::{State, StateError};
 
 /// What an agent is told at its start.
@@ -90,7 +92,7 @@ impl Agent {
             listeners: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_LISTENERS),
             server_socket: settings.server_socket.clone(),
         };
-        let walls = Arc::new(Walls::none());
+        let walls = Arc::new(Walls::none(|compute| namespace::path(&leg_namespace(compute)).exists()));
         let (listeners, publish) = listeners();
         let surroundings = Surroundings {
             host,

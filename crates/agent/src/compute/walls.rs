@@ -10,7 +10,13 @@ use bastide_plan::hub_plan::{ComputeId, HubId};
 #[derive(Debug)]
 pub enum Walls {
     /// Those of this node.
-    Kernel(Mutex<BTreeMap<HubId, Wall>>),
+    Kernel {
+        /// By hub.
+        standing: Mutex<BTreeMap<HubId, Wall>>,
+        /// Whether the network namespace of an instance is where it should be: somebody may have taken it away since the
+        /// hub looked.
+        has_namespace: fn(ComputeId) -> bool,
+    },
     /// The network is simulated: nothing runs, so there is nothing to wait for.
     Simulated,
 }
@@ -26,13 +32,13 @@ pub struct Wall {
 
 impl Walls {
     /// None stands yet.
-    pub fn none() -> Self {
-        Self::Kernel(Mutex::default())
+    pub fn none(has_namespace: fn(ComputeId) -> bool) -> Self {
+        Self::Kernel { standing: Mutex::default(), has_namespace }
     }
 
     /// A hub's wall stands, or does not any more.
     pub fn set(&self, hub: HubId, wall: Option<Wall>) {
-        let Self::Kernel(standing) = self else { return };
+        let Self::Kernel { standing, .. } = self else { return };
         let mut standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
         match wall {
             Some(wall) => standing.insert(hub, wall),
@@ -42,9 +48,9 @@ impl Walls {
 
     /// The resolver of an instance whose leg is there and whose hub's wall stands.
     pub fn behind(&self, hub: HubId, compute: ComputeId) -> Option<Ipv4Addr> {
-        let Self::Kernel(standing) = self else { return Some(Ipv4Addr::UNSPECIFIED) };
+        let Self::Kernel { standing, has_namespace } = self else { return Some(Ipv4Addr::UNSPECIFIED) };
         let standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let wall = standing.get(&hub).filter(|wall| wall.legs.contains(&compute))?;
+        let wall = standing.get(&hub).filter(|wall| wall.legs.contains(&compute) && has_namespace(compute))?;
         Some(wall.resolver)
     }
 }

@@ -27,7 +27,7 @@ use super::host::{HostError, Uplink};
 use super::hub::{Command, Farewell, Reply, Surroundings};
 use super::interface::{Layout, settle};
 use super::layout;
-use super::names::{LEG, LEG_NAMESPACE, UPLINK, hub_namespace, leg_namespace};
+use super::names::{INNER, LEG, LEG_NAMESPACE, UPLINK, hub_namespace, leg_interface, leg_namespace};
 use super::namespace::{self, Namespace, NamespaceError};
 use super::ranges::Ranges;
 use super::ruleset::Ruleset;
@@ -712,9 +712,25 @@ fn lay(compiled: &Compiled, stirred: Stirred) -> Result<bool, Fault> {
     has_changed |= compiled.layout.establish()?;
     for (leg, namespace) in compiled.plan.legs.iter().zip(&namespaces) {
         let wanted = layout::leg(leg, compiled.plan.gateway());
-        has_changed |= namespace.within(|| Ok(wanted.establish()))??;
+        match namespace.within(|| Ok(wanted.establish()))? {
+            Ok(changed) => has_changed |= changed,
+            Err(error) => {
+                give_up_lost(leg, namespace)?;
+                return Err(error.into());
+            }
+        }
     }
     Ok(has_changed)
+}
+
+/// Takes away the hub's end of a leg whose other end is in a namespace that has lost its name, so that the next attempt
+/// makes both anew.
+fn give_up_lost(leg: &Leg, namespace: &Namespace) -> Result<(), Fault> {
+    let found = namespace.within(|| Layout::read().map_err(std::io::Error::other))?;
+    if !found.interfaces.contains_key(INNER) {
+        super::interface::batch(&[format!("link delete {}", leg_interface(leg.compute))])?;
+    }
+    Ok(())
 }
 
 /// Takes away the legs that are not wanted, each with its namespace; the name of the one tells that of the other.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bastide_plan::hub_plan::{Action, Protocol};
+use bastide_plan::hub_plan::{Action, ComputeId, Protocol};
+use bastide_plan::report::WallState;
 
 use crate::support::{assert_refused, hub, next, on_a_host, prefix, shell, until};
 
@@ -82,5 +83,25 @@ fn interfaces_routes_and_settings_come_back() {
             assert!(took < Duration::from_secs(2), "{deed}: {took:?}");
         }
         assert!(lab.report(&plan).repairs >= 5);
+    });
+}
+
+#[test]
+fn a_leg_whose_namespace_lost_its_name_is_made_anew_and_the_old_one_leads_nowhere() {
+    on_a_host(|lab| {
+        let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.0/24", &[(22, 22)]);
+        let plan = next(hub(1), |plan| plan.prefixes = vec![lake]);
+        lab.internet.serve(22);
+        lab.apply(&plan);
+        // It is held open, so its end of the leg stays in it.
+        let lost = lab.attach(&plan, "a");
+        let compute = ComputeId(uuid::Uuid::new_v5(&plan.hub.0, b"a"));
+        shell(&format!("ip netns delete {}", bastide_agent::network::names::leg_namespace(compute)));
+        until("the wall stands again", || {
+            lab.report(&plan).wall == WallState::Standing && shell("ip netns list").contains("bas-c-")
+        });
+        let inside = lab.attach(&plan, "a");
+        assert_eq!(inside.connect("203.0.113.7:22").unwrap(), "198.18.0.1");
+        assert!(lost.connect("203.0.113.7:22").is_err());
     });
 }
