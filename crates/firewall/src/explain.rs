@@ -1,12 +1,13 @@
 //! What would happen to a connection, and why, by the very functions that decide about it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bastide_inspect::{Name, NameError};
 use bastide_plan::RuleName;
 use bastide_plan::explanation::{Explanation, Question, Suggestion};
 use bastide_plan::flow::FlowKind;
-use bastide_plan::hub_plan::{Action, Mode, NameRule, Protocol};
+use bastide_plan::hub_plan::{Action, NameRule, Protocol};
+use bastide_plan::packet::{Packet, PacketVerdict};
 use bastide_plan::policy::{AddressVerdict, NameVerdict};
 
 use crate::resolver::Resolver;
@@ -102,7 +103,7 @@ pub fn missing_address(view: &View, kind: FlowKind, address: Ipv4Addr, port: u16
         let advice = "only a private endpoint reaches such an address";
         return missing(format!("{address} is {class}"), advice);
     }
-    if is_foreign_dns(view, port) && kind != FlowKind::Icmp {
+    if view.policy.is_foreign_resolver(port) && kind != FlowKind::Icmp {
         let reason = format!("port {port} is for questions about names, which only the hub's resolver answers");
         return missing(reason, &format!("ask {}", plan.gateway()));
     }
@@ -164,7 +165,13 @@ fn explain_name(view: &View, resolver: &Resolver, name: &Name, port: u16) -> Exp
             .map(|suggestion| Suggestion { port: (port != HTTP && port != HTTPS).then_some(port), ..suggestion });
         return Explanation { suggestion, ..denied(None, sentence(&refusal.reason, &refusal.advice)) };
     }
-    match view.policy.connect(name, port) {
+    let verdict = view.policy.connect(name, port);
+    if view.policy.is_foreign_resolver(port) && !matches!(verdict, NameVerdict::Endpoint(_) | NameVerdict::Service(_)) {
+        let gateway = view.policy.plan().gateway();
+        let reason = format!("port {port} is for questions about names, which only the hub's resolver answers");
+        return denied(None, sentence(&reason, &format!("ask {gateway}")));
+    }
+    match verdict {
         NameVerdict::Endpoint(endpoint) => match view.policy.relay(endpoint.address, port) {
             Some(relay) if relay.target.is_some() => allowed(
                 Some(&endpoint.rule),
@@ -246,39 +253,32 @@ fn where_it_leads(
 }
 
 fn explain_address(view: &View, resolver: &Resolver, address: Ipv4Addr, port: u16) -> Explanation {
-    let plan = view.policy.plan();
-    if address == plan.gateway() && port == DNS {
-        return allowed(None, format!("{address} is the gateway of hub '{}', where its resolver answers.", view.hub()));
-    }
-    match view.policy.relay(address, port) {
-        Some(relay) if relay.target.is_some() => {
-            return allowed(
-                relay.rule,
-                format!("{address} is an address of hub '{}' that computes may reach.", view.hub()),
-            );
+    let name = resolver.name_of(address);
+    let missing = missing_address(view, FlowKind::Tcp, address, port, name.as_ref());
+    match view.policy.packet(&view.filter, Packet { address, protocol: Some(Protocol::Tcp), port }) {
+        PacketVerdict::Resolver => {
+            allowed(None, format!("{address} is the gateway of hub '{}', where its resolver answers.", view.hub()))
         }
-        Some(relay) => {
+        PacketVerdict::Relay(relay) if relay.target.is_some() => {
+            allowed(relay.rule, format!("{address} is an address of hub '{}' that computes may reach.", view.hub()))
+        }
+        PacketVerdict::Relay(relay) => {
             let reason = format!(
                 "{address} is a private endpoint of hub '{}', and no service stands behind it yet.",
                 view.hub()
             );
-            return denied(relay.rule, reason);
+            denied(relay.rule, reason)
         }
-        None => {}
-    }
-    let name = resolver.name_of(address);
-    let missing = missing_address(view, FlowKind::Tcp, address, port, name.as_ref());
-    let is_inside = address == plan.gateway() || plan.subnet.contains(&address) || view.leg(address).is_some();
-    if is_inside || view.filter.refuses(IpAddr::V4(address)).is_some() || is_foreign_dns(view, port) {
-        return denied(None, sentence(&missing.reason, &missing.advice));
-    }
-    match view.policy.address(address, Protocol::Tcp, port) {
-        AddressVerdict::Rule(rule) => match rule.action {
+        PacketVerdict::Inside
+        | PacketVerdict::Unreachable(_)
+        | PacketVerdict::Protocol
+        | PacketVerdict::ForeignResolver => denied(None, sentence(&missing.reason, &missing.advice)),
+        PacketVerdict::Rule(rule) => match rule.action {
             Action::Allow => allowed(Some(&rule.rule), format!("Rule '{}' approves {address}.", rule.rule)),
             Action::Deny => denied(Some(&rule.rule), format!("Rule '{}' denies {address}.", rule.rule)),
         },
-        AddressVerdict::Open => allowed(None, format!("Isolation of hub '{}' leaves the internet open.", view.hub())),
-        AddressVerdict::Refused => {
+        PacketVerdict::Open => allowed(None, format!("Isolation of hub '{}' leaves the internet open.", view.hub())),
+        PacketVerdict::Named | PacketVerdict::Refused => {
             let by_name = name.filter(|name| matches!(view.policy.connect(name, port), NameVerdict::Rule(_)));
             let reason = match by_name {
                 Some(name) => {
@@ -290,11 +290,6 @@ fn explain_address(view: &View, resolver: &Resolver, address: Ipv4Addr, port: u1
             Explanation { suggestion: missing.suggestion, ..denied(None, reason) }
         }
     }
-}
-
-/// In approved mode the kernel lets nothing pass to the ports of other resolvers (egress.md row 14).
-fn is_foreign_dns(view: &View, port: u16) -> bool {
-    view.policy.plan().mode == Mode::ApprovedOutbound && (port == DNS || port == DNS_OVER_TLS)
 }
 
 fn allowed(rule: Option<&RuleName>, reason: String) -> Explanation {
@@ -337,10 +332,8 @@ const FQDN: &str = "FQDN";
 const SERVICE_TAG: &str = "ServiceTag";
 const STORAGE_SERVICES: [&str; 6] = ["blob", "dfs", "file", "queue", "table", "web"];
 
-const DNS: u16 = 53;
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
-const DNS_OVER_TLS: u16 = 853;
 
 /// Beginnings of a name that are looked at for search domains.
 const MAX_SEARCHED: usize = 8;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bastide_plan::AddressFilter;
-use bastide_plan::hub_plan::{Endpoint, HubPlan, PortRange, PrefixRule, Target};
+use bastide_plan::hub_plan::{Endpoint, HubPlan, Mode, PortRange, PrefixRule, Target};
 
 use super::*;
 use crate::resolver::tests::{House, address, plan, zone};
@@ -228,6 +228,32 @@ async fn addresses_in_approved_mode() {
             ("[2001:db8::1]", 443, false, "", "Hubs have no IPv6; name the host, or give an IPv4 address."),
         ],
     );
+}
+
+#[tokio::test]
+async fn what_the_kernel_refuses_no_rule_approves() {
+    let mut plan = full(Mode::ApprovedOutbound);
+    plan.names.push(NameRule {
+        rule: RuleName("dot".into()),
+        pattern: "dot.example.net".parse().unwrap(),
+        ports: vec![853],
+    });
+    let everywhere = tag("all", Action::Allow, "0.0.0.0/0");
+    plan.prefixes.push(PrefixRule { ports: Vec::new(), protocol: Protocol::Any, ..everywhere });
+    let house = House::new(plan, zone(Vec::new())).await;
+    for (to, port) in [
+        ("dot.example.net", 853),
+        ("198.18.0.53", 53),
+        ("198.18.0.53", 853),
+        ("10.0.0.1", 443),
+        ("169.254.169.254", 80),
+        ("127.0.0.1", 443),
+        ("100.127.0.77", 443),
+    ] {
+        let explanation = house.explain(to, Some(port));
+        assert!(!explanation.allowed && explanation.rule.is_none(), "{to}:{port}: {explanation:?}");
+    }
+    assert!(house.explain("198.18.0.53", Some(54)).allowed, "and what it lets through, the rule approves");
 }
 
 #[tokio::test]
