@@ -296,6 +296,20 @@ impl Api {
         Err(ClientError::Refusal(Refusal::read(&self.endpoint, status, &Value::Null)))
     }
 
+    /// The answer to a GET whose body goes on for as long as it goes on.
+    pub(crate) async fn open_body(&self, path: &str) -> Result<reqwest::Response, ClientError> {
+        let http = http(&self.endpoint, self.ca_file.as_deref(), Duration::MAX)?;
+        let request = http.get(format!("{}{path}", self.endpoint)).bearer_auth(&self.token);
+        let opening = tokio::time::timeout(PATIENCE, request.send()).await;
+        let response = opening.map_err(|_| ClientError::Slow(self.endpoint.clone()))?;
+        let response = response.map_err(|source| self.unreachable(source))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = self.answered(response).await?.status;
+        Err(ClientError::Refusal(Refusal::read(&self.endpoint, status, &Value::Null)))
+    }
+
     async fn answered(&self, response: reqwest::Response) -> Result<Answered, ClientError> {
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;

@@ -1,7 +1,9 @@
 //! `bastide network ...`: what the wall of a hub would do, and what it did. Over the public API.
 
 mod change;
+mod flows;
 mod preset;
+mod replay;
 mod service_tags;
 mod suggest;
 
@@ -10,14 +12,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 use uuid::Uuid;
 
 use crate::Outcome;
-use crate::client::{Api, segment};
-use crate::output::{Format, columns, text};
+use crate::client::{Api, ClientError, segment};
+use crate::output::{Format, text};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -30,7 +32,9 @@ enum Command {
     /// Say whether a connection from inside a hub would be let through, by which rule, and what to add if not.
     Explain(Explain),
     /// List connections and DNS questions from inside a hub, the latest last.
-    Flows(Flows),
+    Flows(flows::Arguments),
+    /// Say what rules that you have in mind would have cut or let through of what has happened.
+    Replay(replay::Arguments),
     /// Turn what was refused into the smallest set of rules that lets it through, each with its evidence.
     Suggest(suggest::Arguments),
     /// List what was changed of a hub's rules, when and by whom.
@@ -68,24 +72,6 @@ struct Explain {
 }
 
 #[derive(Debug, Args)]
-struct Flows {
-    #[command(flatten)]
-    hub: Hub,
-    /// Only of this compute.
-    #[arg(long, value_name = "NAME")]
-    compute: Option<String>,
-    /// Only what was not let through.
-    #[arg(long)]
-    denied: bool,
-    /// Only what began within this time, such as 90s, 10m or 1h.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    since: Option<SignedDuration>,
-    /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    top: u32,
-}
-
-#[derive(Debug, Args)]
 struct Hub {
     /// The hub.
     #[arg(long, short = 'w', value_name = "NAME")]
@@ -108,7 +94,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match &arguments.command {
         Command::Explain(arguments) => runtime.block_on(explain(arguments)),
-        Command::Flows(arguments) => runtime.block_on(flows(arguments)),
+        Command::Flows(arguments) => runtime.block_on(flows::run(arguments)),
+        Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Suggest(arguments) => runtime.block_on(suggest::run(arguments)),
         Command::History(hub) => runtime.block_on(change::history(hub)),
         Command::Diff(arguments) => runtime.block_on(change::diff(arguments)),
@@ -150,32 +137,6 @@ pub(crate) fn verdict(answer: &Value) -> String {
     told
 }
 
-async fn flows(arguments: &Flows) -> Outcome {
-    let mut query = vec![("$top", arguments.top.to_string())];
-    if let Some(since) = arguments.since {
-        query.push(("since", (Timestamp::now() - since).to_string()));
-    }
-    if arguments.denied {
-        query.push(("denied", "true".to_owned()));
-    }
-    query.extend(arguments.compute.clone().map(|compute| ("compute", compute)));
-    let answer = ask(&arguments.hub, "flows", &query).await?;
-    arguments.hub.format.show(&answer, records)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn records(answer: &Value) -> String {
-    let mut rows = vec![
-        ["TIME", "COMPUTE", "KIND", "DESTINATION", "VERDICT", "RULE", "SENT", "RECEIVED", "REASON"].map(str::to_owned),
-    ];
-    rows.extend(field(answer, "value").as_array().into_iter().flatten().map(row));
-    let mut told = columns(&rows);
-    if let Some(dropped @ 1..) = field(answer, "dropped").as_u64() {
-        told += &format!("({dropped} older records were let go)\n");
-    }
-    told
-}
-
 async fn ask(hub: &Hub, what: &str, query: &[(&str, String)]) -> Result<Value, Box<dyn std::error::Error>> {
     hub.ask(Method::GET, what, query, None).await
 }
@@ -190,40 +151,32 @@ impl Hub {
         body: Option<&Value>,
     ) -> Result<Value, Box<dyn std::error::Error>> {
         let api = Api::open(self.data_dir.as_deref()).await?;
+        let path = self.path(&api, what, query).await?;
+        Ok(api.ask(method, &path, body).await?.body)
+    }
+
+    /// The answer to a GET that may go on for as long as anybody reads it.
+    async fn open(
+        &self,
+        what: &str,
+        query: &[(&str, String)],
+    ) -> Result<reqwest::Response, Box<dyn std::error::Error>> {
+        let api = Api::open(self.data_dir.as_deref()).await?;
+        let path = self.path(&api, what, query).await?;
+        Ok(api.open_body(&path).await?)
+    }
+
+    async fn path(&self, api: &Api, what: &str, query: &[(&str, String)]) -> Result<String, ClientError> {
         let subscription = api.subscription(self.subscription).await?;
         let mut pairs = Serializer::new(String::new());
         pairs.append_pair("api-version", API_VERSION).extend_pairs(query);
         let (group, name) = (segment(&self.resource_group), segment(&self.workspace_name));
-        let path = format!(
+        Ok(format!(
             "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces\
              /{name}/bastide/{what}?{}",
             pairs.finish()
-        );
-        Ok(api.ask(method, &path, body).await?.body)
+        ))
     }
-}
-
-fn row(record: &Value) -> [String; 9] {
-    let at = field(record, "at").as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
-    let at = at.map(|at| at.strftime("%H:%M:%S").to_string()).unwrap_or_default();
-    let destination = match (text(field(record, "name")), text(field(record, "address"))) {
-        (name, address) if name.is_empty() => address,
-        (name, address) if address.is_empty() => name,
-        (name, address) => format!("{name} ({address})"),
-    };
-    let port =
-        field(record, "port").as_u64().filter(|port| *port > 0).map(|port| format!(":{port}")).unwrap_or_default();
-    [
-        at,
-        text(field(record, "compute")),
-        text(field(record, "kind")),
-        format!("{destination}{port}"),
-        text(field(record, "verdict")),
-        text(field(record, "rule")),
-        field(record, "sent").to_string(),
-        field(record, "received").to_string(),
-        text(field(record, "reason")),
-    ]
 }
 
 fn field<'a>(object: &'a Value, name: &str) -> &'a Value {

@@ -143,9 +143,12 @@ async fn answered(
         principal = principal.as_ref().map(|principal| tracing::field::display(principal.object_id)),
         "request"
     );
-    let session = reply.session();
+    let (session, stream) = (reply.session(), reply.stream());
     let mut response = front.with_allowance(&context, principal.as_ref(), reply).into_response();
     context.stamp(response.headers_mut());
+    if let Some(stream) = stream {
+        *response.body_mut() = stream.open(Arc::clone(&front));
+    }
     if let (Some(session), Some(upgrade)) = (session, upgrade) {
         tokio::spawn(session.run(front, upgrade));
     }
@@ -338,6 +341,8 @@ impl Front {
             Operation::WhyAccess => self.why_access(request, pass).await,
             Operation::ExplainNetwork => self.explain_network(request, pass).await,
             Operation::ListFlows => self.list_flows(request, pass).await,
+            Operation::CountFlows => self.count_flows(request, pass).await,
+            Operation::ReplayFlows => self.replay_flows(request, pass).await,
             Operation::ReadScriptLog => self.read_script_log(request, pass).await,
             Operation::OpenExec => self.open_exec(request, pass).await,
             Operation::OpenTunnel => self.open_tunnel(request, pass).await,

@@ -6,12 +6,16 @@
 //! takes too long, or cannot be done, the answer says so and the passes go on.
 
 mod computes;
+mod flow_metrics;
+mod flow_stream;
 mod link;
 mod node;
 mod observation;
+mod ocsf;
 mod outside;
 mod planner;
 mod query;
+mod replay;
 mod survey;
 mod way;
 mod wire;
@@ -77,6 +81,7 @@ struct Shared {
     passes: watch::Sender<u64>,
     computes: computes::Computes,
     node: node::Node,
+    streams: query::Streams,
 }
 
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! Answers as values: a status, a JSON body and the few headers ARM gives meaning to.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bastide_arm::error::ArmError;
@@ -7,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use crate::compute::Session;
+use crate::front::Front;
 
 /// An answer of the front door.
 #[derive(Debug, Clone)]
@@ -15,6 +18,36 @@ pub struct Reply {
     headers: HeaderMap,
     body: Option<Value>,
     session: Option<Session>,
+    written: Option<Written>,
+}
+
+/// A body that is not JSON.
+#[derive(Debug, Clone)]
+enum Written {
+    Text(String),
+    Stream(Stream),
+}
+
+/// A body that is written while it is read.
+#[derive(Clone)]
+pub(crate) struct Stream(Arc<dyn Fn(Arc<Front>) -> Body + Send + Sync>);
+
+impl Stream {
+    /// What `open` writes.
+    pub(crate) fn new(open: impl Fn(Arc<Front>) -> Body + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+
+    /// Begins to write it.
+    pub(crate) fn open(&self, front: Arc<Front>) -> Body {
+        (self.0)(front)
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Stream")
+    }
 }
 
 impl Reply {
@@ -26,6 +59,26 @@ impl Reply {
     /// Any status with a body.
     pub fn json(status: u16, body: Value) -> Self {
         Self::with_status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Some(body))
+    }
+
+    /// 200 with a text.
+    pub(crate) fn text(content_type: &'static str, text: String) -> Self {
+        let reply = Self::empty(StatusCode::OK).header(header::CONTENT_TYPE, content_type);
+        Self { written: Some(Written::Text(text)), ..reply }
+    }
+
+    /// 200 with a body that goes on.
+    pub(crate) fn streaming(content_type: &'static str, stream: Stream) -> Self {
+        let reply = Self::empty(StatusCode::OK).header(header::CONTENT_TYPE, content_type);
+        Self { written: Some(Written::Stream(stream)), ..reply }
+    }
+
+    /// The body that is written while it is read, if it is one.
+    pub(crate) fn stream(&self) -> Option<Stream> {
+        match &self.written {
+            Some(Written::Stream(stream)) => Some(stream.clone()),
+            _ => None,
+        }
     }
 
     /// A status alone.
@@ -78,15 +131,16 @@ impl Reply {
     }
 
     fn with_status(status: StatusCode, body: Option<Value>) -> Self {
-        Self { status, headers: HeaderMap::new(), body, session: None }
+        Self { status, headers: HeaderMap::new(), body, session: None, written: None }
     }
 }
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let body = match &self.body {
-            Some(body) => Body::from(body.to_string()),
-            None => Body::empty(),
+        let body = match (&self.body, self.written) {
+            (Some(body), _) => Body::from(body.to_string()),
+            (None, Some(Written::Text(text))) => Body::from(text),
+            (None, _) => Body::empty(),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

@@ -115,6 +115,8 @@ pub enum Operation {
     DenyAccessRequest,
     ExplainNetwork,
     ListFlows,
+    CountFlows,
+    ReplayFlows,
     ReadScriptLog,
     OpenExec,
     OpenTunnel,
@@ -471,6 +473,9 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "{scope}/providers/bastide.authorization/whyaccess", Action::SignedIn, Operation::WhyAccess),
     route(Method::GET, "{scope}/bastide/explain", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ExplainNetwork),
     route(Method::GET, "{scope}/bastide/flows", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ListFlows),
+    route(Method::GET, "{scope}/bastide/metrics", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::CountFlows),
+    // It changes nothing: a proposal is too long for a query.
+    route(Method::POST, "{scope}/bastide/replay", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ReplayFlows),
     // These open WebSockets, which is done by GET: they read nothing and answer nothing else.
     route(Method::GET, "{scope}/bastide/scriptlog", Action::Fixed("Microsoft.MachineLearningServices/workspaces/computes/read"), Operation::ReadScriptLog),
     route(Method::GET, "{scope}/bastide/exec", Action::Fixed(APPLICATION_ACCESS), Operation::OpenExec),

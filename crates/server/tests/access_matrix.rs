@@ -51,6 +51,9 @@ const MATRIX: [(&str, &str, &str); 59] = [
     ("POST", "{hub}/diagnose", "++-++---"),
     ("GET", "{hub}/bastide/explain?to=example.com", "+++++---"),
     ("GET", "{hub}/bastide/flows", "+++++---"),
+    ("GET", "{hub}/bastide/metrics", "+++++---"),
+    ("GET", "{hub}/bastide/suggest", "+++++---"),
+    ("POST", "{hub}/bastide/replay", "+++++---"),
     // Identities, storage, and what gives secrets away.
     ("GET", "{identity}", "+++-----"),
     ("PUT", "{identity}", "++------"),

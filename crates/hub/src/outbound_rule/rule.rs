@@ -60,7 +60,7 @@ pub(crate) struct Terms<'a> {
 impl Rule {
     /// Reads a rule's properties; `at` is their place in the body. What the client says about status is the server's to
     /// know, and is passed over.
-    pub(crate) fn read(properties: &Map<String, Value>, at: &str, parity: Parity) -> Result<Self, ArmError> {
+    pub fn read(properties: &Map<String, Value>, at: &str, parity: Parity) -> Result<Self, ArmError> {
         let type_name = field::choice(properties, "type", at, &TYPES)?.ok_or_else(|| {
             refused(&format!("{at}.type"), "A rule needs a type. Use FQDN, ServiceTag or PrivateEndpoint.")
         })?;

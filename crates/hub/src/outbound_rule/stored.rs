@@ -7,7 +7,7 @@ use super::rule::Rule;
 
 impl Rule {
     /// A rule as it was stored.
-    pub(crate) fn stored(properties: &Map<String, Value>) -> Option<Self> {
+    pub fn stored(properties: &Map<String, Value>) -> Option<Self> {
         Self::read(properties, "", Parity::Native).ok()
     }
 }

@@ -1,11 +1,14 @@
 //! Questions about a hub's network that only its node can answer.
 
+use std::sync::Arc;
+
 use bastide_arm::id::ResourceId;
 use bastide_plan::compute_report::{ScriptLog, Usage};
 use bastide_plan::explanation::{Explanation, Question};
-use bastide_plan::flow::{FlowQuery, Flows};
+use bastide_plan::flow::{FlowCount, FlowQuery, Flows};
 use bastide_plan::hub_plan::{ComputeId, HubId};
 use bastide_plan::message::{Answer, Request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::node::{Away, unexpected};
 use super::{Networks, hub_key};
@@ -27,6 +30,20 @@ impl Networks {
             Answer::Flows { flows } => Ok(flows),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// How often each rule of a hub has decided something.
+    pub(super) async fn flow_counts(&self, hub: &ResourceId) -> Result<Vec<FlowCount>, Away> {
+        let hub = self.hub_id(hub)?;
+        match self.shared.node.ask(Request::FlowCounts { hub }).await? {
+            Answer::FlowCounts { counts } => Ok(counts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A place among those who may follow flow logs at once; free again when it is dropped.
+    pub(super) fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.streams.0).try_acquire_owned().ok()
     }
 
     /// What an instance has used.
@@ -56,3 +73,16 @@ impl Networks {
         })
     }
 }
+
+/// Places for those who follow flow logs.
+#[derive(Debug)]
+pub(super) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_STREAMS)))
+    }
+}
+
+/// Each asks the agent twice a second.
+const MOST_STREAMS: usize = 64;
