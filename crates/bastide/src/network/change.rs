@@ -1,5 +1,6 @@
 //! `bastide network history|diff|rollback` and `ask|requests|approve|deny`: the rules of a hub as they change.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -137,7 +138,7 @@ fn changes(answer: &Value) -> String {
         for change in field(field(answer, "changes"), kind).as_array().into_iter().flatten() {
             let destination = field(field(change, side), "destination");
             let destination = if destination.is_string() { text(destination) } else { destination.to_string() };
-            told += &format!("{sign} {}: {destination}\n", text(field(change, "name")));
+            let _ = writeln!(told, "{sign} {}: {destination}", text(field(change, "name")));
         }
     }
     if told.is_empty() { "No difference.\n".to_owned() } else { told }

@@ -1,6 +1,7 @@
 //! `bastide network preset ...` and `bastide network cost`: lists of hosts applied in one call, and what the network of a
 //! hub would cost in the cloud.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -71,13 +72,13 @@ fn presets(answer: &Value) -> String {
 fn applied(answer: &Value) -> String {
     let mut told = format!("{} of {}\n", text(field(answer, "preset")), text(field(answer, "version")));
     for (name, rule) in field(answer, "added").as_object().into_iter().flatten() {
-        told += &format!("+ {name}: {}\n", text(field(rule, "destination")));
+        let _ = writeln!(told, "+ {name}: {}", text(field(rule, "destination")));
     }
     for destination in field(answer, "present").as_array().into_iter().flatten() {
-        told += &format!("= {}\n", text(destination));
+        let _ = writeln!(told, "= {}", text(destination));
     }
     for left in field(answer, "leftOut").as_array().into_iter().flatten() {
-        told += &format!("! {}: {}\n", text(field(left, "destination")), text(field(left, "reason")));
+        let _ = writeln!(told, "! {}: {}", text(field(left, "destination")), text(field(left, "reason")));
     }
     if field(answer, "dryRun") == &Value::Bool(true) {
         told += "Nothing was changed.\n";

@@ -1,5 +1,6 @@
 //! `bastide network service-tags ...`: the packs that say what service tags mean in a subscription.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -175,7 +176,7 @@ fn differences(answer: &Value) -> String {
         text(field(properties, "addressPrefixCount")),
     );
     if let Some(ignored @ 1..) = field(properties, "ignoredIpv6").as_u64() {
-        told += &format!("{ignored} IPv6 prefixes were passed over: hubs have no IPv6.\n");
+        let _ = writeln!(told, "{ignored} IPv6 prefixes were passed over: hubs have no IPv6.");
     }
     let (added, removed, changed) = (list("added"), list("removed"), list("changed"));
     if added.is_empty() && removed.is_empty() && changed.is_empty() {
@@ -184,13 +185,18 @@ fn differences(answer: &Value) -> String {
     for (sign, tags) in [('+', &added), ('-', &removed)] {
         told.extend(tags.iter().take(MOST_TOLD).map(|tag| format!("{sign} {}\n", text(tag))));
         if let Some(more @ 1..) = tags.len().checked_sub(MOST_TOLD) {
-            told += &format!("{sign} and {more} more\n");
+            let _ = writeln!(told, "{sign} and {more} more");
         }
     }
     for tag in &changed {
         let count = |name: &str| field(tag, name).as_array().map_or(0, Vec::len);
-        told +=
-            &format!("~ {}: {} prefixes more, {} less\n", text(field(tag, "name")), count("added"), count("removed"));
+        let _ = writeln!(
+            told,
+            "~ {}: {} prefixes more, {} less",
+            text(field(tag, "name")),
+            count("added"),
+            count("removed")
+        );
     }
     told
 }

@@ -1,5 +1,6 @@
 //! `bastide network suggest`: the rules that would let through what was refused.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -56,13 +57,14 @@ fn told(answer: &Value, form: Form) -> String {
     };
     for wider in field(answer, "wider").as_array().into_iter().flatten() {
         let count = field(wider, "insteadOf").as_array().map_or(0, Vec::len);
-        told += &format!(
-            "# {} would stand for {count} of these, and for whatever else is there.\n",
+        let _ = writeln!(
+            told,
+            "# {} would stand for {count} of these, and for whatever else is there.",
             text(field(wider, "destination"))
         );
     }
     for none in field(answer, "noRule").as_array().into_iter().flatten() {
-        told += &format!("# no rule for {}: {}\n", text(field(none, "destination")), text(field(none, "reason")));
+        let _ = writeln!(told, "# no rule for {}: {}", text(field(none, "destination")), text(field(none, "reason")));
     }
     told
 }
