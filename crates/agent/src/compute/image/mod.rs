@@ -9,26 +9,31 @@ mod base;
 mod cache;
 mod child;
 mod identity;
+mod registries;
 mod sources;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bastide_plan::compute_plan::Image;
+use bastide_plan::reference::Registry;
 use thiserror::Error;
 
 use archive::Archives;
+use base::Recipe;
 use cache::Cache;
+use registries::Registries;
 
 /// The images of a node. Those that it has given out are not cleaned away while it lives.
 #[derive(Debug)]
 pub struct Images {
     cache: Cache,
     archives: Archives,
-    /// What the base image is called, once that is known: to ask apt takes longer than to start an instance. What is
+    registries: Registries,
+    /// What the base image is made of, once that is known: to ask apt takes longer than to start an instance. What is
     /// changed of the node meanwhile counts from the next start of the agent.
-    base: Mutex<Option<String>>,
+    base: Mutex<Option<Arc<Recipe>>>,
 }
 
 /// An image that instances can be made of.
@@ -87,11 +92,23 @@ pub enum ImageError {
 }
 
 impl Images {
-    /// The images in a directory of the node, which several agents may share.
+    /// The images in a directory of the node, which several agents may share; none are pulled from registries.
     pub fn open(directory: &Path) -> Result<Self, ImageError> {
         let reader = ["/proc/self/exe", "image"].map(str::to_owned).to_vec();
         let archives = Archives::new(PathBuf::from(ARCHIVES), reader);
-        Ok(Self { cache: Cache::open(directory)?, archives, base: Mutex::default() })
+        let registries = Registries::new(Vec::new(), Vec::new());
+        Ok(Self { cache: Cache::open(directory)?, archives, registries, base: Mutex::default() })
+    }
+
+    /// Pulls images from these registries, and no others.
+    pub fn admitting(self, registries: Vec<Registry>) -> Self {
+        let fetcher = ["/proc/self/exe", "fetch-image"].map(str::to_owned).to_vec();
+        self.with_registries(registries, fetcher)
+    }
+
+    /// Pulls images from these registries by this program.
+    pub fn with_registries(self, registries: Vec<Registry>, fetcher: Vec<String>) -> Self {
+        Self { registries: Registries::new(registries, fetcher), ..self }
     }
 
     /// Takes archives from this directory instead of the usual one, and has them read by this program.
@@ -105,10 +122,7 @@ impl Images {
         match image {
             Image::Base => self.base(on_progress),
             Image::Archive(name) => self.archives.image(name, &self.cache, on_progress),
-            Image::Reference(name) => Err(ImageError::Unable(format!(
-                "the image '{name}' is not fetched: this Bastide takes images from archives. Save it on another machine \
-                 ('skopeo copy docker://{name} oci-archive:FILE'), and copy the file to {ARCHIVES} of the node"
-            ))),
+            Image::Reference(name) => self.registries.image(name, &self.cache, &self.archives, on_progress),
         }
     }
 
@@ -124,15 +138,21 @@ impl Images {
     }
 
     fn base(&self, on_progress: &dyn Fn(String)) -> Result<Unpacked, ImageError> {
-        let known = self.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(found) = known.map(|key| self.cache.find(&key)).transpose()?.flatten() {
-            return Ok(found);
-        }
-        let recipe = base::Recipe::of_this_node()?;
+        let recipe = self.recipe()?;
         let key = recipe.key();
-        let found = self.cache.entry(&key, on_progress, |directory| recipe.make(directory, on_progress))?;
-        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
-        Ok(found)
+        match self.cache.find(&key)? {
+            Some(found) => Ok(found),
+            None => self.cache.entry(&key, on_progress, |directory| recipe.make(directory, on_progress)),
+        }
+    }
+
+    /// One asks apt, and whoever comes meanwhile waits for what it says: it gets slow when many ask it at once.
+    fn recipe(&self) -> Result<Arc<Recipe>, ImageError> {
+        let mut known = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(recipe) = &*known {
+            return Ok(Arc::clone(recipe));
+        }
+        Ok(Arc::clone(known.insert(Arc::new(Recipe::of_this_node()?))))
     }
 }
 
