@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use bastide_plan::flow::{FlowKind, FlowRecord, FlowVerdict};
 use bastide_plan::hub_plan::RuleName;
 use bastide_server::{Enforcement, NetworkSettings};
 use http::{Method, StatusCode};
@@ -177,3 +178,99 @@ async fn a_simulated_network_is_never_called_active() {
     assert!(!is_active(&network));
     assert_eq!(network["bastide"]["enforcement"], "simulated", "{network}");
 }
+
+fn flow(at: i64, name: &str, verdict: FlowVerdict) -> FlowRecord {
+    FlowRecord {
+        at,
+        duration: 1,
+        compute: Some("dev".into()),
+        source: [100, 127, 0, 2].into(),
+        kind: FlowKind::Tls,
+        name: Some(name.into()),
+        address: Some([198, 18, 0, 1].into()),
+        port: 443,
+        verdict,
+        rule: (verdict == FlowVerdict::Allowed).then(|| RuleName("pypi".into())),
+        reason: None,
+        sent: 10,
+        received: 20,
+        count: 1,
+    }
+}
+
+#[tokio::test]
+async fn the_flow_log_is_filtered_paged_exported_and_counted() {
+    let scene = Scene::set().await;
+    scene.provision().await;
+    let flows = (0..5).map(|at| flow(at, "pypi.org", FlowVerdict::Allowed));
+    scene.agent.told.lock().unwrap().flows = flows.chain([flow(9, "evil.com", FlowVerdict::Denied)]).collect();
+    let path = format!("{}/bastide/flows", scene.hub);
+    let page = scene.house.get(&format!("{path}?$top=2&verdict=allowed&name=pypi.org")).await;
+    let times =
+        |page: &Value| page["value"].as_array().unwrap().iter().map(|flow| flow["at"].clone()).collect::<Vec<_>>();
+    assert_eq!(times(&page.body), [3, 4], "{page:?}");
+    let next = page.body["nextLink"].as_str().unwrap();
+    let page = scene.house.get(&next[next.find("/subscriptions").unwrap()..]).await;
+    assert_eq!(times(&page.body), [1, 2], "{page:?}");
+    for wrong in ["verdict=maybe", "kind=tape", "port=70000", "since=yesterday", "$top=0", "format=xml", "after=x"] {
+        let refused = scene.house.get(&format!("{path}?{wrong}")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}: {refused:?}");
+    }
+    let lines = scene.house.get(&format!("{path}?format=ocsf")).await;
+    let lines: Vec<Value> =
+        lines.body.as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[5]["class_uid"], &lines[5]["action"]), (6, &json!(4001), &json!("Denied")));
+    let metrics = scene.house.get(&format!("{}/bastide/metrics", scene.hub)).await;
+    let expected = "bastide_network_flows_total{hub=\"hub\",rule=\"pypi\",verdict=\"allowed\"} 3";
+    assert!(metrics.body.as_str().unwrap().contains(expected), "{metrics:?}");
+}
+
+#[tokio::test]
+async fn who_follows_the_flow_log_is_cut_off_with_the_right_to() {
+    let scene = Scene::set().await;
+    scene.provision().await;
+    let (stranger, token) = scene.house.stranger().await;
+    let role = scene.house.grant(stranger.object_id, READER).await;
+    let path = format!("{}/bastide/flows?stream=true", scene.hub);
+    let follow = scene.house.call_as(&token, Method::GET, &path, None, &[]);
+    let happen = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        scene.agent.told.lock().unwrap().flows.push(flow(1, "pypi.org", FlowVerdict::Allowed));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        scene.house.revoke(&role).await;
+        scene.agent.told.lock().unwrap().flows.push(flow(2, "secret.org", FlowVerdict::Allowed));
+    };
+    let (followed, ()) = tokio::join!(follow, happen);
+    let text = followed.body.as_str().unwrap();
+    assert_eq!(followed.header("content-type"), "text/event-stream");
+    assert!(text.starts_with("id: 1\ndata: {") && text.contains("event: end"), "{text}");
+    assert!(!text.contains("secret.org"), "{text}");
+}
+
+#[tokio::test]
+async fn rules_that_somebody_has_in_mind_are_replayed_against_what_has_happened() {
+    let scene = Scene::set().await;
+    scene.provision().await;
+    scene.agent.told.lock().unwrap().flows = vec![
+        flow(1, "pypi.org", FlowVerdict::Allowed),
+        flow(2, "pypi.org", FlowVerdict::Allowed),
+        flow(3, "files.example.org", FlowVerdict::Denied),
+        flow(4, "evil.com", FlowVerdict::Denied),
+    ];
+    let path = format!("{}/bastide/replay", scene.hub);
+    let rules = json!({"files": {"type": "FQDN", "destination": "*.example.org"}});
+    let replayed = scene.house.call(Method::POST, &path, Some(json!({"outboundRules": rules}))).await.body;
+    assert_eq!(replayed["cut"][0]["to"], "pypi.org", "{replayed}");
+    assert_eq!((&replayed["cut"][0]["count"], &replayed["cut"][0]["computes"]), (&json!(2), &json!(["dev"])));
+    assert_eq!(
+        (&replayed["opened"][0]["to"], &replayed["opened"][0]["rule"]),
+        (&json!("files.example.org"), &json!("files"))
+    );
+    assert_eq!((&replayed["unchanged"], &replayed["examined"]), (&json!(1), &json!(4)));
+    assert_eq!(scene.agent.last_plan().names.len(), 1, "nothing was changed by it");
+    let wrong = json!({"outboundRules": {"files": {"type": "FQDN", "destination": "https://x"}}});
+    assert_eq!(scene.house.call(Method::POST, &path, Some(wrong)).await.status, StatusCode::BAD_REQUEST);
+}
+
+/// The built-in role Reader.
+const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";

@@ -3,6 +3,7 @@ egress.md section 6; mission.md F, G, J)."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -191,6 +192,34 @@ def test_pip_installs_from_an_approved_index(hub, tmp_path):
     done = hub.inside(sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "0", "--no-find-links", "-d", str(tmp_path), "six==1.16.0")
     assert done.returncode != 0
     assert until(lambda: [flow for flow in hub.flows("--denied") if flow["kind"] == "dns" and flow["name"]])
+
+
+def test_the_flow_log_outlives_every_process_that_has_seen_it(hub):
+    name = f"seen-{time.time_ns()}.example.com"
+    assert hub.asks(name).returncode != 0
+    until(lambda: hub.flows("--name", name), 5)
+    time.sleep(2.5)  # It is on disk by then.
+    for word in ("firewall", "agent", "serve"):
+        for process in hub.processes(word):
+            os.kill(process, signal.SIGKILL)
+        until(lambda: hub.processes(word), 5)
+        until(lambda: requests_answer(hub), 10)
+        (record,) = hub.flows("--name", name)
+        assert record["kind"] == "dns" and record["verdict"] == "denied" and record["compute"] == "probe"
+    exported = hub.server.run("network", "flows", "-g", "wall", "-w", "hub", "--name", name, "--export", "ocsf")
+    assert json.loads(exported)["class_uid"] == 4003
+
+
+def test_rules_in_mind_are_replayed(hub, tmp_path):
+    assert hub.curl(URL).stdout == "hello\n"
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps({"other": {"type": "FQDN", "destination": "other.example.com"}}))
+    until(lambda: [flow for flow in hub.flows("--name", "allowed.example.com") if flow["kind"] == "tls"])
+    time.sleep(2.5)
+    told = json.loads(hub.server.run("network", "replay", "-g", "wall", "-w", "hub", "--rules", str(rules), "-o", "json"))
+    cut = [flow for flow in told["cut"] if flow["to"] == "allowed.example.com" and flow["kind"] == "tls"]
+    assert cut and cut[0]["computes"] == ["probe"] and cut[0]["rule"] == "site"
+    assert hub.curl(URL).stdout == "hello\n", "nothing was changed by it"
 
 
 @pytest.mark.parametrize("word", ["firewall", "agent", "serve"])

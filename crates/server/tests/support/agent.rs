@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bastide_plan::compute_plan::{Instance, Run};
 use bastide_plan::compute_report::ComputeState;
+use bastide_plan::flow::{FlowCount, FlowQuery, FlowRecord, FlowVerdict, Flows};
 use bastide_plan::frame::{self, HEAD};
 use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, PLAN_VERSION, RuleName};
 use bastide_plan::message::{Answer, Ask, Request, Tell};
@@ -35,6 +36,8 @@ pub struct Told {
     pub shut: Option<String>,
     /// Rules that do not take.
     pub broken: BTreeMap<RuleName, String>,
+    /// What has happened at the wall of its one hub.
+    pub flows: Vec<FlowRecord>,
     /// Processor time that instances have used, in microseconds.
     pub cpu: u64,
     /// Where each instance asks who it is, as many times as that was opened: the last socket.
@@ -210,9 +213,31 @@ impl Told {
                 let usage = bastide_plan::compute_report::Usage { cpu: self.cpu, memory: 0, processes: 1, disk: 0 };
                 Answer::Used { usage }
             }
+            Request::Flows { query, .. } => Answer::Flows { flows: self.flows(&query) },
+            Request::FlowCounts { .. } => {
+                let rule = Some(RuleName("pypi".into()));
+                let counts = vec![FlowCount { rule, verdict: FlowVerdict::Allowed, flows: 3, sent: 10, received: 20 }];
+                Answer::FlowCounts { counts }
+            }
             Request::Log { script, .. } => Answer::Logged { text: format!("{script:?} was here\n") },
             other => Answer::Refused { reason: format!("not in this test: {other:?}") },
         }
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Flows {
+        let (first, last) = (query.after.unwrap_or(0), query.before.unwrap_or(u64::MAX));
+        let placed = (0u64..).zip(&self.flows).filter(|(place, _)| (first..last).contains(place));
+        let mut wanted: Vec<_> = placed.filter(|(_, record)| query.wants(record)).collect();
+        let limit = usize::try_from(query.limit).unwrap();
+        let (mut older, mut next) = (None, self.flows.len() as u64);
+        if query.after.is_some() {
+            next = wanted.get(limit).map_or(next, |(place, _)| *place);
+            wanted.truncate(limit);
+        } else if wanted.len() > limit {
+            wanted.drain(..wanted.len() - limit);
+            older = wanted.first().map(|(place, _)| *place);
+        }
+        Flows { records: wanted.into_iter().map(|(_, record)| record.clone()).collect(), dropped: 0, older, next }
     }
 
     fn open_metadata(&mut self, compute: ComputeId) -> OwnedFd {
