@@ -23,9 +23,9 @@ impl Index {
     }
 
     fn read(told: Option<&str>, listed: &str) -> Self {
-        let lines = listed.lines().filter_map(|line| line.split_once('='));
-        let own = lines.filter(|(name, _)| name.ends_with(".index-url")).map(|(_, value)| value.trim_matches('\''));
-        let address = told.or(own.last());
+        let lines = listed.lines().rev().filter_map(|line| line.split_once('='));
+        let mut own = lines.filter(|(name, _)| name.ends_with(".index-url")).map(|(_, value)| value.trim_matches('\''));
+        let address = told.or_else(|| own.next());
         let host = address.and_then(|address| Url::parse(address).ok()?.host_str().map(str::to_owned));
         match (address, host) {
             (Some(address), Some(host)) => Self { address: Some(address.to_owned()), hosts: vec![host] },

@@ -284,7 +284,7 @@ fn shown(place: &Place, compute: &Value) -> Outcome {
         for (name, value) in simple {
             match value.as_object() {
                 Some(fields) => {
-                    rows.extend(fields.iter().map(|(field, value)| [format!("{name}.{field}"), text(value)]))
+                    rows.extend(fields.iter().map(|(field, value)| [format!("{name}.{field}"), text(value)]));
                 }
                 None => rows.push([name.clone(), text(value)]),
             }

@@ -59,7 +59,7 @@ impl Workspace {
 
     /// The path of its computes, or of what is below one of them.
     pub(crate) fn computes(&self, below: &[&str]) -> String {
-        let below: String = below.iter().map(|name| format!("/{}", segment(name))).collect();
+        let below = below.iter().fold(String::new(), |path, name| path + "/" + &segment(name));
         format!("{}/computes{below}?api-version={API_VERSION}", self.path)
     }
 

@@ -165,7 +165,7 @@ impl Process {
             let message = match timeout(SILENCE, stream.next()).await {
                 Ok(Some(Ok(Message::Binary(message)))) => ToProcess::decode(message),
                 Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
-                Ok(Some(Ok(_)) | None) | Ok(Some(Err(_))) | Err(_) => return None,
+                Ok(Some(Ok(_) | Err(_)) | None) | Err(_) => return None,
             };
             match message {
                 Ok(ToProcess::Input(bytes)) => self.write(&bytes).await,

@@ -81,7 +81,7 @@ fn socket() -> WayIn {
 const SOCKET: &str = "/run/bastide/jupyter.sock";
 
 /// For JupyterLab to answer. It takes 1.6 s on an idle host (`reference/compute.md` 2.2).
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks whether it does.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -151,7 +151,7 @@ const XSRF_TOKEN: HeaderName = HeaderName::from_static("x-xsrftoken");
 pub(super) const OUR_COOKIES: &str = "__Host-bastide-";
 
 /// For the head of an answer: what runs in a compute may take its time.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {

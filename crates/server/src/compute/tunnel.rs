@@ -104,11 +104,10 @@ async fn open(front: &Front, visit: &Visit, keys: String) -> Result<(crate::netw
 async fn to_compute(mut stream: SplitStream<Socket>, mut input: End) {
     while let Ok(Some(Ok(message))) = timeout(SILENCE, stream.next()).await {
         match message {
-            Message::Binary(bytes) => {
-                if input.write_all(&bytes).await.is_err() {
-                    return;
-                }
-            }
+            Message::Binary(bytes) => match input.write_all(&bytes).await {
+                Ok(()) => {}
+                Err(_) => return,
+            },
             Message::Close(_) => return,
             _ => {}
         }

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::document::{DocumentError, from_wire, to_wire};
+use super::document::{DocumentError, from_wire, put, to_wire};
 use super::{Named, shown, tags};
 use crate::Outcome;
 use crate::ml::edit::{self, Reading};
@@ -199,7 +199,7 @@ impl Create {
             ("tags", (!self.tags.is_empty()).then(|| tags(&self.tags))),
         ] {
             if let Some(value) = value {
-                document[name] = value;
+                put(&mut document, name, Some(value));
             }
         }
         Ok(document)
@@ -220,7 +220,7 @@ impl Update {
             ("tags", (!self.tags.is_empty()).then(|| tags(&self.tags))),
         ] {
             if let Some(value) = value {
-                document[name] = value;
+                put(&mut document, name, Some(value));
             }
         }
         let reading = if self.force_string { Reading::Text } else { Reading::Json };
@@ -248,6 +248,7 @@ fn read(path: &Path) -> Result<Value, FileError> {
     }
 }
 
+#[expect(clippy::ref_option, reason = "a field of the arguments, as it stands")]
 fn some<T: serde::Serialize>(value: &Option<T>) -> Option<Value> {
     value.as_ref().map(|value| json!(value))
 }
@@ -267,7 +268,8 @@ fn identity(kind: Option<&str>, users: &[String]) -> Option<Value> {
     let default = (!users.is_empty()).then_some("UserAssigned");
     let mut identity = json!({"type": kind.or(default)?});
     if !users.is_empty() {
-        identity["user_assigned_identities"] = users.iter().map(|id| json!({"resource_id": id})).collect();
+        let users = users.iter().map(|id| json!({"resource_id": id})).collect();
+        put(&mut identity, "user_assigned_identities", Some(users));
     }
     Some(identity)
 }

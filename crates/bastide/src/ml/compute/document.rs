@@ -209,7 +209,8 @@ fn instance_from_wire(inner: &dyn Fn(&str) -> Option<Value>) -> Vec<(&'static st
         ("ssh_public_access_enabled", public),
         (
             "create_on_behalf_of",
-            assigned.map(|user| json!({"user_object_id": user["objectId"], "user_tenant_id": user["tenantId"]})),
+            assigned
+                .map(|user| json!({"user_object_id": user.get("objectId"), "user_tenant_id": user.get("tenantId")})),
         ),
         ("idle_time_before_shutdown", idle),
         ("idle_time_before_shutdown_minutes", minutes),
@@ -229,7 +230,7 @@ fn cluster_from_wire(inner: &dyn Fn(&str) -> Option<Value>) -> Vec<(&'static str
     let idle = scale.get("nodeIdleTimeBeforeScaleDown").and_then(Value::as_str);
     let idle = idle.and_then(|time| time.parse::<jiff::SignedDuration>().ok()).map(|time| json!(time.as_secs()));
     let ssh =
-        inner("userAccountCredentials").map(|credentials| json!({"admin_username": credentials["adminUserName"]}));
+        inner("userAccountCredentials").map(|credentials| json!({"admin_username": credentials.get("adminUserName")}));
     vec![
         ("tier", inner("vmPriority").map(|tier| json!(snake(text(&tier).as_str())))),
         ("min_instances", scale.get("minNodeCount").cloned()),
@@ -307,7 +308,7 @@ fn network(resource: &Value) -> Option<Value> {
 }
 
 /// Puts a field into an object; nothing, when there is none.
-fn put(object: &mut Value, name: &str, value: Option<Value>) {
+pub(super) fn put(object: &mut Value, name: &str, value: Option<Value>) {
     if let (Value::Object(fields), Some(value)) = (object, value) {
         fields.insert(name.to_owned(), value);
     }

@@ -49,7 +49,7 @@ pub(super) fn schedules_from_wire(schedules: &Value) -> Option<Value> {
             .get("cron")
             .filter(|cron| !cron.is_null())
             .map_or(("recurrence", &one["recurrence"]), |cron| ("cron", cron));
-        let mut trigger = first(snake_case(&[times.clone()])).unwrap_or_default();
+        let mut trigger = first(snake_case(std::slice::from_ref(times))).unwrap_or_default();
         put(&mut trigger, "type", Some(json!(kind)));
         json!({
             "action": snake(&text(&one["action"])), "state": snake(&text(&one["status"])), "schedule_id": one["id"],
