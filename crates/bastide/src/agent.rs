@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bastide_agent::{Agent, Engine, Farewell, Leftovers, Retention, Settings};
+use bastide_plan::reference::Registry;
 use clap::Args;
 use ipnet::Ipv4Net;
 
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Private addresses that hubs may reach as if they were on the internet, CIDR.
     #[arg(long = "internet-range", value_name = "CIDR")]
     internet_ranges: Vec<Ipv4Net>,
+    /// Registries that images of computes are pulled from; none without it.
+    #[arg(long = "image-registry", value_name = "HOST")]
+    image_registries: Vec<Registry>,
     /// Mebibytes of what happened at the wall that are kept for each hub.
     #[arg(long, value_name = "MIB", default_value_t = FLOW_LOG_MIB)]
     flow_log_mib: u32,
@@ -80,7 +84,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = Stop::install()?;
-        let engine = Engine::of_this_node(&settings.data_directory, &arguments.images);
+        let registries = arguments.image_registries.clone();
+        let engine = Engine::of_this_node(&settings.data_directory, &arguments.images, registries);
         let agent = Agent::start(&settings, engine)?;
         bastide_agent::listen(&agent, &run.join("agent.sock"), arguments.server_user)?;
         stop.asked().await;

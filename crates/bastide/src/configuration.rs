@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bastide_identity::TrustedIssuer;
+use bastide_plan::reference::Registry;
 use bastide_server::AuditSettings;
 use bastide_server::origin::{Origin, OriginError, Origins};
 use clap::{Args, ValueEnum};
@@ -46,6 +47,15 @@ pub(crate) struct Given {
         value_delimiter = ','
     )]
     pub(crate) internet_ranges: Option<Vec<Ipv4Net>>,
+    /// Registries that images of computes are pulled from, past the hubs' walls; none without it.
+    #[arg(
+        long = "image-registry",
+        env = "BASTIDE_IMAGE_REGISTRIES",
+        hide_env_values = true,
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
+    pub(crate) image_registries: Option<Vec<Registry>>,
     /// A certificate chain in PEM to present instead of one from Bastide's own authority.
     #[arg(long, env = "BASTIDE_TLS_CERT", hide_env_values = true, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -146,6 +156,7 @@ pub(crate) struct Configuration {
     /// The resolver behind the hubs' resolvers; `None` is the host's.
     pub(crate) upstream_dns: Option<SocketAddr>,
     pub(crate) internet_ranges: Vec<Ipv4Net>,
+    pub(crate) image_registries: Vec<Registry>,
     pub(crate) flow_log_mib: u32,
     pub(crate) flow_log_days: u32,
     pub(crate) certificate: Option<CertificateFiles>,
@@ -217,6 +228,7 @@ impl Given {
             network: self.network.or(other.network),
             upstream_dns: self.upstream_dns.or(other.upstream_dns),
             internet_ranges: self.internet_ranges.or(other.internet_ranges),
+            image_registries: self.image_registries.or(other.image_registries),
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             database: self.database.or(other.database),
@@ -281,6 +293,7 @@ impl Configuration {
             network: given.network.unwrap_or_default(),
             upstream_dns: upstream_dns.transpose()?,
             internet_ranges: given.internet_ranges.unwrap_or_default(),
+            image_registries: given.image_registries.unwrap_or_default(),
             flow_log_mib: given.flow_log_mib.unwrap_or(FLOW_LOG_MIB),
             flow_log_days: given.flow_log_days.unwrap_or(FLOW_LOG_DAYS),
             certificate: certificate(given.tls_cert, given.tls_key)?,

@@ -12,6 +12,7 @@ mod data_directory;
 mod demo;
 mod doctor;
 mod env;
+mod fetch_image;
 mod firewall;
 mod founding;
 mod image;
@@ -58,6 +59,8 @@ enum Command {
     Firewall(firewall::Arguments),
     #[command(hide = true)]
     Image(image::Arguments),
+    #[command(hide = true)]
+    FetchImage(fetch_image::Arguments),
     /// Print the lines that point a client at a Bastide: eval "$(bastide env az)".
     Env(env::Arguments),
     /// Print an access token of the bootstrap client.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Firewall(arguments) => firewall::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::FetchImage(arguments) => fetch_image::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Ml(arguments) => ml::run(&arguments),

@@ -241,6 +241,9 @@ impl<'a> House<'a> {
         for range in &self.configuration.internet_ranges {
             command.arg("--internet-range").arg(range.to_string());
         }
+        for registry in &self.configuration.image_registries {
+            command.arg("--image-registry").arg(registry.to_string());
+        }
         if self.keep {
             command.arg("--keep");
         }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics when it fails")]
 
+#[path = "../../registry/tests/fake/mod.rs"]
+mod fake;
+
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -12,6 +15,7 @@ use std::process::Command;
 use bastide_agent::compute::image::{ImageError, Images, Unpacked};
 use bastide_image::digest::Digest;
 use bastide_plan::compute_plan::Image;
+use fake::Fake;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -55,6 +59,52 @@ fn a_hostile_archive_reaches_nothing_of_the_node_and_leaves_nothing() {
 }
 
 /// A cache, and an archive in the making.
+/// A registry is asked by a process of its own, without privilege, and what it sends is read like any archive.
+#[test]
+fn an_image_is_pulled_from_an_admitted_registry_and_from_no_other() {
+    let Some(node) = Node::new() else { return };
+    let registry = Fake::start();
+    let layer = |text: &str| {
+        let files = TempDir::new().unwrap();
+        fs::write(files.path().join("note"), text).unwrap();
+        tar(files.path())
+    };
+    registry.image("1.0", &layer("first"));
+    let name = format!("{}/team/image:1.0", registry.host);
+    let images = |admitted: &str| {
+        let program = |step: &str| [env!("CARGO_BIN_EXE_bastide"), step].map(str::to_owned).to_vec();
+        let images = Images::open(&node.directory.path().join("cache")).unwrap();
+        let images = images.with_archives(node.directory.path().join("archives"), program("image"));
+        images.with_registries(vec![admitted.parse().unwrap()], program("fetch-image"))
+    };
+    let told = RefCell::new(Vec::new());
+    let pull = |images: &Images, name: &str| {
+        images.resolve(&Image::Reference(name.to_owned()), &|text| told.borrow_mut().push(text))
+    };
+    let refusal = pull(&images("registry.example"), &name).unwrap_err().to_string();
+    assert!(refusal.contains("'image-registries' in bastide.toml"), "{refusal}");
+    assert_eq!(registry.heard(), Vec::<String>::new());
+
+    let images = images(&registry.host);
+    let first = pull(&images, &name).unwrap();
+    assert_eq!(fs::read_to_string(first.root.join("note")).unwrap(), "first");
+    assert!(told.borrow().contains(&"fetching the image: 100 %".to_owned()), "{told:?}");
+    assert!(!first.root.with_file_name("image.tar").exists());
+    registry.heard();
+    assert_eq!(pull(&images, &name).unwrap(), first);
+    assert_eq!(registry.heard(), ["/v2/team/image/manifests/1.0"]);
+
+    registry.image("1.0", &layer("second"));
+    let second = pull(&images, &name).unwrap();
+    assert_eq!(fs::read_to_string(second.root.join("note")).unwrap(), "second");
+    registry.heard();
+    let by_digest = format!("{}/team/image@{}", registry.host, first.digest);
+    assert_eq!(pull(&images, &by_digest).unwrap(), first);
+    assert_eq!(registry.heard(), Vec::<String>::new());
+    let refusal = pull(&images, &name.replace("1.0", "2.0")).unwrap_err().to_string();
+    assert!(refusal.starts_with("asking the registry failed: ") && refusal.contains("no manifests/2.0"), "{refusal}");
+}
+
 struct Node {
     directory: TempDir,
     layers: RefCell<Vec<serde_json::Value>>,

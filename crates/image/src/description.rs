@@ -1,6 +1,8 @@
 //! What an image says of itself: indexes, manifests and configurations (OCI image specification 1.1, and Docker's own
 //! forms of the same). Data to be judged, never orders: of a configuration only the environment is taken.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use crate::digest::Digest;
@@ -73,6 +75,14 @@ pub struct Layers {
     pub diff_ids: Vec<Digest>,
 }
 
+impl Index {
+    /// What there is for a platform; what does not say what it is for is for all.
+    pub fn for_platform(&self, platform: &Platform) -> Vec<&Descriptor> {
+        let fits = |found: &&Descriptor| found.platform.as_ref().is_none_or(|wanted| wanted == platform);
+        self.manifests.iter().filter(fits).collect()
+    }
+}
+
 impl Platform {
     /// What this program was made for.
     pub fn of_this_node() -> Self {
@@ -82,6 +92,12 @@ impl Platform {
             other => other,
         };
         Self { architecture: architecture.to_owned(), os: "linux".to_owned() }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)
     }
 }
 

@@ -30,7 +30,8 @@ impl Digest {
         Self::finish(context)
     }
 
-    fn finish(context: Context) -> Self {
+    /// Of all bytes that the context (of SHA-256) has been given.
+    pub fn finish(context: Context) -> Self {
         let digits = context.finish().as_ref().iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text

@@ -97,18 +97,13 @@ fn choose(blobs: &dyn Blobs, platform: &Platform) -> Result<Descriptor, UnpackEr
     let unreadable = |source| UnpackError::Unreadable { part, source };
     let mut index: Index = parse(&bounded(blobs.index().map_err(unreadable)?, part)?, part)?;
     for _ in 0..DEEPEST_INDEX {
-        let fits = |found: &&Descriptor| found.platform.as_ref().is_none_or(|wanted| wanted == platform);
-        let fitting: Vec<_> = index.manifests.iter().filter(fits).collect();
-        match fitting.as_slice() {
+        match index.for_platform(platform).as_slice() {
             [one] if one.is_index() => index = described(blobs, one, part)?,
             [one] => return Ok((*one).clone()),
-            several => {
-                let platform = format!("{}/{}", platform.os, platform.architecture);
-                return Err(UnpackError::Choice(several.len(), platform));
-            }
+            several => return Err(UnpackError::Choice(several.len(), platform.to_string())),
         }
     }
-    Err(UnpackError::Choice(0, platform.architecture.clone()))
+    Err(UnpackError::Choice(0, platform.to_string()))
 }
 
 /// A description that is what its digest says.

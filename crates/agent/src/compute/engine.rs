@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bastide_plan::reference::Registry;
+
 use super::fake::Fake;
 use super::image::{Images, Unpacked};
 use super::missing::Missing;
@@ -23,12 +25,12 @@ pub struct Engine {
 
 impl Engine {
     /// The OCI runtime of this node, which keeps to a folder of the data directory, and images that several agents may
-    /// share. A node that cannot run instances has walls all the same.
-    pub fn of_this_node(data_directory: &Path, images: &Path) -> Self {
+    /// share, pulled from these registries. A node that cannot run instances has walls all the same.
+    pub fn of_this_node(data_directory: &Path, images: &Path, registries: Vec<Registry>) -> Self {
         let runtime = Oci::open(&data_directory.join("agent/computes")).map_err(|error| error.to_string());
         // Where the supervisor puts whom clients of this Bastide are to trust: the node's authorities, and its own.
         let runtime = runtime.map(|runtime| runtime.trusting(data_directory.join("pki/trust.pem")));
-        let images = Images::open(images).map_err(|error| error.to_string());
+        let images = Images::open(images).map(|images| images.admitting(registries)).map_err(|error| error.to_string());
         match (runtime, images) {
             (Ok(runtime), Ok(images)) => {
                 tidy(&images, &data_directory.join("agent").join(INSTANCES));

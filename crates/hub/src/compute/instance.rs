@@ -5,6 +5,7 @@ use std::time::Duration;
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::View;
 use bastide_plan::compute_plan::{Image, Isolation};
+use bastide_plan::reference::Reference;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -220,7 +221,7 @@ fn image(fields: &Map<String, Value>, at: &str) -> Result<Image, ArmError> {
         if is_printable && is_plain {
             return Ok(Image::Archive(path.to_owned()));
         }
-    } else if is_printable && is_reference(text) {
+    } else if is_printable && text.parse::<Reference>().is_ok() {
         return Ok(Image::Reference(text.to_owned()));
     }
     let message = format!(
@@ -229,26 +230,6 @@ fn image(fields: &Map<String, Value>, at: &str) -> Result<Image, ArmError> {
         text.chars().filter(char::is_ascii_graphic).take(80).collect::<String>()
     );
     Err(refused(&format!("{at}.image"), message))
-}
-
-/// `host[:port]/path[:tag][@digest]`. A registry must be named: there is no default that an isolated hub could reach.
-fn is_reference(text: &str) -> bool {
-    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
-    let Some((host, path)) = rest.split_once('/') else { return false };
-    let (path, tag) = path.rsplit_once(':').map_or((path, None), |(path, tag)| (path, Some(tag)));
-    let is_word = |text: &str, more: &[u8]| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
-    };
-    let is_host = is_word(host, b".-:") && (host.contains(['.', ':']) || host == "localhost");
-    let is_digest = |digest: &str| {
-        let hexadecimal = digest.strip_prefix("sha256:").unwrap_or_default();
-        hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    is_host
-        && path.split('/').all(|part| is_word(part, b"._-") && !part.starts_with('.'))
-        && path == path.to_ascii_lowercase()
-        && tag.is_none_or(|tag| tag.len() <= 128 && is_word(tag, b"._-"))
-        && digest.is_none_or(is_digest)
 }
 
 /// The user who works in an instance.

@@ -114,7 +114,8 @@ impl Archives {
         Ok(key)
     }
 
-    fn unpack(&self, file: &File, directory: &Path) -> Result<Record, ImageError> {
+    /// Has an archive read into a directory.
+    pub(super) fn unpack(&self, file: &File, directory: &Path) -> Result<Record, ImageError> {
         let root = directory.join(ROOT);
         std::fs::create_dir(&root).map_err(failed("make", &root))?;
         let identity = Identity::make().map_err(|error| {

@@ -150,8 +150,13 @@ fn environment() -> Vec<(String, String)> {
 
 /// Whether a variable says how to reach the package index or an archive.
 fn is_about_the_way(variable: &str) -> bool {
+    variable.starts_with("PIP_") || is_about_proxies(variable)
+}
+
+/// Whether a variable says which proxy leads out of this node.
+pub(super) fn is_about_proxies(variable: &str) -> bool {
     let lower = variable.to_ascii_lowercase();
-    variable.starts_with("PIP_") || ["http_proxy", "https_proxy", "no_proxy", "all_proxy"].contains(&lower.as_str())
+    ["http_proxy", "https_proxy", "no_proxy", "all_proxy"].contains(&lower.as_str())
 }
 
 /// The settings of this node's pip: the file that is named, the user's, or everybody's.
