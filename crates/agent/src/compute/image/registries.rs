@@ -131,3 +131,46 @@ const FETCHING: Program = Program { name: "fetching the image", package: "bastid
 
 /// Nobody else: whoever asks registries, beside the server's (1990000) and those of firewalls (from 2000000).
 const USER: u32 = 1_990_001;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Images;
+    use super::*;
+
+    #[test]
+    fn whoever_asks_has_no_power_and_knows_nothing_of_the_agent() {
+        // As root only: nobody else can become somebody else.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let script =
+            "echo bastide: $(id -u) $(id -G) $(grep -h CapEff /proc/self/status) $(env | grep -c CARGO); exit 1";
+        let error = pull("registry.example/image:1", script).unwrap_err().to_string();
+        assert_eq!(error, format!("asking the registry failed: {USER} {USER} CapEff: 0000000000000000 0"));
+    }
+
+    #[test]
+    fn only_admitted_registries_are_asked() {
+        for name in ["registry.example:5000/image", "registry.example.other.example/image", "other.example/image"] {
+            let error = pull(name, "exit 1").unwrap_err().to_string();
+            assert!(error.contains("'image-registries' in bastide.toml"), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_be_an_image_is_a_digest() {
+        if rustix::process::geteuid().is_root() {
+            let error = pull("registry.example/image:1", "echo resolved ../../etc").unwrap_err().to_string();
+            assert_eq!(error, "'../../etc' is no digest of an image");
+        }
+    }
+
+    /// With registry.example admitted, and a script in the place of what asks it.
+    fn pull(name: &str, script: &str) -> Result<Unpacked, ImageError> {
+        let directory = tempfile::tempdir().unwrap();
+        let fetcher = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let images = Images::open(directory.path()).unwrap();
+        let images = images.with_registries(vec!["registry.example".parse().unwrap()], fetcher);
+        images.resolve(&bastide_plan::compute_plan::Image::Reference(name.to_owned()), &|_| {})
+    }
+}
