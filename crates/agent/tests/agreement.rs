@@ -153,7 +153,7 @@ impl House {
         let local =
             [plan.gateway()].into_iter().chain(plan.endpoints.iter().map(|endpoint| endpoint.address)).collect();
         let leg = &plan.legs[0];
-        let kernel = Kernel::new(&ruleset(&plan, &facts), leg_interface(leg.compute).to_string(), leg.address, local);
+        let kernel = Kernel::new(&ruleset(&plan, &facts), leg_interface(leg.compute), leg.address, local);
         let view = Arc::new(View::new(plan, Vec::new(), filter));
         let current = Arc::<CurrentView>::default();
         current.replace(Arc::clone(&view));

@@ -11,7 +11,7 @@ pub(crate) struct Format {
     /// How the answer looks.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
-    /// Show only this part of the answer, a JMESPath expression.
+    /// Show only this part of the answer, a `JMESPath` expression.
     #[arg(long, value_name = "JMESPATH", value_parser = expression)]
     query: Option<String>,
 }

@@ -45,7 +45,7 @@ fn a_hostile_archive_reaches_nothing_of_the_node_and_leaves_nothing() {
     node.layer(|files| symlink(&victim, files.join("door")).unwrap());
     // The second layer writes through what the first has put there.
     node.layer(|files| {
-        fs::create_dir(files.join("door")).and_then(|()| fs::write(files.join("door/x"), "owned")).unwrap()
+        fs::create_dir(files.join("door")).and_then(|()| fs::write(files.join("door/x"), "owned")).unwrap();
     });
     node.resolve().unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "safe");

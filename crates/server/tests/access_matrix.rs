@@ -26,7 +26,7 @@ const ROLES: [&str; 7] = [
 /// `+` is let through (whatever comes of it), `-` is 403 for: Owner, Contributor, Reader, AI Developer, Data Scientist,
 /// Compute Operator, Connection Approver, stranger. All hold their role on the group `rg`. Written down from what the
 /// roles are for (security.md 1.5), not from what the server answers.
-const MATRIX: [(&str, &str, &str); 59] = [
+const MATRIX: [(&str, &str, &str); 62] = [
     ("GET", "{rg}", "+++-----"),
     ("HEAD", "{rg}", "+++-----"),
     ("PUT", "{rg}", "++------"),

@@ -204,9 +204,8 @@ impl Firewall {
         for (purpose, listener) in &self.listeners {
             worker.send(&ToWorker::Listener { purpose: *purpose }, Some(listener.as_fd()))?;
         }
-        match &self.log {
-            Some(log) => worker.send(&ToWorker::KernelLog, Some(log.as_fd()))?,
-            None => {}
+        if let Some(log) = &self.log {
+            worker.send(&ToWorker::KernelLog, Some(log.as_fd()))?;
         }
         worker.send(&ToWorker::Collect { is_last: false }, None)
     }

@@ -166,7 +166,9 @@ impl Shared {
             let mut hubs = self.hubs();
             let found = self.entry(&mut hubs, hub)?;
             found.dropped += dropped;
-            records.iter().for_each(|record| found.counters.count(record));
+            for record in records {
+                found.counters.count(record);
+            }
             Arc::clone(&found.log)
         };
         let mut log = locked(&log);

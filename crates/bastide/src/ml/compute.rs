@@ -99,7 +99,7 @@ struct List {
     /// At most so many.
     #[arg(long, short = 'r', value_name = "N")]
     max_results: Option<usize>,
-    /// Only those of this type, such as ComputeInstance or AmlCompute.
+    /// Only those of this type, such as `ComputeInstance` or `AmlCompute`.
     #[arg(long, value_name = "TYPE", ignore_case = true)]
     r#type: Option<String>,
 }
@@ -108,7 +108,7 @@ struct List {
 struct ListSizes {
     #[command(flatten)]
     place: InLocation,
-    /// Only those for this type, ComputeInstance or AmlCompute.
+    /// Only those for this type, `ComputeInstance` or `AmlCompute`.
     #[arg(long, short = 't', value_name = "TYPE")]
     r#type: Option<String>,
 }

@@ -55,7 +55,7 @@ impl Inside {
 pub(super) fn secret(sealer: &Sealer, compute: ComputeId) -> Option<String> {
     let secret =
         sealer.derive("msi", compute.0).inspect_err(|error| tracing::error!(%error, "no secret for a compute"));
-    Some(secret.ok()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(secret.ok()?.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
 }
 
 /// What `MLClient.from_config()` looks for, from the directory it runs in up to the root.

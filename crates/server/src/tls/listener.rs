@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use bastide_arm::clock::Clock;
 use bastide_arm::error::ArmError;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -151,10 +152,9 @@ impl Listener {
 }
 
 impl Limits {
-    fn http1(&self) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head)
             // Twice what is allowed, so that the answer to somewhat more is ours and says what to do.
@@ -163,10 +163,9 @@ impl Limits {
         builder
     }
 
-    fn http2(&self) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
-            .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.streams)
             .max_header_list_size(self.head_bytes.saturating_mul(2))
@@ -178,8 +177,8 @@ impl Limits {
 /// What every connection of a port shares.
 struct Port {
     acceptor: TlsAcceptor,
-    http1: auto::Builder<TokioExecutor>,
-    http2: auto::Builder<TokioExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     router: Router,
     origin: Origin,
     limits: Limits,
@@ -258,11 +257,26 @@ impl Port {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let builder = if stream.get_ref().1.alpn_protocol() == Some(HTTP2) { &self.http2 } else { &self.http1 };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let activity = Activity::new();
         let service = service_fn(|request| self.call(request, peer, &activity));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
+        // What was agreed on in the handshake is what is spoken, from the first byte on and within its limits.
+        if is_http2 {
+            let connection = self.http2.serve_connection(io, service);
+            self.attend(connection, http2::Connection::graceful_shutdown, &activity, peer).await;
+        } else {
+            let connection = self.http1.serve_connection(io, service).with_upgrades();
+            self.attend(connection, http1::UpgradeableConnection::graceful_shutdown, &activity, peer).await;
+        }
+    }
+
+    /// Sees a connection to its end, or ends it when nothing has happened on it for long.
+    async fn attend<C>(&self, connection: C, finish: fn(Pin<&mut C>), activity: &Activity, peer: SocketAddr)
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut connection = std::pin::pin!(connection);
         let mut stopping = self.stopping.clone();
         let mut closing = false;
         loop {
@@ -275,7 +289,7 @@ impl Port {
                 }
                 _ = stopping.wait_for(|stop| *stop), if !closing => {
                     closing = true;
-                    connection.as_mut().graceful_shutdown();
+                    finish(connection.as_mut());
                 }
                 () = tokio::time::sleep(self.limits.idle / 4) => {
                     let idle = activity.idle();
@@ -284,7 +298,7 @@ impl Port {
                     }
                     if idle >= self.limits.idle && !closing {
                         closing = true;
-                        connection.as_mut().graceful_shutdown();
+                        finish(connection.as_mut());
                     }
                 }
             }

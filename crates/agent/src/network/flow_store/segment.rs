@@ -79,7 +79,9 @@ impl Segment {
             file.set_len(self.bytes)?;
             return Err(error);
         }
-        records.iter().for_each(|record| self.note(record.at));
+        for record in records {
+            self.note(record.at);
+        }
         self.count += records.len() as u64;
         self.bytes += lines.len() as u64;
         Ok(())

@@ -24,7 +24,7 @@ pub(super) struct Create {
     /// A YAML file with what the compute must be like.
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// ComputeInstance or AmlCompute.
+    /// `ComputeInstance` or `AmlCompute`.
     #[arg(long, short, value_name = "TYPE")]
     r#type: Option<String>,
     /// Its size; see 'list-sizes'.

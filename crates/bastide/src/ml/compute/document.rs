@@ -1,4 +1,4 @@
-//! A compute as az's files and answers have it - flat, snake_case - and as the API has it.
+//! A compute as az's files and answers have it - flat, `snake_case` - and as the API has it.
 
 mod part;
 
@@ -336,7 +336,7 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Objects with their fields in snake_case, all the way down.
+/// Objects with their fields in `snake_case`, all the way down.
 fn snake_case(values: &[Value]) -> Value {
     let one = |value: &Value| match value {
         Value::Object(fields) => Value::Object(
