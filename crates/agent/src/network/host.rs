@@ -209,6 +209,11 @@ impl Host {
     fn settle(&self, held: &mut Held) -> Result<(), HostError> {
         let ruleset = ruleset(&self.table_name, &held.uplinks, &held.resolvers);
         let change = self.in_host(|| held.table.hold(&ruleset))??;
+        if change != Change::None {
+            // At once, for it is small and others change tables of theirs beside it, such as another Bastide: what they do
+            // must not look like a change of this one, which would be put back and look like one to them.
+            self.in_host(|| held.table.memorise())??;
+        }
         if change == Change::Repaired {
             held.repairs += 1;
             tracing::warn!("the host's table '{}' had been changed by somebody else; it is as it was", self.table_name);

@@ -375,8 +375,9 @@ impl Keeper {
                 tracing::error!("{}: {fault}", self.hub_name());
                 if let (Fault::Wall(_), Some(inside)) = (&fault, &mut self.inside) {
                     // What the kernel holds is not what it should: better nothing at all.
-                    if let Err(error) = inside.table.hold(&Ruleset::shut()) {
-                        tracing::error!("{}: not even a shut rule set: {error}", self.record.plan.name);
+                    match inside.table.hold(&Ruleset::shut()) {
+                        Ok(change) => self.repairs += u64::from(change == Change::Repaired),
+                        Err(error) => tracing::error!("{}: not even a shut rule set: {error}", self.record.plan.name),
                     }
                 }
                 self.fault = Some(fault.to_string());

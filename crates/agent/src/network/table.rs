@@ -74,8 +74,14 @@ impl Table {
             };
             self.held = None;
             let before = self.netfilter.generation()?;
-            tool::run("nft", &["-f", "-"], &transaction)?;
+            let given = tool::run("nft", &["-f", "-"], &transaction);
             let generation = self.netfilter.generation()?;
+            match given {
+                Err(error) if generation == before => return Err(error.into()),
+                // What fails while somebody else changes something may have failed for that.
+                Err(_) => continue,
+                Ok(_) => {}
+            }
             // The kernel takes a transaction whole or not at all, and it is one step further than before: what it holds
             // is what we gave, and nobody else has changed anything.
             if generation == before.wrapping_add(1) {

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn connections_are_network_activity_and_questions_dns_activity() {
         let hub = ResourceId::parse(
-            "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/h",
+            "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/h",
         )
         .unwrap();
         let passed = event(&hub, &record(FlowKind::Tls, FlowVerdict::Allowed));

@@ -9,6 +9,7 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, openat2,
     renameat, unlinkat,
 };
+use rustix::io::Errno;
 
 /// A root directory that is open.
 #[derive(Debug)]
@@ -30,7 +31,11 @@ impl Inside {
         // One that is opened for reading may be a pipe without a writer.
         let careful = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY | OFlags::NONBLOCK };
         let flags = flags | careful | OFlags::CLOEXEC;
-        Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?)
+        let open = || openat2(&self.root, path, flags, Mode::empty(), resolve);
+        // The kernel could not tell whether `..` led out, because something was renamed or mounted meanwhile, anywhere
+        // (openat2(2)): it wants to be asked again.
+        let tried = std::iter::repeat_with(open).take(TRIES).find(|tried| !matches!(tried, Err(Errno::AGAIN)));
+        Ok(tried.unwrap_or(Err(Errno::AGAIN))?)
     }
 
     /// What is in a file, which may be missing; no more than a mebibyte of it.
@@ -56,7 +61,7 @@ impl Inside {
     pub(super) fn make_directory(&self, path: &str, user: u32, mode: u32) -> io::Result<bool> {
         let (parent, name) = self.parent(path)?;
         match mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
-            Err(rustix::io::Errno::EXIST) => return Ok(false),
+            Err(Errno::EXIST) => return Ok(false),
             outcome => outcome?,
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -78,7 +83,7 @@ impl Inside {
         let (parent, name) = self.parent(path)?;
         let unfinished = format!("{name}.bastide");
         match unlinkat(&parent, &unfinished, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -102,6 +107,8 @@ impl Inside {
 }
 
 const LARGEST: u64 = 1 << 20;
+
+const TRIES: usize = 100;
 
 #[cfg(test)]
 mod tests {
