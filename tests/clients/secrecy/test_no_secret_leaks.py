@@ -13,6 +13,9 @@ from support.secrets import spellings, suite_dir
 # Handed to the operator on purpose: the credentials of the first start.
 ON_PURPOSE = {"bootstrap.json"}
 
+# What people write in computes is theirs, and a sparse file of 32 GB.
+DISK = "disk.img"
+
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
@@ -35,7 +38,7 @@ def secrets(folder) -> set[str]:
 @pytest.fixture(scope="module")
 def artefacts(folder) -> dict[Path, bytes]:
     """Every file a server wrote: logs, databases, journals, whatever else."""
-    files = [path for path in (folder / "servers").rglob("*") if path.is_file() and path.name not in ON_PURPOSE]
+    files = [path for path in (folder / "servers").rglob("*") if path.is_file() and path.name not in {*ON_PURPOSE, DISK}]
     assert any(path.name == "bastide.log" for path in files), "no logs to look at"
     return {path: path.read_bytes() for path in files}
 
