@@ -18,23 +18,15 @@ struct Scene {
     house: House,
     agent: Agent,
     hub: String,
-    _directory: tempfile::TempDir,
 }
 
 impl Scene {
     /// A hub without a network of its own yet, on a node that obeys.
     async fn set() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("agent.sock");
-        let agent = Agent::start(&socket);
-        let network = NetworkSettings { enforcement: Enforcement::Agent(socket), ..NetworkSettings::default() };
-        let house = House::found_with(Options { network, ..Options::default() }).await;
-        house.make_group("rg").await;
-        let hub = house.hub("rg", "hub");
+        let agent = Agent::start();
         let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
-        let body = json!({"location": "westeurope", "kind": "hub", "properties": {"managedNetwork": network}});
-        assert_eq!(house.put(&hub, body).await.status, StatusCode::OK);
-        Self { house, agent, hub, _directory: directory }
+        let (house, hub) = agent.house(json!({"managedNetwork": network})).await;
+        Self { house, agent, hub }
     }
 
     fn compute(&self, name: &str) -> String {

@@ -7,11 +7,10 @@ mod support;
 use std::net::SocketAddr;
 
 use bastide_plan::hub_plan::ComputeId;
-use bastide_server::{Enforcement, NetworkSettings};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use support::House;
 use support::agent::Agent;
-use support::{House, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -160,21 +159,13 @@ struct Scene {
     house: House,
     agent: Agent,
     hub: String,
-    _directory: tempfile::TempDir,
 }
 
 impl Scene {
     async fn set() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("agent.sock");
-        let agent = Agent::start(&socket);
-        let network = NetworkSettings { enforcement: Enforcement::Agent(socket), ..NetworkSettings::default() };
-        let house = House::found_with(Options { network, ..Options::default() }).await;
-        house.make_group("rg").await;
-        let hub = house.hub("rg", "hub");
-        let body = json!({"location": "westeurope", "kind": "hub", "properties": {}});
-        assert_eq!(house.put(&hub, body).await.status, StatusCode::OK);
-        Self { house, agent, hub, _directory: directory }
+        let agent = Agent::start();
+        let (house, hub) = agent.house(json!({})).await;
+        Self { house, agent, hub }
     }
 
     fn compute(&self, name: &str) -> String {

@@ -7,11 +7,10 @@ mod support;
 use std::time::Duration;
 
 use bastide_plan::hub_plan::Target;
-use bastide_server::{Enforcement, NetworkSettings};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use support::House;
 use support::agent::Agent;
-use support::{House, Options};
 
 const API: &str = "api-version=2026-11-01";
 const CONTRIBUTOR: &str = "b24988ac-6180-42a0-ab88-20f7382dd24c";
@@ -25,24 +24,15 @@ struct Scene {
     agent: Agent,
     hub: String,
     group: String,
-    _directory: tempfile::TempDir,
 }
 
 impl Scene {
     async fn set() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("agent.sock");
-        let agent = Agent::start(&socket);
-        let network = NetworkSettings { enforcement: Enforcement::Agent(socket), ..NetworkSettings::default() };
-        let house = House::found_with(Options { network, ..Options::default() }).await;
-        house.make_group("rg").await;
-        let hub = house.hub("rg", "hub");
+        let agent = Agent::start();
         let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
-        let properties = json!({"managedNetwork": network, "provisionNetworkNow": true});
-        let made = house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": properties})).await;
-        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        let (house, hub) = agent.house(json!({"managedNetwork": network, "provisionNetworkNow": true})).await;
         let group = format!("/subscriptions/{}/resourceGroups/rg", house.subscription);
-        Self { house, agent, hub, group, _directory: directory }
+        Self { house, agent, hub, group }
     }
 
     fn service(&self, name: &str) -> String {

@@ -18,25 +18,16 @@ struct Scene {
     house: House,
     agent: Agent,
     hub: String,
-    _directory: tempfile::TempDir,
 }
 
 impl Scene {
     /// An approved-only hub with one rule, its network not provisioned yet.
     async fn set() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("agent.sock");
-        let agent = Agent::start(&socket);
-        let network = NetworkSettings { enforcement: Enforcement::Agent(socket), ..NetworkSettings::default() };
-        let house = House::found_with(Options { network, ..Options::default() }).await;
-        house.make_group("rg").await;
-        let hub = house.hub("rg", "hub");
+        let agent = Agent::start();
         let rules = json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}});
         let network = json!({"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules});
-        let body = json!({"location": "westeurope", "kind": "hub", "properties": {"managedNetwork": network}});
-        let made = house.put(&hub, body).await;
-        assert_eq!(made.status, StatusCode::OK, "{made:?}");
-        Self { house, agent, hub, _directory: directory }
+        let (house, hub) = agent.house(json!({"managedNetwork": network})).await;
+        Self { house, agent, hub }
     }
 
     async fn network(&self) -> Value {

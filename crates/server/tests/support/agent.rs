@@ -19,11 +19,17 @@ use bastide_plan::message::{Answer, Ask, Request, Tell};
 use bastide_plan::report::{HubReport, RuleState, WallState};
 use bastide_plan::way_in::WayIn;
 use bastide_plan::{ComputePlan, ComputeReport};
+use bastide_server::{Enforcement, NetworkSettings};
+use http::StatusCode;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use super::{House, Options};
 
 /// What it was told, and what it makes of it.
 #[derive(Default)]
@@ -52,15 +58,27 @@ type Shared = Arc<Mutex<Told>>;
 
 pub struct Agent {
     pub told: Shared,
-    socket: PathBuf,
+    directory: TempDir,
     listening: Mutex<JoinHandle<()>>,
 }
 
 impl Agent {
-    pub fn start(socket: &Path) -> Self {
-        let told = Shared::default();
-        let listening = Mutex::new(listen(socket, &told));
-        Self { told, socket: socket.to_owned(), listening }
+    pub fn start() -> Self {
+        let (told, directory) = (Shared::default(), tempfile::tempdir().unwrap());
+        let listening = Mutex::new(listen(&socket(&directory), &told));
+        Self { told, directory, listening }
+    }
+
+    /// A server whose node this is, with the hub `hub` in the group `rg`: the server, and the hub's path.
+    pub async fn house(&self, hub: Value) -> (House, String) {
+        let enforcement = Enforcement::Agent(socket(&self.directory));
+        let network = NetworkSettings { enforcement, ..NetworkSettings::default() };
+        let house = House::found_with(Options { network, ..Options::default() }).await;
+        house.make_group("rg").await;
+        let path = house.hub("rg", "hub");
+        let made = house.put(&path, json!({"location": "westeurope", "kind": "hub", "properties": hub})).await;
+        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        (house, path)
     }
 
     /// It hangs up, and does not answer any more.
@@ -70,7 +88,7 @@ impl Agent {
     }
 
     pub fn come_back(&self) {
-        *self.listening.lock().unwrap() = listen(&self.socket, &self.told);
+        *self.listening.lock().unwrap() = listen(&socket(&self.directory), &self.told);
     }
 
     pub fn last_plan(&self) -> HubPlan {
@@ -266,6 +284,10 @@ impl Told {
             at: 0,
         }
     }
+}
+
+fn socket(directory: &TempDir) -> PathBuf {
+    directory.path().join("agent.sock")
 }
 
 fn listen(socket: &Path, told: &Shared) -> JoinHandle<()> {
