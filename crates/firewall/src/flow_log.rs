@@ -51,14 +51,18 @@ struct Allowance {
 }
 
 impl FlowLog {
-    /// A log that keeps at most so many records, and at most [`WEIGHT_LIMIT`] bytes.
+    /// A log that keeps at most so many records, and at most [`WEIGHT_LIMIT`] bytes. One of no capacity keeps nothing, and
+    /// shows what keeping costs.
     pub fn new(capacity: usize) -> Self {
-        Self { ring: Mutex::default(), capacity: capacity.max(2), half_full: Notify::new() }
+        Self { ring: Mutex::default(), capacity, half_full: Notify::new() }
     }
 
     /// Keeps a record. A question that was asked, or a connection that was refused, like another within the last second
     /// only raises the count of that one.
     pub fn push(&self, record: FlowRecord) {
+        if self.capacity == 0 {
+            return;
+        }
         let mut ring = self.ring();
         if ring.merge(&record) {
             return;
@@ -71,7 +75,7 @@ impl FlowLog {
         while ring.count > self.capacity || ring.weight > WEIGHT_LIMIT {
             ring.drop_one();
         }
-        if ring.count == self.capacity / 2 {
+        if ring.count == self.capacity.div_ceil(2) {
             self.half_full.notify_one();
         }
     }
@@ -308,6 +312,13 @@ mod tests {
         let flows = log.query(&all());
         assert_eq!(names(&flows), ["b.org", "c.org"]);
         assert_eq!(flows.dropped, 1);
+    }
+
+    #[test]
+    fn one_of_no_capacity_keeps_nothing() {
+        let log = FlowLog::new(0);
+        log.push(record(0, "a.org", FlowVerdict::Allowed));
+        assert_eq!((log.query(&all()), log.collect(0)), (Flows::default(), (Vec::new(), 0)));
     }
 
     #[test]

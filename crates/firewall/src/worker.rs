@@ -61,22 +61,24 @@ pub fn run(control: OwnedFd) -> Result<(), RunError> {
     };
     confine()?;
     tell_now(&control, &FromWorker::Confined)?;
-    serve(control, listener, filter, server_socket.into(), threads)
+    serve(control, listener, filter, server_socket.into(), threads, Arc::default())
 }
 
-/// Serves one hub with so many threads, unconfined: what [`run`] does after it has confined itself.
+/// Serves one hub with so many threads, unconfined: what [`run`] does after it has confined itself. What happens is kept in
+/// `log`.
 pub fn serve(
     control: StdUnixStream,
     listener: Listener,
     filter: AddressFilter,
     server_socket: std::path::PathBuf,
     threads: usize,
+    log: Arc<FlowLog>,
 ) -> Result<(), RunError> {
     control.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let (need, needed) = mpsc::unbounded_channel();
-        let (view, log) = (Arc::<CurrentView>::default(), Arc::<FlowLog>::default());
+        let view = Arc::<CurrentView>::default();
         let clock = Arc::new(SystemClock);
         let resolver = Resolver::new(Arc::clone(&view), Arc::clone(&log), Arc::<SystemClock>::clone(&clock), need);
         let context = Context { view, resolver, log, clock, server_socket };

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bastide_firewall::control::Listener;
@@ -148,8 +149,15 @@ pub fn run_worker(control: RawFd) {
     // SAFETY: who started the process handed it this descriptor, and nobody else here knows it.
     let control = unsafe { OwnedFd::from_raw_fd(control) };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    worker::serve(control.into(), Listener::default(), AddressFilter::default(), "/nonexistent".into(), threads)
-        .unwrap();
+    worker::serve(
+        control.into(),
+        Listener::default(),
+        AddressFilter::default(),
+        "/nonexistent".into(),
+        threads,
+        Arc::default(),
+    )
+    .unwrap();
 }
 
 const RAW: &str = "

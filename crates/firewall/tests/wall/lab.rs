@@ -6,6 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -109,5 +110,6 @@ impl Drop for Lab {
 
 /// The firewall, on this thread and those that it starts.
 fn run(control: UnixStream) {
-    worker::serve(control, Listener::default(), AddressFilter::default(), "/nonexistent".into(), 2).unwrap();
+    worker::serve(control, Listener::default(), AddressFilter::default(), "/nonexistent".into(), 2, Arc::default())
+        .unwrap();
 }
