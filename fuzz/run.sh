@@ -6,8 +6,8 @@
 #   fuzz/run.sh minimise TARGET          fold what was found into the committed corpus
 #
 # What a run finds stays in fuzz/target/corpus; a crash leaves its input in fuzz/artifacts and the exit status is not 0.
-# The committed seeds and corpus are replayed by `cargo nextest run -p bastide-arm -p bastide-image -p bastide-inspect
-# -p bastide-firewall -p bastide-template` too.
+# The committed seeds and corpus are replayed by `cargo nextest run -p bastide-access -p bastide-arm -p bastide-image
+# -p bastide-inspect -p bastide-firewall -p bastide-template` too.
 set -eu
 cd "$(dirname "$0")"
 host=$(rustc -vV | sed -n 's/^host: //p')

@@ -10,5 +10,5 @@ mod replay;
 
 #[test]
 fn conditions() {
-    replay::replay("condition", 29, condition::check);
+    replay::replay("condition", 240, condition::check);
 }
