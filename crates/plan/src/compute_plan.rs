@@ -58,6 +58,28 @@ pub struct Instance {
     pub startup_script: Option<Script>,
 }
 
+impl Instance {
+    /// One of the base image that runs, as user `azureuser`, and of which nothing else is said.
+    pub fn plain(compute: ComputeId, name: &str, size: Size) -> Self {
+        Self {
+            compute,
+            name: name.to_owned(),
+            run: Run::Running,
+            start: 1,
+            image: Image::Base,
+            isolation: Isolation::Container,
+            size,
+            user: "azureuser".to_owned(),
+            keys: Vec::new(),
+            environment: BTreeMap::new(),
+            files: Vec::new(),
+            shares: Vec::new(),
+            creation_script: None,
+            startup_script: None,
+        }
+    }
+}
+
 /// What an instance is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
