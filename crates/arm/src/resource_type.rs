@@ -637,6 +637,8 @@ pub struct ActionCall<'a> {
     pub origin: &'a str,
     /// The tenant.
     pub tenant_id: Uuid,
+    /// Who asks.
+    pub author: &'a Author,
     /// The time of the call.
     pub now: Timestamp,
     /// Makes random secrets; injected so that actions stay pure.

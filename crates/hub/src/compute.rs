@@ -21,6 +21,7 @@ mod action;
 mod calendar;
 mod cluster;
 mod cron;
+mod custom_service;
 mod desired;
 mod duration;
 pub mod host_name;
@@ -30,10 +31,12 @@ pub mod legs;
 pub mod order;
 pub mod schedule;
 mod script;
+mod sign_on;
 pub mod ssh;
 pub mod status;
 mod time_zone;
 pub mod user;
+mod vocabulary;
 
 pub use desired::{Desired, Operation, Trigger};
 
@@ -107,10 +110,13 @@ impl ResourceType for Compute {
         document.location = admission.parent.and_then(|parent| parent.document.location.clone());
         keep_base(&mut document.properties, existing)?;
         document.properties.retain(|_, value| !value.is_null());
+        let creator = existing.and_then(creator).unwrap_or_else(|| admission.author.clone());
         let terms = Terms {
             before: existing.and_then(|existing| existing.properties.get(INNER)?.as_object()),
             capacity: &self.capacity,
             tenant_id: admission.tenant_id,
+            author: admission.author,
+            creator: &creator,
             fresh_id: admission.fresh_id,
         };
         let inner = match document.properties.shift_remove(INNER) {
@@ -136,7 +142,6 @@ impl ResourceType for Compute {
                 }
             }
         };
-        let creator = existing.and_then(creator).unwrap_or_else(|| admission.author.clone());
         document.properties.insert(INNER.into(), Value::Object(inner));
         document.properties.insert(CREATOR.into(), json!(creator));
         desired.store(&mut document.properties);
@@ -227,6 +232,10 @@ struct Terms<'a> {
     /// What the host has.
     capacity: &'a Capacity,
     tenant_id: Uuid,
+    /// Who asks.
+    author: &'a Author,
+    /// Who made it.
+    creator: &'a Author,
     fresh_id: &'a dyn Fn() -> Uuid,
 }
 
@@ -263,7 +272,10 @@ fn nodes(kind: Kind, inner: &Map<String, Value>) -> u32 {
 /// `computeLocation` and `disableLocalAuth` are decided when a compute is made.
 fn keep_base(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<(), ArmError> {
     let Some(existing) = existing else { return Ok(()) };
-    for name in ["computeLocation", "disableLocalAuth"] {
+    // What nobody has said when it was made can still be said: the SDK always does, templates do not.
+    for name in
+        ["computeLocation", "disableLocalAuth"].into_iter().filter(|name| existing.properties.contains_key(*name))
+    {
         keep(properties, &existing.properties, name, "properties")?;
     }
     Ok(())
@@ -319,6 +331,18 @@ fn size(properties: &Map<String, Value>, capacity: &Capacity) -> Result<&'static
         ),
     };
     Err(refused(&at, message))
+}
+
+/// A network of the caller's own does not go together with the managed one (mission.md F17).
+fn no_subnet(inner: &Map<String, Value>) -> Result<(), ArmError> {
+    match inner.get("subnet") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => {
+            let message = "A compute of a hub stands in the hub's managed network; a subnet of your own cannot take its place. \
+                           Leave subnet out.";
+            Err(refused(&format!("{AT}.subnet"), message))
+        }
+    }
 }
 
 /// `^[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9\-]{2,23}$` (arm-models.md 1.1): names that end in a hyphen and digits are those

@@ -19,6 +19,7 @@ use crate::pass::Pass;
 use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::resource::author;
 
 impl Front {
     /// POST of an action that the type declares.
@@ -42,6 +43,7 @@ impl Front {
         for (key, linked) in around.linked.iter().filter(|_| is_secret) {
             linked_secrets.insert(key.clone(), self.secrets(linked.incarnation).await?);
         }
+        let author = author(pass);
         let act = |entry: &Entry| {
             registered.rules.act(&ActionCall {
                 id: &entry.id,
@@ -55,6 +57,7 @@ impl Front {
                 api_version: request.api_version,
                 origin: request.context.origin.as_str(),
                 tenant_id: request.tenant_id,
+                author: &author,
                 now: request.context.now,
                 fresh_secret: &fresh_secret,
             })

@@ -707,7 +707,8 @@ fn check_placement(descriptor: &Descriptor, id: &ResourceId) -> Result<(), ArmEr
     Err(ArmError::new(400, "InvalidResourceId", message))
 }
 
-fn author(pass: &Pass) -> Author {
+/// Who asks, as it is kept with what they make.
+pub(crate) fn author(pass: &Pass) -> Author {
     let principal = pass.principal();
     Author { object_id: principal.object_id, name: principal.name.clone() }
 }

@@ -26,7 +26,7 @@ const ROLES: [&str; 7] = [
 /// `+` is let through (whatever comes of it), `-` is 403 for: Owner, Contributor, Reader, AI Developer, Data Scientist,
 /// Compute Operator, Connection Approver, stranger. All hold their role on the group `rg`. Written down from what the
 /// roles are for (security.md 1.5), not from what the server answers.
-const MATRIX: [(&str, &str, &str); 62] = [
+const MATRIX: [(&str, &str, &str); 76] = [
     ("GET", "{rg}", "+++-----"),
     ("HEAD", "{rg}", "+++-----"),
     ("PUT", "{rg}", "++------"),
@@ -54,6 +54,22 @@ const MATRIX: [(&str, &str, &str); 62] = [
     ("GET", "{hub}/bastide/metrics", "+++++---"),
     ("GET", "{hub}/bastide/suggest", "+++++---"),
     ("POST", "{hub}/bastide/replay", "+++++---"),
+    // Computes, and the ways into them. Whoever is let through may still be told that the instance is somebody else's.
+    ("GET", "{hub}/computes", "++++++--"),
+    ("GET", "{compute}", "++++++--"),
+    ("PUT", "{compute}-other", "++-+-+--"),
+    ("DELETE", "{hub}/computes/none?underlyingResourceAction=Delete", "++-+-+--"),
+    ("POST", "{compute}/stop", "++-+++--"),
+    ("POST", "{compute}/enableSso", "++-+++--"),
+    ("GET", "{compute}/bastide/exec", "++-+++--"),
+    ("GET", "{compute}/bastide/ssh", "++-+++--"),
+    ("GET", "{site}/nbip/v1.0/ws-tcp", "++-+++--"),
+    ("GET", "{site}/lab", "++-+++--"),
+    ("GET", "{hub}/bastide/isolation", "+++++-+-"),
+    // To lift isolation is an Owner's alone; to restore it takes what changes the hub.
+    ("POST", "{hub}/bastide/liftIsolation", "+-------"),
+    ("POST", "{hub}/bastide/restoreIsolation", "++------"),
+    ("PUT", "{subscription}/providers/Bastide.Network/serviceTagPacks/none", "--------"),
     // Identities, storage, and what gives secrets away.
     ("GET", "{identity}", "+++-----"),
     ("PUT", "{identity}", "++------"),
@@ -107,6 +123,11 @@ async fn everybody_may_what_is_written_down_and_nothing_else() {
     house.make_group("rg").await;
     house.make_hub("rg", "hub").await;
     house.put(&house.identity_id("rg", "one"), json!({"location": "westeurope"})).await;
+    let compute = format!("{}/computes/instance", house.hub("rg", "hub"));
+    let made = house.put(&compute, body(&Method::PUT, "computes")).await;
+    assert_eq!(made.status.as_u16(), 201, "{made:?}");
+    let lab = made.body["properties"]["properties"]["applications"][1]["endpointUri"].as_str().unwrap();
+    let site = lab.strip_suffix("/lab").unwrap().to_owned();
     let mut tokens = Vec::new();
     for role in ROLES {
         let (principal, token) = house.stranger().await;
@@ -121,6 +142,8 @@ async fn everybody_may_what_is_written_down_and_nothing_else() {
         let uri = path
             .replace("{rg}", &house.group("rg"))
             .replace("{hub}", &house.hub("rg", "hub"))
+            .replace("{compute}", &compute)
+            .replace("{site}", &site)
             .replace("{identity}", &house.identity_id("rg", "one"))
             .replace("{subscription}", &format!("/subscriptions/{}", house.subscription))
             .replace("{guid}", &Uuid::from_u128(9).to_string());
@@ -261,6 +284,10 @@ fn body(method: &Method, path: &str) -> Value {
         ("PUT", path) if path.contains("accessRequests") => json!({"properties": {"roleDefinitionId": ROLES[2]}}),
         ("PUT", path) if path.contains("roleAssignments") => grant(ROLES[2], Uuid::from_u128(404)),
         ("PATCH", path) if path.contains("tags") => json!({"operation": "Merge", "properties": {"tags": {"a": "b"}}}),
+        ("PUT", path) if path.contains("compute") => {
+            let properties = json!({"computeType": "ComputeInstance", "properties": {"vmSize": "Standard_DS1_v2"}});
+            json!({"location": "westeurope", "properties": properties})
+        }
         ("PATCH", _) => json!({"tags": {"a": "b"}}),
         _ => json!({"location": "westeurope", "kind": "hub"}),
     }

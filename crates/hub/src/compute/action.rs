@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::{self, Scale};
 use super::instance::{self, DATA_MOUNTS};
-use super::{Desired, INNER, Kind, Operation, Trigger, inner, size, status};
+use super::{Desired, INNER, Kind, Operation, Trigger, custom_service, inner, sign_on, size, status};
 use crate::field::{self, refused};
 use crate::quota::Capacity;
 use crate::vm_size::VmSize;
@@ -132,10 +132,11 @@ impl Addressed<'_> {
 
     fn set_sso(&self) -> Result<Acted, ArmError> {
         self.must_be(Kind::Instance)?;
-        let flag = field::flag(self.body()?, "enableSSO", "body")?
-            .ok_or_else(|| ArmError::invalid_parameter("enableSSO", "enableSso needs enableSSO, true or false."))?;
+        let flag = field::flag(self.body()?, sign_on::NAME, "body")?
+            .ok_or_else(|| ArmError::invalid_parameter(sign_on::NAME, "enableSso needs enableSSO, true or false."))?;
+        sign_on::may_switch(self.call.existing.document, self.call.author.object_id, flag)?;
         let mut inner = self.inner();
-        inner.insert("enableSSO".into(), flag.into());
+        inner.insert(sign_on::NAME.into(), flag.into());
         Ok(Acted { document: Some(self.changed(inner, &self.desired)), ..Acted::default() })
     }
 
@@ -143,6 +144,8 @@ impl Addressed<'_> {
         self.must_be(Kind::Instance)?;
         let mut inner = self.inner();
         inner.insert("customServices".into(), Value::Array(self.list("customServices")?.clone()));
+        // What is kept says itself that it does not run.
+        custom_service::check(&inner, &mut Vec::new())?;
         Ok(Acted { document: Some(self.changed(inner, &self.desired)), ..Acted::default() })
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bastide_arm::error::ArmError;
 use serde_json::{Map, Value, json};
 
-use super::instance::{Extension, no_subnet};
+use super::instance::Extension;
 use super::status::{NodeStatus, Status};
-use super::{AT, Desired, Terms, duration, keep, size, ssh};
+use super::vocabulary::Vocabulary;
+use super::{AT, Desired, Terms, duration, ssh};
 use crate::field::{self, refused};
 
 /// Decides about the properties, and brings them into their one form.
@@ -16,35 +17,13 @@ pub(super) fn admit(
     terms: &Terms<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Map<String, Value>, ArmError> {
-    inner.retain(|name, value| !value.is_null() && !READ_ONLY.contains(&name.as_str()));
-    for (name, words, _) in CHOICES {
-        if let Some(word) = field::choice(&inner, name, AT, words)? {
-            inner.insert((*name).to_owned(), word.into());
-        }
-    }
-    for (name, _) in FLAGS {
-        if let Some(flag) = field::flag(&inner, name, AT)? {
-            inner.insert((*name).to_owned(), flag.into());
-        }
-    }
+    VOCABULARY.read(&mut inner)?;
     settle_account(&mut inner)?;
-    if let Some(before) = terms.before {
-        for name in FOR_LIFE {
-            keep(&mut inner, before, name, AT)?;
-        }
-        // A body that is silent about the scale keeps it.
-        if let (None, Some(scale)) = (inner.get(SCALE), before.get(SCALE)) {
-            inner.insert(SCALE.to_owned(), scale.clone());
-        }
+    // A body that is silent about the scale keeps it.
+    if let (None, Some(scale)) = (inner.get(SCALE), terms.before.and_then(|before| before.get(SCALE))) {
+        inner.insert(SCALE.to_owned(), scale.clone());
     }
-    size(&inner, terms.capacity)?;
-    no_subnet(&inner)?;
-    for (name, _, default) in CHOICES {
-        inner.entry(*name).or_insert_with(|| (*default).into());
-    }
-    for (name, default) in FLAGS {
-        inner.entry(*name).or_insert_with(|| (*default).into());
-    }
+    VOCABULARY.complete(&mut inner, terms)?;
     if inner.get("osType") == Some(&json!("Windows")) {
         return Err(refused(&format!("{AT}.osType"), "Nodes run Linux. Leave osType out, or use Linux."));
     }
@@ -189,22 +168,28 @@ const MOST: u32 = 500;
 
 const DEFAULT_IDLE: Duration = Duration::from_mins(2);
 
-const CHOICES: &[(&str, &[&str], &str)] = &[
-    ("osType", &["Linux", "Windows"], "Linux"),
-    ("vmPriority", &["Dedicated", "LowPriority"], "Dedicated"),
-    ("remoteLoginPortPublicAccess", &["Enabled", "Disabled", "NotSpecified"], "NotSpecified"),
-];
-
-const FLAGS: &[(&str, bool)] = &[("isolatedNetwork", false), ("enableNodePublicIp", true)];
-
-const READ_ONLY: &[&str] = &[
-    "allocationState",
-    "allocationStateTransitionTime",
-    "errors",
-    "currentNodeCount",
-    "targetNodeCount",
-    "nodeStateCounts",
-];
-
-const FOR_LIFE: &[&str] =
-    &["vmSize", "vmPriority", "osType", "isolatedNetwork", "enableNodePublicIp", "userAccountCredentials", "bastide"];
+const VOCABULARY: Vocabulary = Vocabulary {
+    choices: &[
+        ("osType", &["Linux", "Windows"], "Linux"),
+        ("vmPriority", &["Dedicated", "LowPriority"], "Dedicated"),
+        ("remoteLoginPortPublicAccess", &["Enabled", "Disabled", "NotSpecified"], "NotSpecified"),
+    ],
+    flags: &[("isolatedNetwork", false), ("enableNodePublicIp", true)],
+    for_life: &[
+        "vmSize",
+        "vmPriority",
+        "osType",
+        "isolatedNetwork",
+        "enableNodePublicIp",
+        "userAccountCredentials",
+        "bastide",
+    ],
+    read_only: &[
+        "allocationState",
+        "allocationStateTransitionTime",
+        "errors",
+        "currentNodeCount",
+        "targetNodeCount",
+        "nodeStateCounts",
+    ],
+};

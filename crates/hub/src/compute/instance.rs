@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::script::Scripts;
 use super::status::Status;
-use super::{AT, Desired, Terms, creator, duration, host_name, keep, schedule, size, ssh};
+use super::vocabulary::Vocabulary;
+use super::{AT, Desired, Terms, creator, custom_service, duration, host_name, schedule, sign_on, ssh};
 use crate::field::{self, refused};
 
 /// Decides about the properties, and brings them into their one form.
@@ -22,39 +23,25 @@ pub(super) fn admit(
 ) -> Result<Map<String, Value>, ArmError> {
     // The one list that an action of its own writes stays out of reach of a PUT.
     inner.remove(DATA_MOUNTS);
-    inner.retain(|name, value| !value.is_null() && !READ_ONLY.contains(&name.as_str()));
-    for (name, words, _) in CHOICES {
-        if let Some(word) = field::choice(&inner, name, AT, words)? {
-            inner.insert((*name).to_owned(), word.into());
-        }
-    }
-    for (name, _) in FLAGS {
-        if let Some(flag) = field::flag(&inner, name, AT)? {
-            inner.insert((*name).to_owned(), flag.into());
-        }
-    }
+    VOCABULARY.read(&mut inner)?;
     settle_ssh(&mut inner)?;
-    if let Some(before) = terms.before {
-        for name in FOR_LIFE {
-            keep(&mut inner, before, name, AT)?;
+    match terms.before {
+        // Which is what az and the SDK send back of an instance that was made without.
+        None => drop(inner.entry("sshSettings").or_insert_with(|| json!({"sshPublicAccess": "Disabled"}))),
+        Some(before) => {
+            keep_size(&inner, before)?;
+            inner.extend(before.get_key_value(DATA_MOUNTS).map(|(name, value)| (name.clone(), value.clone())));
         }
-        inner.extend(before.get_key_value(DATA_MOUNTS).map(|(name, value)| (name.clone(), value.clone())));
     }
-    size(&inner, terms.capacity)?;
-    no_subnet(&inner)?;
-    for (name, _, default) in CHOICES {
-        inner.entry(*name).or_insert_with(|| (*default).into());
-    }
-    for (name, default) in FLAGS {
-        inner.entry(*name).or_insert_with(|| (*default).into());
-    }
+    sign_on::settle(&mut inner, terms, warnings);
+    VOCABULARY.complete(&mut inner, terms)?;
     idle_time(&inner)?;
     assigned_user(&inner, terms.tenant_id)?;
     Scripts::read(&inner, AT)?;
     schedule::Schedule::all(&inner, AT)?;
     schedule::settle(&mut inner, terms.before, terms.fresh_id);
     Extension::read(&inner)?;
-    custom_services(&inner, warnings)?;
+    custom_service::check(&inner, warnings)?;
     if inner.get("enableOSPatching") == Some(&Value::Bool(true)) {
         warnings.push(
             "enableOSPatching: an instance is never patched in place; it gets a newer image when it is made anew."
@@ -77,8 +64,7 @@ pub(super) fn answer(
     let origin = format!("https://{}/", host_name::host(view.id.name(), view.incarnation, view.zone));
     let application = |name: &str, path: &str| json!({"displayName": name, "endpointUri": format!("{origin}{path}")});
     inner.insert("applications".into(), json!([application("Jupyter", "tree"), application("Jupyter Lab", "lab")]));
-    let ssh = inner.entry("sshSettings").or_insert_with(|| json!({"sshPublicAccess": "Disabled"}));
-    if let Some(ssh) = ssh.as_object_mut() {
+    if let Some(ssh) = inner.get_mut("sshSettings").and_then(Value::as_object_mut) {
         ssh.insert("adminUserName".into(), USER.into());
         ssh.insert("sshPort".into(), SSH_PORT.into());
     }
@@ -94,7 +80,8 @@ pub(super) fn answer(
         inner.insert("osImageMetadata".into(), metadata);
     }
     inner.insert("versions".into(), json!({"runtime": env!("CARGO_PKG_VERSION")}));
-    let errors: Vec<Value> = status.error.iter().map(|error| json!({"error": error.to_error_value()})).collect();
+    let errors = status.error.clone().into_iter().chain(custom_service::errors(&inner));
+    let errors: Vec<Value> = errors.map(|error| json!({"error": error.to_error_value()})).collect();
     inner.insert("errors".into(), json!(errors));
     inner
 }
@@ -147,16 +134,15 @@ pub(super) fn releases_quota(inner: &Map<String, Value>) -> bool {
     inner.get("releaseQuotaOnStop") == Some(&Value::Bool(true))
 }
 
-/// A network of the caller's own does not go together with the managed one (mission.md F17).
-pub(super) fn no_subnet(inner: &Map<String, Value>) -> Result<(), ArmError> {
-    match inner.get("subnet") {
-        None | Some(Value::Null) => Ok(()),
-        Some(_) => {
-            let message = "A compute of a hub stands in the hub's managed network; a subnet of your own cannot take its place. \
-                           Leave subnet out.";
-            Err(refused(&format!("{AT}.subnet"), message))
-        }
+/// Another size is not written, but asked for.
+fn keep_size(inner: &Map<String, Value>, before: &Map<String, Value>) -> Result<(), ArmError> {
+    let (asked, stood) = (field::text(inner, "vmSize", AT)?, field::text(before, "vmSize", AT)?);
+    if asked.is_none_or(|asked| stood.is_some_and(|stood| asked.eq_ignore_ascii_case(stood))) {
+        return Ok(());
     }
+    let message = "vmSize is decided when a compute is made. An instance gets another one by the action resize (bastide ml \
+                   compute resize), which starts it anew.";
+    Err(refused(&format!("{AT}.vmSize"), message))
 }
 
 fn settle_ssh(inner: &mut Map<String, Value>) -> Result<(), ArmError> {
@@ -189,23 +175,6 @@ fn assigned_user(inner: &Map<String, Value>, tenant_id: Uuid) -> Result<(), ArmE
     if id("tenantId")? != tenant_id {
         let message = format!("The user of an instance belongs to this tenant. Use tenantId {tenant_id}.");
         return Err(refused(&format!("{at}.tenantId"), message));
-    }
-    Ok(())
-}
-
-/// They are kept, so that one body works here and in the cloud, and nothing is said to run that does not.
-fn custom_services(inner: &Map<String, Value>, warnings: &mut Vec<String>) -> Result<(), ArmError> {
-    let services = match inner.get("customServices") {
-        None => return Ok(()),
-        Some(Value::Array(services)) => services,
-        Some(_) => return Err(refused(&format!("{AT}.customServices"), "customServices must be a list.")),
-    };
-    if !services.is_empty() {
-        warnings.push(
-            "customServices are kept and not run: an instance of Bastide has no containers inside of it. Install the program \
-             in its image, or start it in the startup script."
-                .to_owned(),
-        );
     }
     Ok(())
 }
@@ -246,39 +215,38 @@ const DAY: Duration = Duration::from_hours(24);
 
 const EXTENSIONS: &[&str] = &["image", "isolation", "freezeAfter"];
 
-const READ_ONLY: &[&str] = &[
-    "osImageMetadata",
-    "connectivityEndpoints",
-    "applications",
-    "createdBy",
-    "errors",
-    "state",
-    "lastOperation",
-    "containers",
-    "dataDisks",
-    "versions",
-];
-
-const FOR_LIFE: &[&str] = &[
-    "vmSize",
-    "sshSettings",
-    "setupScripts",
-    "enableNodePublicIp",
-    "enableRootAccess",
-    "computeInstanceAuthorizationType",
-    "personalComputeInstanceSettings",
-    "bastide",
-];
-
-const CHOICES: &[(&str, &[&str], &str)] = &[
-    ("applicationSharingPolicy", &["Personal", "Shared"], "Shared"),
-    ("computeInstanceAuthorizationType", &["personal"], "personal"),
-];
-
-const FLAGS: &[(&str, bool)] = &[
-    ("enableNodePublicIp", true),
-    ("enableSSO", true),
-    ("enableRootAccess", true),
-    ("enableOSPatching", false),
-    ("releaseQuotaOnStop", false),
-];
+const VOCABULARY: Vocabulary = Vocabulary {
+    choices: &[
+        ("applicationSharingPolicy", &["Personal", "Shared"], "Shared"),
+        ("computeInstanceAuthorizationType", &["personal"], "personal"),
+    ],
+    flags: &[
+        ("enableNodePublicIp", true),
+        (sign_on::NAME, true),
+        ("enableRootAccess", true),
+        ("enableOSPatching", false),
+        ("releaseQuotaOnStop", false),
+    ],
+    for_life: &[
+        "vmSize",
+        "sshSettings",
+        "setupScripts",
+        "enableNodePublicIp",
+        "enableRootAccess",
+        "computeInstanceAuthorizationType",
+        "personalComputeInstanceSettings",
+        "bastide",
+    ],
+    read_only: &[
+        "osImageMetadata",
+        "connectivityEndpoints",
+        "applications",
+        "createdBy",
+        "errors",
+        "state",
+        "lastOperation",
+        "containers",
+        "dataDisks",
+        "versions",
+    ],
+};

@@ -182,6 +182,7 @@ fn what_cannot_be_is_refused_where_it_stands_and_says_what_to_do() {
         (instance(user(&none.to_string(), &none.to_string())), "tenantId"),
         (instance(json!({"setupScripts": {"scripts": {"startupScript": {"scriptData": "%"}}}})), "scriptData"),
         (instance(json!({"customServices": {}})), "customServices"),
+        (instance(json!({"customServices": [{"name": "rstudio", "image": {"type": "docker"}}]})), "image.reference"),
         (instance(json!({"bastide": {"isolation": "magic"}})), "isolation"),
         (instance(json!({"bastide": {"image": "ubuntu"}})), "image"),
         (instance(json!({"bastide": {"image": "registry.example/UPPER"}})), "image"),
@@ -207,6 +208,25 @@ fn what_cannot_be_is_refused_where_it_stands_and_says_what_to_do() {
         assert!(error.target.as_deref().unwrap_or_default().ends_with(place), "{properties}: {error:?}");
         assert!(error.message.ends_with('.'), "{}", error.message);
     }
+}
+
+#[test]
+fn what_the_sdk_sends_back_of_an_instance_that_a_template_has_made_changes_nothing_else() {
+    let document = made(instance(json!({})));
+    let mut body = instance(json!({"sshSettings": {"sshPublicAccess": "Disabled"}}));
+    body["disableLocalAuth"] = json!(true);
+    let again = put_over(Some(&document), body.clone()).unwrap().document;
+    assert_eq!(inner(&again), inner(&document));
+    body["disableLocalAuth"] = json!(false);
+    let error = put_over(Some(&again), body).unwrap_err();
+    assert_eq!(error.target.as_deref(), Some("properties.disableLocalAuth"), "what was said once stays");
+}
+
+#[test]
+fn another_size_is_asked_for_by_resize() {
+    let document = made(instance(json!({})));
+    let error = put_over(Some(&document), instance(json!({"vmSize": "Standard_DS2_v2"}))).unwrap_err();
+    assert!(error.message.contains("resize"), "{error:?}");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::Document;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{creator, inner};
+use super::{Desired, creator, inner, sign_on};
 
 /// What somebody wants of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +18,33 @@ pub enum Use {
 
 /// Whose an instance is: the user it was assigned to, else who made it.
 pub fn owner(document: &Document) -> Option<Uuid> {
-    let assigned = inner(document)?
-        .get("personalComputeInstanceSettings")
-        .and_then(|settings| settings.get("assignedUser")?.get("objectId")?.as_str()?.parse().ok());
-    assigned.or_else(|| creator(document).map(|creator| creator.object_id))
+    assigned(inner(document)?).or_else(|| creator(document).map(|creator| creator.object_id))
 }
 
-/// Refuses whoever a personal instance is not for. The right to use computes at all is asked for elsewhere.
+/// The user an instance is assigned to.
+pub(super) fn assigned(inner: &Map<String, Value>) -> Option<Uuid> {
+    let settings = inner.get("personalComputeInstanceSettings")?;
+    settings.get("assignedUser")?.get("objectId")?.as_str()?.parse().ok()
+}
+
+/// Refuses whoever an instance is not open for, and everybody while it is to be stopped. The right to use computes at all is
+/// asked for elsewhere.
 pub fn admit(document: &Document, caller: Uuid, what: Use) -> Result<(), ArmError> {
+    check_owner(document, caller, what)?;
+    if what == Use::Application && !inner(document).is_some_and(sign_on::is_on) {
+        let message = "Single sign-on is off for this compute instance, so signing in opens none of its pages. Switch it on \
+                       (az ml compute enable-sso), or forward a port by SSH (bastide ml compute connect-ssh).";
+        return Err(ArmError::new(403, "SingleSignOnDisabled", message));
+    }
+    if Desired::of(document).is_some_and(|desired| desired.run) {
+        return Ok(());
+    }
+    let message = "This compute instance is stopped. Start it first: az ml compute start.";
+    Err(ArmError::new(409, "ComputeNotRunning", message))
+}
+
+/// Refuses whoever a personal instance is not for.
+fn check_owner(document: &Document, caller: Uuid, what: Use) -> Result<(), ArmError> {
     let is_shared = inner(document).and_then(|inner| inner.get("applicationSharingPolicy")).and_then(Value::as_str);
     let is_open = what == Use::Application && is_shared == Some("Shared");
     if is_open || owner(document) == Some(caller) {
@@ -46,6 +65,7 @@ pub fn admit(document: &Document, caller: Uuid, what: Use) -> Result<(), ArmErro
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -56,7 +76,8 @@ mod tests {
             inner["personalComputeInstanceSettings"] =
                 json!({"assignedUser": {"objectId": user, "tenantId": Uuid::nil()}});
         }
-        let properties = json!({"properties": inner, "creator": {"objectId": Uuid::from_u128(1), "name": "mei"}});
+        let mut properties = json!({"properties": inner, "creator": {"objectId": Uuid::from_u128(1), "name": "mei"}});
+        Desired::new(1, Timestamp::UNIX_EPOCH).store(properties.as_object_mut().unwrap());
         Document { properties: properties.as_object().cloned().unwrap(), ..Document::default() }
     }
 
@@ -81,5 +102,25 @@ mod tests {
         assert!(admit(&shared, other, Use::Application).is_ok());
         assert!(admit(&shared, other, Use::Shell).is_err());
         assert!(admit(&instance("Personal", None), other, Use::Application).is_err());
+    }
+
+    #[test]
+    fn signing_in_opens_no_page_while_single_sign_on_is_off_and_a_shell_all_the_same() {
+        let maker = Uuid::from_u128(1);
+        let mut instance = instance("Shared", None);
+        instance.properties["properties"]["enableSSO"] = json!(false);
+        assert_eq!(admit(&instance, maker, Use::Application).unwrap_err().code, "SingleSignOnDisabled");
+        assert!(admit(&instance, maker, Use::Shell).is_ok());
+    }
+
+    #[test]
+    fn nobody_gets_into_what_is_to_be_stopped() {
+        let maker = Uuid::from_u128(1);
+        let mut instance = instance("Shared", None);
+        let stopped = Desired::of(&instance).unwrap().stopped(crate::compute::Trigger::User, Timestamp::UNIX_EPOCH);
+        stopped.store(&mut instance.properties);
+        for what in [Use::Shell, Use::Application] {
+            assert_eq!(admit(&instance, maker, what).unwrap_err().code, "ComputeNotRunning");
+        }
     }
 }

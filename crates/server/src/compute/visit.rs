@@ -1,8 +1,8 @@
 //! Somebody in a compute: let in like every request, and put out when the right to be there is gone.
 //!
-//! A connection lasts longer than the check it began with. So whoever holds one is checked anew whenever access has
-//! changed, and from time to time: a token that has expired, an assignment that was revoked, a compute that was deleted
-//! each end it within a second or a few.
+//! A connection lasts longer than the check it began with. So whoever holds one is checked anew whenever anything has
+//! changed, and from time to time: an assignment that was revoked, a compute that was stopped, deleted or made private, a
+//! token that has expired each end it within a second or a few.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
-use bastide_hub::compute::Kind;
+use bastide_arm::resource_type::Document;
 use bastide_hub::compute::user::{self, Use};
+use bastide_hub::compute::{Desired, Kind};
 use bastide_identity::Secret;
 use bastide_plan::hub_plan::ComputeId;
 use jiff::Timestamp;
@@ -39,7 +40,8 @@ pub(crate) struct Visit {
     /// The address they come from.
     from: Option<IpAddr>,
     standing: Standing,
-    epoch: i64,
+    /// Which of its starts it is.
+    start: u64,
     _place: Arc<Place>,
     /// A page that is open somewhere is no use of a compute: whoever has a shell is at work there.
     _use: Option<Arc<InUse>>,
@@ -95,14 +97,16 @@ impl Front {
 
     /// Resolves when a visit must end, with the reason.
     pub(crate) async fn revoked(&self, visit: &Visit) -> ArmError {
-        let (mut epoch, mut asked) = (visit.epoch, Instant::now());
+        // What has changed while they were let in counts as well.
+        let (mut as_of, mut asked) = (None, Instant::now());
         loop {
             tokio::time::sleep(LOOK).await;
-            if matches!(self.gatekeeper.epoch().await, Ok(now) if now == epoch) && asked.elapsed() < LOOK_AGAIN {
+            let revision = Some(*self.ledger.store().revisions().borrow());
+            if revision == as_of && asked.elapsed() < LOOK_AGAIN {
                 continue;
             }
             match self.still(visit).await {
-                Ok(now) => (epoch, asked) = (now, Instant::now()),
+                Ok(()) => (as_of, asked) = (revision, Instant::now()),
                 Err(Failure::Refused(error)) => return error,
                 // Who cannot be asked cannot let anybody stay for ever.
                 Err(failure) if asked.elapsed() > BLIND => {
@@ -117,16 +121,19 @@ impl Front {
         }
     }
 
-    /// The epoch at which a visitor may still be there.
-    async fn still(&self, visit: &Visit) -> Result<i64, Failure> {
+    /// Whether a visitor may still be there.
+    async fn still(&self, visit: &Visit) -> Result<(), Failure> {
         let caller = self.identify(&visit.standing.credential()).await?;
         let pass = self.gatekeeper.authorise(&caller, APPLICATION_ACCESS, &visit.id).await?;
         let entry = self.ledger.resource(&pass, &visit.id).await?;
         let entry = entry.filter(|entry| entry.row.incarnation == visit.compute.0);
         let entry = entry.ok_or_else(|| ArmError::resource_not_found(&visit.id))?;
         user::admit(&entry.document, caller.principal.object_id, visit.what)?;
-        self.check_door(&pass, &visit.id, visit.from).await?;
-        Ok(caller.epoch)
+        if start_of(&entry.document) != visit.start {
+            let message = "This compute was started anew. Connect again.";
+            return Err(ArmError::new(409, "ComputeNotRunning", message).into());
+        }
+        self.check_door(&pass, &visit.id, visit.from).await
     }
 
     async fn admitted(
@@ -154,7 +161,7 @@ impl Front {
             what,
             from,
             standing,
-            epoch: pass.epoch(),
+            start: start_of(&entry.document),
             _place: Arc::new(self.ways.visits.enter(compute)?),
             _use: (what == Use::Shell).then(|| Arc::new(self.activity.enter(compute))),
         })
@@ -200,6 +207,11 @@ impl Drop for Place {
     }
 }
 
+/// Counts the starts of a compute.
+fn start_of(document: &Document) -> u64 {
+    Desired::of(document).map_or(0, |desired| desired.start)
+}
+
 /// What it takes to get into a compute: the action that Azure has for it.
 pub(crate) const APPLICATION_ACCESS: &str =
     "Microsoft.MachineLearningServices/workspaces/computes/applicationaccess/action";
@@ -207,11 +219,11 @@ pub(crate) const APPLICATION_ACCESS: &str =
 /// Connections to one compute at once. A page of Jupyter has a dozen.
 const MOST: usize = 256;
 
-/// How often is looked whether access has changed.
+/// How often is looked whether anything has changed.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How often a visitor is checked although it has not: tokens expire.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a visit goes on that cannot be checked.
 const BLIND: Duration = Duration::from_secs(30);

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bastide_plan::compute_plan::{Instance, Run};
 use bastide_plan::compute_report::ComputeState;
+use bastide_plan::explanation::Explanation;
 use bastide_plan::flow::{FlowCount, FlowQuery, FlowRecord, FlowVerdict, Flows};
 use bastide_plan::frame::{self, HEAD};
 use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, PLAN_VERSION, RuleName};
@@ -44,10 +45,14 @@ pub struct Told {
     pub broken: BTreeMap<RuleName, String>,
     /// What has happened at the wall of its one hub.
     pub flows: Vec<FlowRecord>,
+    /// What it says would become of connections to these names; those to all others are let through.
+    pub explained: BTreeMap<String, Explanation>,
     /// Processor time that instances have used, in microseconds.
     pub cpu: u64,
     /// Where each instance asks who it is, as many times as that was opened: the last socket.
     metadata: BTreeMap<ComputeId, (usize, SocketAddr)>,
+    /// What was opened inside of instances and no test has asked for yet.
+    ways: Vec<Inside>,
     is_holding: bool,
     instances: BTreeMap<ComputeId, (HubId, Instance)>,
     reports: BTreeMap<ComputeId, ComputeReport>,
@@ -55,6 +60,14 @@ pub struct Told {
 }
 
 type Shared = Arc<Mutex<Told>>;
+
+/// A way into an instance, seen from inside of it.
+pub struct Inside {
+    pub compute: ComputeId,
+    pub way: WayIn,
+    /// The other ends of what the server has got, in the same order.
+    pub ends: Vec<UnixStream>,
+}
 
 pub struct Agent {
     pub told: Shared,
@@ -109,6 +122,19 @@ impl Agent {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("its metadata service was not opened {times} times: {:?}", self.told.lock().unwrap().metadata)
+    }
+
+    /// Waits until somebody opens a way into an instance, and says what it looks like from inside.
+    pub async fn wait_for_way(&self, compute: ComputeId) -> Inside {
+        for _ in 0..400 {
+            let mut told = self.told.lock().unwrap();
+            if let Some(index) = told.ways.iter().position(|inside| inside.compute == compute) {
+                return told.ways.remove(index);
+            }
+            drop(told);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nobody has opened a way into {compute}")
     }
 
     pub fn has_retained_nothing(&self) -> bool {
@@ -231,6 +257,17 @@ impl Told {
                 let usage = bastide_plan::compute_report::Usage { cpu: self.cpu, memory: 0, processes: 1, disk: 0 };
                 Answer::Used { usage }
             }
+            Request::Explain { question, .. } => {
+                let open = Explanation {
+                    allowed: true,
+                    rule: None,
+                    reason: "It is open.".into(),
+                    suggestion: None,
+                    addresses: Vec::new(),
+                };
+                let explanation = self.explained.get(&question.to).cloned().unwrap_or(open);
+                Answer::Explained { explanation: Box::new(explanation) }
+            }
             Request::Flows { query, .. } => Answer::Flows { flows: self.flows(&query) },
             Request::FlowCounts { .. } => {
                 let rule = Some(RuleName("pypi".into()));
@@ -256,6 +293,23 @@ impl Told {
             older = wanted.first().map(|(place, _)| *place);
         }
         Flows { records: wanted.into_iter().map(|(_, record)| record.clone()).collect(), dropped: 0, older, next }
+    }
+
+    fn open(&mut self, compute: ComputeId, way: WayIn) -> Vec<OwnedFd> {
+        let count = match way {
+            WayIn::Metadata => return vec![self.open_metadata(compute)],
+            WayIn::Process(ref process) if process.terminal.is_none() => 3,
+            _ => 1,
+        };
+        let pairs = (0..count).map(|_| std::os::unix::net::UnixStream::pair().unwrap());
+        let (theirs, ends) = pairs
+            .map(|(theirs, ours)| {
+                ours.set_nonblocking(true).unwrap();
+                (OwnedFd::from(theirs), UnixStream::from_std(ours).unwrap())
+            })
+            .unzip();
+        self.ways.push(Inside { compute, way, ends });
+        theirs
     }
 
     fn open_metadata(&mut self, compute: ComputeId) -> OwnedFd {
@@ -306,12 +360,12 @@ fn listen(socket: &Path, told: &Shared) -> JoinHandle<()> {
 async fn converse(peer: UnixStream, told: Shared) {
     let (mut reader, mut writer) = peer.into_split();
     let (tell, mut tells) = mpsc::unbounded_channel::<Tell>();
-    let (open, mut opened) = mpsc::unbounded_channel::<(Tell, OwnedFd)>();
+    let (open, mut opened) = mpsc::unbounded_channel::<(Tell, Vec<OwnedFd>)>();
     let writing = tokio::spawn(async move {
         loop {
             let tell = tokio::select! {
-                Some((tell, descriptor)) = opened.recv() => {
-                    hand_over(writer.as_ref(), &tell, &descriptor).await;
+                Some((tell, descriptors)) = opened.recv() => {
+                    hand_over(writer.as_ref(), &tell, &descriptors).await;
                     continue;
                 }
                 Some(tell) = tells.recv() => tell,
@@ -332,11 +386,10 @@ async fn converse(peer: UnixStream, told: Shared) {
         let Ask { number, request } = frame::decode(&json).unwrap();
         let is_greeting = matches!(request, Request::Hello { .. });
         let mut told = told.lock().unwrap();
-        if let Request::Open { compute, way, .. } = &request
-            && **way == WayIn::Metadata
-        {
-            let socket = told.open_metadata(*compute);
-            let _gone = open.send((Tell { number, answer: Answer::Opened { descriptors: 1 } }, socket));
+        if let Request::Open { compute, way, .. } = request {
+            let ends = told.open(compute, *way);
+            let descriptors = u8::try_from(ends.len()).unwrap();
+            let _gone = open.send((Tell { number, answer: Answer::Opened { descriptors } }, ends));
             continue;
         }
         let answer = told.answer(request);
@@ -348,11 +401,11 @@ async fn converse(peer: UnixStream, told: Shared) {
     writing.abort();
 }
 
-async fn hand_over(writer: &UnixStream, tell: &Tell, descriptor: &OwnedFd) {
+async fn hand_over(writer: &UnixStream, tell: &Tell, descriptors: &[OwnedFd]) {
     let bytes = frame::encode(tell).unwrap();
+    let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
     let send = || {
-        let descriptors = [descriptor.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
         Ok(sendmsg(writer, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
