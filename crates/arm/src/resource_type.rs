@@ -651,6 +651,8 @@ pub struct Acted {
     /// The body of the answer; none is 200 without a body.
     pub answer: Option<Value>,
     /// The document that takes the place of the one there is.
+    /// When it is looked at.
+    pub now: Timestamp,
     pub document: Option<Document>,
     /// What to commit.
     pub effects: Vec<Effect>,

@@ -2,6 +2,7 @@
 
 mod change;
 mod flows;
+mod isolation;
 mod preset;
 mod replay;
 mod service_tags;
@@ -51,6 +52,8 @@ enum Command {
     Approve(change::Decide),
     /// Say no to what was asked for.
     Deny(change::Decide),
+    /// Show how isolated a hub is, lift that for a time, bring it back.
+    Isolation(isolation::Arguments),
     /// Add what a purpose needs - Python packages, Visual Studio Code, Hugging Face - in one call.
     Preset(preset::Arguments),
     /// Say what the network of a hub would cost in the cloud.
@@ -104,6 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Command::Requests(hub) => runtime.block_on(change::requests(hub)),
         Command::Approve(arguments) => runtime.block_on(change::decide(arguments, "approve")),
         Command::Deny(arguments) => runtime.block_on(change::decide(arguments, "deny")),
+        Command::Isolation(arguments) => runtime.block_on(isolation::run(arguments)),
         Command::Preset(arguments) => runtime.block_on(preset::run(arguments)),
         Command::Cost(hub) => runtime.block_on(preset::cost(hub)),
         Command::ServiceTags(arguments) => runtime.block_on(service_tags::run(arguments)),

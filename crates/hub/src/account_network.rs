@@ -31,7 +31,7 @@ impl ResourceType for AccountNetwork {
         field::object(&document.properties, "managedNetwork", "properties")?;
         document.properties.retain(|name, _| name == "managedNetwork");
         let existing = admission.existing.map(|existing| existing.document);
-        let mut warnings = managed_network::admit(&mut document.properties, existing)?;
+        let mut warnings = managed_network::admit(&mut document.properties, existing, admission.now)?;
         let terms =
             Terms { mode: IsolationMode::of(&document.properties), zone: admission.zone, parity: admission.parity };
         let parts = managed_network::admit_rules(admission.asked, admission.parts, terms, &mut warnings)?;
@@ -40,7 +40,7 @@ impl ResourceType for AccountNetwork {
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let stored = view.document.properties.get("managedNetwork").and_then(Value::as_object);
-        let network = managed_network::answer(stored.unwrap_or(&Map::new()), view.parts, view.observed);
+        let network = managed_network::answer(stored.unwrap_or(&Map::new()), view.parts, view.observed, view.now);
         // What has succeeded is the setting; the network's own state is in its status.
         let properties = [("managedNetwork", network), ("provisioningState", json!("Succeeded"))];
         properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

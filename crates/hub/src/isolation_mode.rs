@@ -1,9 +1,11 @@
 //! The isolation mode of a hub's managed network (mission.md F5-F7, F14, F16).
 
 use bastide_arm::error::ArmError;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::field;
+use crate::isolation_lift::IsolationLift;
 
 /// How far the computes of a hub reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +30,19 @@ impl IsolationMode {
     pub fn of(properties: &Map<String, Value>) -> Self {
         let network = properties.get("managedNetwork").and_then(Value::as_object);
         network.and_then(|network| Self::read(network, "").ok()?).unwrap_or_default()
+    }
+
+    /// The mode that holds at a moment: none while isolation is lifted, whatever is stored.
+    pub fn in_force(properties: &Map<String, Value>, now: Timestamp) -> Self {
+        match IsolationLift::in_force(properties, now) {
+            Some(_) => Self::Disabled,
+            None => Self::of(properties),
+        }
+    }
+
+    /// The modes that a plain write may choose at a moment instead of the one that holds, as the wire spells them.
+    pub fn changeable_at(properties: &Map<String, Value>, now: Timestamp) -> Vec<&'static str> {
+        Self::in_force(properties, now).changeable().map(Self::as_str).collect()
     }
 
     /// The wire's spelling.

@@ -8,6 +8,7 @@ pub mod compute;
 pub mod connection;
 pub mod deleted_workspace;
 pub mod external_service;
+pub mod isolation_lift;
 mod field;
 pub mod isolation_mode;
 mod managed_network;

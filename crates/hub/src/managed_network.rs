@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{Document, Link, Linked, Observed, PartChange};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
+use crate::isolation_lift::{self, IsolationLift};
 use crate::isolation_mode::IsolationMode;
 use crate::outbound_rule::{self, KIND, NOT_REPORTED, RuleBody, Terms};
 use crate::workspace::NAME;
@@ -14,25 +16,22 @@ use crate::workspace::NAME;
 /// The network as asked for, over the one that stands: a body that is silent about a part of it keeps that part, because
 /// Terraform's update sends the mode alone (infrastructure-as-code.md 5.3). What only the server knows is dropped, so that
 /// a GET can be sent back. The rules are resources of their own and do not stay in the document.
-pub(crate) fn admit(properties: &mut Map<String, Value>, existing: Option<&Document>) -> Result<Vec<String>, ArmError> {
+pub(crate) fn admit(
+    properties: &mut Map<String, Value>,
+    existing: Option<&Document>,
+    now: Timestamp,
+) -> Result<Vec<String>, ArmError> {
     let asked = properties.remove("managedNetwork");
     let before = existing.and_then(|document| document.properties.get("managedNetwork")?.as_object());
     let mut network = before.cloned().unwrap_or_default();
+    let mut asked_mode = None;
     if let Some(Value::Object(asked)) = asked {
+        asked_mode = IsolationMode::read(&asked, AT)?;
         network.extend(asked.into_iter().filter(|(name, value)| !value.is_null() && !SERVERS.contains(&name.as_str())));
     }
-    let old_mode = existing.map(|document| IsolationMode::of(&document.properties)).unwrap_or_default();
-    let mode = IsolationMode::read(&network, AT)?.unwrap_or(old_mode);
-    if !old_mode.may_become(mode) {
-        let message = format!(
-            "Isolation cannot be disabled once it is enabled; the isolation mode is {}. It can become {}.",
-            old_mode.as_str(),
-            field::any_of(&old_mode.changeable().map(IsolationMode::as_str).collect::<Vec<_>>())
-        );
-        return Err(refused(&format!("{AT}.isolationMode"), message));
-    }
-    network.insert("isolationMode".into(), mode.as_str().into());
     let mut warnings = Vec::new();
+    let mode = admit_mode(&mut network, existing, asked_mode, now, &mut warnings)?;
+    network.insert("isolationMode".into(), mode.as_str().into());
     // Kept as typed: the SDK sends "basic" and reads it back (mission.md L2).
     if let Some(sku) = field::text(&network, "firewallSku", AT)? {
         if field::word(sku, &["Standard", "Basic"]).is_none() {
@@ -60,6 +59,40 @@ pub(crate) fn admit(properties: &mut Map<String, Value>, existing: Option<&Docum
     }
     properties.insert("managedNetwork".into(), Value::Object(network));
     Ok(warnings)
+}
+
+/// The mode that is stored from now on. While isolation is lifted, its old mode stays there for when the time is over: a body
+/// that repeats what it has read changes nothing, and one that names an isolated mode ends the lift.
+fn admit_mode(
+    network: &mut Map<String, Value>,
+    existing: Option<&Document>,
+    asked: Option<IsolationMode>,
+    now: Timestamp,
+    warnings: &mut Vec<String>,
+) -> Result<IsolationMode, ArmError> {
+    let old_mode = existing.map(|document| IsolationMode::of(&document.properties)).unwrap_or_default();
+    let lift = existing.and_then(|document| IsolationLift::in_force(&document.properties, now));
+    let mode = match (asked, &lift) {
+        (None, _) | (Some(IsolationMode::Disabled), Some(_)) => old_mode,
+        (Some(asked), _) => asked,
+    };
+    let is_ended = asked.is_some_and(|asked| asked != IsolationMode::Disabled);
+    if lift.is_none() || is_ended {
+        network.shift_remove(isolation_lift::FIELD);
+    }
+    if let (Some(lift), true) = (lift, is_ended) {
+        warnings.push(format!("Isolation, which was lifted until {}, is back: {}.", lift.until, mode.as_str()));
+    }
+    if old_mode.may_become(mode) {
+        return Ok(mode);
+    }
+    let message = format!(
+        "Isolation cannot be disabled once it is enabled; the isolation mode is {}. It can become {}. An Owner can lift it \
+         for a time: bastide network isolation lift, or POST of bastide/liftIsolation below the hub.",
+        old_mode.as_str(),
+        field::any_of(&old_mode.changeable().map(IsolationMode::as_str).collect::<Vec<_>>())
+    );
+    Err(refused(&format!("{AT}.isolationMode"), message))
 }
 
 /// What a body's map of rules changes: each name is written, a null removes it, and what is not named stays.
@@ -120,18 +153,29 @@ pub(crate) fn links(properties: &Map<String, Value>) -> Vec<Link> {
 }
 
 /// The wire form. What it says about the kernel is what was last seen of it, and nothing without that.
-pub(crate) fn answer(stored: &Map<String, Value>, rules: &[Linked], observed: Option<&Observed>) -> Value {
+pub(crate) fn answer(
+    stored: &Map<String, Value>,
+    rules: &[Linked],
+    observed: Option<&Observed>,
+    now: Timestamp,
+) -> Value {
     let mut network = stored.clone();
     network.remove(PROVISIONED);
-    let mode = IsolationMode::of(&Map::from_iter([("managedNetwork".to_owned(), json!(stored))]));
-    let changeable: Vec<&str> = mode.changeable().map(IsolationMode::as_str).collect();
-    network.insert("changeableIsolationModes".into(), json!(changeable));
-    network.insert("status".into(), status(observed));
-    let mut bastide = json!({"enforcement": observed.map_or("none", |observed| observed.by)});
-    if let (Some(reason), Some(fields)) = (why_not(observed), bastide.as_object_mut()) {
-        fields.insert("reason".into(), reason.into());
+    network.shift_remove(isolation_lift::FIELD);
+    let properties = Map::from_iter([("managedNetwork".to_owned(), json!(stored))]);
+    if stored.contains_key("isolationMode") {
+        network.insert("isolationMode".into(), IsolationMode::in_force(&properties, now).as_str().into());
     }
-    network.insert("bastide".into(), bastide);
+    network.insert("changeableIsolationModes".into(), json!(IsolationMode::changeable_at(&properties, now)));
+    network.insert("status".into(), status(observed));
+    let lift = IsolationLift::in_force(&properties, now).map(|lift| lift.answer(IsolationMode::of(&properties)));
+    let notes = [
+        ("enforcement", Some(json!(observed.map_or("none", |observed| observed.by)))),
+        ("reason", why_not(observed).map(Value::from)),
+        (isolation_lift::FIELD, lift),
+    ];
+    let notes = notes.into_iter().filter_map(|(name, note)| Some((name.to_owned(), note?)));
+    network.insert("bastide".into(), Value::Object(notes.collect()));
     let shown: Map<String, Value> = rules
         .iter()
         .map(|rule| {
@@ -220,6 +264,7 @@ const SERVERS: &[&str] = &[
     "bastide",
     "outboundRules",
     PROVISIONED,
+    isolation_lift::FIELD,
 ];
 
 /// Stored, never shown: the network was asked to come into being.

@@ -5,6 +5,7 @@ mod outside;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Linked, Parity};
 use bastide_inspect::{Name, NamePattern};
 use bastide_plan::hub_plan::{
@@ -53,7 +54,11 @@ pub fn compile(
     stamp: Stamp,
 ) -> Compiled {
     let mut compiler = Compiler { hub, outside, site, taken: legs.iter().map(|leg| leg.address).collect(), legs };
-    let mode = match IsolationMode::of(&hub.document.properties) {
+    // Without a clock nothing is open that was opened for a time.
+    let properties = &hub.document.properties;
+    let mode =
+        outside.now.map_or_else(|| IsolationMode::of(properties), |now| IsolationMode::in_force(properties, now));
+    let mode = match mode {
         IsolationMode::Disabled => Mode::Disabled,
         IsolationMode::AllowInternetOutbound => Mode::InternetOutbound,
         IsolationMode::AllowOnlyApprovedOutbound => Mode::ApprovedOutbound,
@@ -187,7 +192,8 @@ impl Compiler<'_> {
                 }),
             };
         }
-        let mut names: Vec<Name> = self.private_name(destination).into_iter().collect();
+        let name = private_name(id, &destination.subresource, &self.site.zone);
+        let mut names: Vec<Name> = name.into_iter().collect();
         match self.site.api.as_ref().filter(|_| *id == self.hub.id) {
             Some((name, port)) => {
                 names.push(name.clone());
@@ -206,15 +212,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// The name under which clients know the service, `{account}.blob.{zone}`.
-    fn private_name(&self, destination: &PrivateEndpointDestination) -> Option<Name> {
-        let resource = destination.resource();
-        let type_name = resource.type_name();
-        let (_, word) = SERVICE_WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&type_name))?;
-        let word = word.unwrap_or(&destination.subresource);
-        Name::parse(&format!("{}.{word}.{}", resource.name(), self.site.zone)).ok()
-    }
-
     /// An address in the upper half of the subnet that stays the same while others come and go, but for the rare case
     /// that two want the same one.
     fn free_address(&mut self, seed: u128) -> Ipv4Addr {
@@ -228,6 +225,13 @@ impl Compiler<'_> {
         self.taken.insert(address);
         address
     }
+}
+
+/// The name under which clients know a service of a resource, `{account}.blob.{zone}`.
+pub(crate) fn private_name(resource: &ResourceId, subresource: &str, zone: &str) -> Option<Name> {
+    let type_name = resource.type_name();
+    let (_, word) = SERVICE_WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&type_name))?;
+    Name::parse(&format!("{}.{}.{zone}", resource.name(), word.unwrap_or(subresource))).ok()
 }
 
 /// The address of a compute's leg, in the lower half of the subnet; `taken` are those of the hub's other legs. It is

@@ -4,6 +4,7 @@
 mod action;
 mod associated;
 mod companion;
+mod diagnosis;
 mod encryption;
 mod inbound;
 mod kind;
@@ -12,7 +13,9 @@ mod properties;
 mod required_rule;
 
 pub use crate::managed_network::{is_provisioned, provision};
+pub use action::DIAGNOSE;
 pub(crate) use associated::link as link_to;
+pub use diagnosis::{Diagnosis, Patient, Probe};
 pub use inbound::admits;
 pub use kind::Kind;
 pub(crate) use required_rule::{PREFIX as SYSTEM_PREFIX, RequiredTag};
@@ -68,10 +71,10 @@ impl ResourceType for Workspace {
         document.sku.get_or_insert_with(|| json!({"name": "Basic", "tier": "Basic"}));
         if let Some(hub) = project::hub(&document, admission.linked)? {
             document.properties.insert("hubResourceId".into(), hub.id.to_string().into());
-            let warnings = project::admit(&mut document.properties, hub)?;
+            let warnings = project::admit(&mut document.properties, hub, admission.now)?;
             return Ok(Admitted { document, warnings, ..Admitted::default() });
         }
-        let mut warnings = managed_network::admit(&mut document.properties, existing)?;
+        let mut warnings = managed_network::admit(&mut document.properties, existing, admission.now)?;
         encryption::admit(&mut document.properties, existing)?;
         associated::respell(&mut document.properties, admission.linked);
         associated::check_storage(&document.properties, admission.linked, admission.parity)?;
@@ -90,10 +93,11 @@ impl ResourceType for Workspace {
         let mut properties = view.document.properties.clone();
         let hub = properties.get("hubResourceId").and_then(Value::as_str).map(str::to_ascii_lowercase);
         match hub.and_then(|hub| view.linked.get(&hub)) {
-            Some(hub) => project::inherit(&mut properties, &hub.document, view.observed),
+            Some(hub) => project::inherit(&mut properties, &hub.document, view.observed, view.now),
             None => {
                 let network = properties.get("managedNetwork").and_then(Value::as_object);
-                if let Some(answer) = network.map(|network| managed_network::answer(network, view.parts, view.observed))
+                if let Some(answer) =
+                    network.map(|network| managed_network::answer(network, view.parts, view.observed, view.now))
                 {
                     properties.insert("managedNetwork".into(), answer);
                 }

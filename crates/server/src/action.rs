@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{Acted, ActionCall, Secret};
+use bastide_hub::workspace::DIAGNOSE;
 use bastide_store::{Change, Resource};
 use http::{StatusCode, header};
 use serde_json::json;
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::{Entries, Entry};
 use crate::operations::accepted;
-use crate::pass::Pass;
+use crate::pass::{Pass, WORKSPACE};
 use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -39,6 +40,9 @@ impl Front {
         let around = self.around(request.context, pass, registered, &entry).await?;
         let secrets = self.secrets(entry.row.incarnation).await?;
         let is_secret = registered.rules.descriptor().action(name).is_none_or(|action| action.secret);
+        if name == DIAGNOSE && registered.name == WORKSPACE {
+            return self.diagnose(request, pass, &entry).await;
+        }
         let mut linked_secrets = BTreeMap::new();
         for (key, linked) in around.linked.iter().filter(|_| is_secret) {
             linked_secrets.insert(key.clone(), self.secrets(linked.incarnation).await?);

@@ -38,11 +38,11 @@ use crate::metrics::Metrics;
 use crate::network::Networks;
 use crate::operations::Queue;
 use crate::origin::Origins;
-use crate::pass::{Gatekeeper, Identified, Pass};
+use crate::pass::{ASSIGN, Gatekeeper, Identified, Pass};
 use crate::policy::Book;
 use crate::registry::{Registered, Registry};
 use crate::reply::Reply;
-use crate::request::{Dialect, Request, read_body};
+use crate::request::{Request, read_body};
 use crate::routes::{self, Action, Matched, Operation};
 use crate::throttle::{Class, Throttle};
 
@@ -246,7 +246,7 @@ impl Front {
         // Who sends a body may take half a minute over it.
         let has_waited = matches!(&body, Incoming::Wire(body) if !body.is_end_stream());
         let (body, nested) = match body {
-            Incoming::Wire(body) => (read(headers, body, matched.route.operation.dialect()).await?, None),
+            Incoming::Wire(body) => (read(headers, body, matched.route.operation).await?, None),
             Incoming::Read(body) => (body, None),
             Incoming::Rehearsed(body) => (Some(body), None),
             Incoming::Planned(nested) => (None, Some(nested)),
@@ -356,6 +356,9 @@ impl Front {
             Operation::RollBack => self.roll_back(request, pass).await,
             Operation::ListPresets => self.list_presets(request, pass).await,
             Operation::ApplyPreset => self.apply_preset(request, pass).await,
+            Operation::ReadIsolation => self.read_isolation(request, pass).await,
+            Operation::LiftIsolation => self.lift_isolation(request, pass).await,
+            Operation::RestoreIsolation => self.restore_isolation(request, pass).await,
             Operation::ReadCost => self.read_cost(request, pass).await,
             Operation::ListTagPacks => self.list_tag_packs(request, pass).await,
             Operation::ReadTagPack => self.read_tag_pack(request, pass).await,
@@ -465,6 +468,9 @@ impl Front {
         gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
         Ok(pass)
     }
+        if matched.route.operation.takes_owner() {
+            gatekeeper.authorise(caller, ASSIGN, target).await?;
+        }
 
     /// The subscription a path names must be ours.
     async fn settle_scope(&self, matched: &Matched) -> Result<(), Failure> {
@@ -579,13 +585,15 @@ impl Front {
 }
 
 /// The body of a request, bounded in size and time, as a value.
-async fn read(headers: &HeaderMap, body: Body, dialect: Dialect) -> Result<Option<Value>, Failure> {
-    let bytes = body::collect(body, &BODY).await.map_err(|error| match error {
-        BodyError::TooLarge => ArmError::content_too_large(BODY.limit),
+async fn read(headers: &HeaderMap, body: Body, operation: Operation) -> Result<Option<Value>, Failure> {
+    let limit = operation.body_limit();
+    let bounds = Bounds { limit, drain: DRAIN.max(2 * limit), time: body::TIME };
+    let bytes = body::collect(body, &bounds).await.map_err(|error| match error {
+        BodyError::TooLarge => ArmError::content_too_large(limit),
         BodyError::TooSlow => ArmError::request_timeout(),
         BodyError::Broken => ArmError::invalid_request_content("The body broke off before its end; send it again."),
     })?;
-    Ok(read_body(headers, &bytes, dialect)?)
+    Ok(read_body(headers, &bytes, operation.dialect(), limit)?)
 }
 
 /// What a failure is answered with.
@@ -612,8 +620,8 @@ pub(crate) fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
     }
 }
 
-/// Body of a request, as ARM bounds it.
-const BODY: Bounds = Bounds { limit: 4 * 1024 * 1024, drain: 32 * 1024 * 1024, time: body::TIME };
+/// Bytes of a body that are read and dropped at least, so that its sender hears that it is too large.
+const DRAIN: usize = 32 * 1024 * 1024;
 
 /// Attempts before a contended write gives up; each one lost means that another write was won.
 const MAX_ATTEMPTS: usize = 32;

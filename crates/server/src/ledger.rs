@@ -12,6 +12,7 @@ use bastide_arm::resource_type::{Document, Linked};
 use bastide_store::{
     Change, Committed, Expectation, Record, RecordQuery, Resource, ResourcePut, ResourceQuery, Store, TagCount, Write,
 };
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::activity_log;
@@ -151,6 +152,18 @@ impl Ledger {
         granted: &[&'static str],
         entries: Entries,
     ) -> Result<Committed, Failure> {
+        let notes = (!granted.is_empty()).then(|| ("granted".to_owned(), granted.into()));
+        self.commit_noted(context, pass, notes.into_iter().collect(), entries).await
+    }
+
+    /// As [`Ledger::commit`], with what else goes on record with the write.
+    pub async fn commit_noted(
+        &self,
+        context: &Context,
+        pass: &Pass,
+        notes: Map<String, Value>,
+        entries: Entries,
+    ) -> Result<Committed, Failure> {
         if !pass.is_for_writing() {
             return Err(Failure::internal("a write under a pass for a list"));
         }
@@ -159,8 +172,8 @@ impl Ledger {
         changes.extend(rule_history::records(&self.store, &changes, by, context.now).await?);
         expect.push(Expectation::AccessEpoch(pass.epoch()));
         let mut record = activity_log::record(context, pass.principal(), pass.action(), pass.scope());
-        if let Some(fields) = record.as_object_mut().filter(|_| !granted.is_empty()) {
-            fields.insert("granted".to_owned(), granted.into());
+        if let Some(fields) = record.as_object_mut() {
+            fields.extend(notes);
         }
         let mut audit = vec![record];
         audit.extend(self.policies.judge(context, pass, &changes).await?);

@@ -147,6 +147,13 @@ impl Locks {
         if intent == Intent::Delete { self.below(target).next() } else { None }
     }
 
+    /// The locks that hold a scope, each with whether it forbids every change: those on it and on what it is in.
+    pub fn holding(&self, scope: &ResourceId) -> Vec<(&ResourceId, bool)> {
+        let above = std::iter::successors(Some(scope.clone()), ResourceId::parent);
+        let locks = above.flat_map(|scope| self.by_scope.get(scope.key())).flatten();
+        locks.map(|lock| (&lock.id, lock.level == Level::ReadOnly)).collect()
+    }
+
     fn below(&self, scope: &ResourceId) -> impl Iterator<Item = &Lock> {
         let prefix = scope.prefix();
         let below = self.by_scope.range(prefix.clone()..).take_while(move |(key, _)| key.starts_with(&prefix));

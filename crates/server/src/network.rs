@@ -6,8 +6,10 @@
 //! takes too long, or cannot be done, the answer says so and the passes go on.
 
 mod computes;
+mod diagnose;
 mod flow_metrics;
 mod flow_stream;
+mod isolation;
 mod link;
 mod node;
 mod observation;

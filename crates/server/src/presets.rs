@@ -87,16 +87,21 @@ impl Front {
         Ok(Reply::ok(shadow_cost::of(&hub.document, &rules)))
     }
 
+    /// A hub, or 404.
+    pub(crate) async fn addressed_hub(&self, request: &Request<'_>, pass: &Pass) -> Result<Entry, Failure> {
+        let hub = &request.matched.target;
+        let is_workspace = hub.type_name().eq_ignore_ascii_case(WORKSPACE);
+        let entry = if is_workspace { self.ledger.resource(pass, hub).await? } else { None };
+        Ok(entry.ok_or_else(|| ArmError::resource_not_found(hub))?)
+    }
+
     /// A hub with all its rules, or 404.
     pub(crate) async fn hub_and_rules(
         &self,
         request: &Request<'_>,
         pass: &Pass,
     ) -> Result<(Entry, Vec<Linked>), Failure> {
-        let hub = &request.matched.target;
-        let is_workspace = hub.type_name().eq_ignore_ascii_case(WORKSPACE);
-        let entry = if is_workspace { self.ledger.resource(pass, hub).await? } else { None };
-        let entry = entry.ok_or_else(|| ArmError::resource_not_found(hub))?;
+        let entry = self.addressed_hub(request, pass).await?;
         let registered = self.registry.find(WORKSPACE, "")?;
         let around = self.around(request.context, pass, &registered, &entry).await?;
         Ok((entry, around.part_rows.values().map(Entry::linked).collect()))

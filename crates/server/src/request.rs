@@ -65,8 +65,13 @@ pub enum Dialect {
     Relaxed,
 }
 
-/// Reads a body that was collected. An empty one is no body.
-pub fn read_body(headers: &HeaderMap, bytes: &[u8], dialect: Dialect) -> Result<Option<Value>, ArmError> {
+/// Reads a body that was collected, of at most so many bytes. An empty one is no body.
+pub fn read_body(
+    headers: &HeaderMap,
+    bytes: &[u8],
+    dialect: Dialect,
+    max_bytes: usize,
+) -> Result<Option<Value>, ArmError> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -78,7 +83,7 @@ pub fn read_body(headers: &HeaderMap, bytes: &[u8], dialect: Dialect) -> Result<
         }
     }
     match dialect {
-        Dialect::Strict => json::parse(bytes, &Limits::default()).map(Some),
+        Dialect::Strict => json::parse(bytes, &Limits { max_bytes, ..Limits::default() }).map(Some),
         Dialect::Relaxed => bastide_template::relaxed::parse(bytes, &bastide_template::Limits::default())
             .map(Some)
             .map_err(|error| ArmError::invalid_request_content(error.message)),

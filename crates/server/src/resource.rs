@@ -209,6 +209,7 @@ impl Front {
             let connections = self.connection_answers(&entry.id, request.context.now).await?;
             properties.insert("privateEndpointConnections".to_owned(), connections.into());
         }
+            now: request.context.now,
         Ok(wire_form(registered, entry, properties, request.tenant_id))
     }
 

@@ -131,6 +131,9 @@ pub enum Operation {
     ListPresets,
     ApplyPreset,
     ReadCost,
+    ReadIsolation,
+    LiftIsolation,
+    RestoreIsolation,
     ListTagPacks,
     ReadTagPack,
     PutTagPack,
@@ -182,6 +185,20 @@ impl Operation {
     /// How its body is written: templates are not JSON.
     pub fn dialect(self) -> Dialect {
         match self {
+    /// Whether it takes, beside the action of its route, the right to give rights away: to decide what the rules of others
+    /// mean, or that there is no wall for a time. It is asked before a body is read.
+    pub fn takes_owner(self) -> bool {
+        matches!(self, Self::PutTagPack | Self::DeleteTagPack | Self::LiftIsolation)
+    }
+
+    /// Bytes its body may have: ARM's bound for all but the published file of service tags, which is larger.
+    pub fn body_limit(self) -> usize {
+        match self {
+            Self::PutTagPack => 32 * MEBIBYTE,
+            _ => 4 * MEBIBYTE,
+        }
+    }
+
             Self::PutDeployment | Self::ValidateDeployment | Self::ForetellDeployment => Dialect::Relaxed,
             _ => Dialect::Strict,
         }
@@ -400,6 +417,8 @@ const INVOCATION: &str = "{resource}/{action}";
 pub static ROUTES: &[Route] = &[
     route(Method::GET, "/tenants", Action::SignedIn, Operation::ListTenants),
     route(Method::GET, "/providers", Action::SignedIn, Operation::ListTenantProviders),
+const MEBIBYTE: usize = 1024 * 1024;
+
     route(Method::GET, "/providers/{namespace}", Action::SignedIn, Operation::ReadProvider),
     route(Method::GET, "/providers/{namespace}/operations", Action::SignedIn, Operation::ListProviderOperations),
     route(Method::PUT, "/providers/microsoft.subscription/aliases/{alias}", Action::Fixed("Microsoft.Subscription/aliases/write"), Operation::CreateSubscription),
@@ -503,6 +522,10 @@ pub static ROUTES: &[Route] = &[
     route(Method::DELETE, "{scope}/providers/bastide.authorization/accessrequests/{name}", Action::Own("Bastide.Authorization/accessRequests/delete"), Operation::DeleteAccessRequest),
     route(Method::POST, "{scope}/providers/bastide.authorization/accessrequests/{name}/approve", Action::Own("Bastide.Authorization/accessRequests/approve/action"), Operation::ApproveAccessRequest),
     route(Method::POST, "{scope}/providers/bastide.authorization/accessrequests/{name}/deny", Action::Own("Bastide.Authorization/accessRequests/deny/action"), Operation::DenyAccessRequest),
+    route(Method::GET, "{scope}/bastide/isolation", Action::Fixed("Microsoft.MachineLearningServices/workspaces/read"), Operation::ReadIsolation),
+    route(Method::POST, "{scope}/bastide/liftisolation", Action::Fixed("Bastide.Network/isolation/lift/action"), Operation::LiftIsolation),
+    // Whoever may write the hub may isolate it.
+    route(Method::POST, "{scope}/bastide/restoreisolation", Action::Fixed("Microsoft.MachineLearningServices/workspaces/write"), Operation::RestoreIsolation),
     route(Method::GET, "/providers/microsoft.authorization/provideroperations", Action::SignedIn, Operation::ReadProviderOperations),
     route(Method::GET, "/providers/microsoft.authorization/provideroperations/{namespace}", Action::SignedIn, Operation::ReadProviderOperations),
     route(Method::GET, "{scope}/providers/microsoft.authorization/locks", Action::Fixed("Microsoft.Authorization/locks/read"), Operation::ListLocks),

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use bastide_arm::clock::Clock as _;
 use bastide_plan::hub_plan::Target;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -557,11 +558,12 @@ async fn whoever_sees_the_hub_asks_and_whoever_changes_its_rules_approves_for_a_
 #[tokio::test]
 async fn a_rule_ends_by_itself_at_its_time() {
     let scene = Scene::set().await;
-    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(2500);
+    let end = scene.house.clock.now() + jiff::SignedDuration::from_mins(2);
     let rule = json!({"type": "FQDN", "destination": "soon.example", "bastide": {"enabled": true, "expiresOn": end.to_string()}});
     let made = scene.put_rule("soon", rule).await;
     assert!(is_active(&made.body["properties"]), "{made:?}");
     assert_eq!(scene.agent.last_plan().names.len(), 1);
+    scene.house.clock.set(end);
     let over = scene.until("soon", |rule| !is_active(rule)).await;
     assert!(why(&over).contains("ended"), "{over}");
     assert!(scene.agent.last_plan().names.is_empty(), "nothing lets it through any more");

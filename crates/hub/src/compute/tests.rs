@@ -80,6 +80,7 @@ fn said(document: &Document, observed: Option<&Observed>) -> Map<String, Value> 
         origin: "https://localhost:8443",
         zone: "bastide.localhost:8443",
         tenant_id: TENANT,
+        now: "2026-11-22T10:00:00Z".parse().unwrap(),
     })
 }
 

@@ -7,6 +7,7 @@ use bastide_arm::resource_type::Linked;
 use bastide_plan::hub_plan::RuleName;
 use jiff::Timestamp;
 
+use crate::isolation_lift::IsolationLift;
 use crate::outbound_rule::{Category, Destination, Rule};
 use crate::private_endpoint_connection::Endpoint;
 use crate::service_tag::TagBook;
@@ -20,7 +21,7 @@ pub struct Outside {
     pub refused: BTreeMap<RuleName, String>,
     /// What service tags mean in the hub's subscription.
     pub tags: Arc<TagBook>,
-    /// The time, for rules that end.
+    /// The time, for what ends: rules, and isolation that is lifted.
     pub now: Option<Timestamp>,
 }
 
@@ -31,14 +32,15 @@ pub struct Wanted<'a> {
     pub endpoints: Vec<(&'a Linked, Endpoint)>,
     /// Whether a tag must be looked up.
     pub tags: bool,
-    /// When rules end.
+    /// When rules end, and when isolation is back that is lifted.
     pub ends: Vec<Timestamp>,
 }
 
 impl<'a> Wanted<'a> {
-    /// By these rules.
-    pub fn by(rules: &'a [Linked]) -> Self {
+    /// By a hub and these rules.
+    pub fn by(hub: &Linked, rules: &'a [Linked], now: Timestamp) -> Self {
         let mut wanted = Self::default();
+        wanted.ends.extend(IsolationLift::in_force(&hub.document.properties, now).map(|lift| lift.until));
         for row in rules {
             let rule = Rule::stored(&row.document.properties);
             wanted.ends.extend(rule.as_ref().and_then(|rule| rule.extension.expires_on));

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{Acted, Action, ActionCall, Linked, Secret};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::associated::{ASSOCIATED, Associated};
 use super::kind::Kind;
-use super::required_rule;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
 use crate::managed_network;
@@ -18,7 +16,6 @@ use crate::managed_network;
 pub(super) fn act(call: &ActionCall<'_>) -> Result<Acted, ArmError> {
     let answer = match call.action {
         PROVISION => return provision(call),
-        "diagnose" => Some(diagnose(call)),
         "listKeys" => Some(list_keys(call)),
         "listStorageAccountKeys" => Some(storage_key(call).map_or(json!({}), |key| json!({"userStorageKey": key}))),
         "listNotebookKeys" => Some(json!({})),
@@ -42,38 +39,6 @@ fn provision(call: &ActionCall<'_>) -> Result<Acted, ArmError> {
     }
     let answer = managed_network::provisioned(IsolationMode::of(&document.properties), call.observed);
     Ok(Acted { answer: Some(answer), document: managed_network::provision(document), ..Acted::default() })
-}
-
-fn diagnose(call: &ActionCall<'_>) -> Value {
-    let mut results: Map<String, Value> = AREAS.iter().map(|area| (format!("{area}Results"), json!([]))).collect();
-    let mode = IsolationMode::of(&call.existing.document.properties);
-    let why_not = managed_network::why_not(call.observed);
-    if let (Some(reason), true) = (why_not, mode != IsolationMode::Disabled) {
-        let finding = json!({"code": "ManagedNetworkInactive", "level": "Warning", "message": reason});
-        results.insert("otherResults".into(), json!([finding]));
-    }
-    for Associated { property, .. } in ASSOCIATED {
-        let Some(id) = call.existing.document.properties.get(*property).and_then(Value::as_str) else { continue };
-        if !call.linked.contains_key(&id.to_ascii_lowercase()) {
-            let message = format!("{property} names '{id}', which does not exist any more.");
-            let finding = json!({"code": "AssociatedResourceMissing", "level": "Error", "message": message});
-            results.insert(format!("{property}Results"), json!([finding]));
-        } else if mode == IsolationMode::Disabled && is_private(call, property) {
-            let message = format!(
-                "{property} '{id}' is closed to the public, and the hub has no isolated network with a private endpoint \
-                 to it. Set managedNetwork.isolationMode, or open the resource."
-            );
-            let finding = json!({"code": "AssociatedResourceNotReachable", "level": "Warning", "message": message});
-            results.insert(format!("{property}Results"), json!([finding]));
-        }
-    }
-    json!({"value": results})
-}
-
-fn is_private(call: &ActionCall<'_>, property: &str) -> bool {
-    let id = call.existing.document.properties.get(property).and_then(Value::as_str).unwrap_or_default();
-    let there = call.linked.get(&id.to_ascii_lowercase());
-    there.is_some_and(|there| required_rule::is_private(&there.document.properties))
 }
 
 /// The keys of what the workspace stands on. Versions differ in the name of the account's id (arm-models.md section 7).
@@ -119,24 +84,15 @@ fn associated<'a>(call: &'a ActionCall<'_>, property: &str) -> Option<(&'a Linke
     Some((call.linked.get(&key)?, call.linked_secrets.get(&key)?))
 }
 
-const PROVISION: &str = "provisionManagedNetwork";
+/// Answered by whoever can ask the wall, with [`super::Diagnosis`].
+pub const DIAGNOSE: &str = "diagnose";
 
-const AREAS: &[&str] = &[
-    "userDefinedRoute",
-    "networkSecurityRule",
-    "resourceLock",
-    "dnsResolution",
-    "storageAccount",
-    "keyVault",
-    "containerRegistry",
-    "applicationInsights",
-    "other",
-];
+const PROVISION: &str = "provisionManagedNetwork";
 
 pub(super) const ACTIONS: &[Action] = &[
     Action { name: "listKeys", secret: true },
     Action { name: "resyncKeys", secret: false },
-    Action { name: "diagnose", secret: false },
+    Action { name: DIAGNOSE, secret: false },
     Action { name: "listNotebookKeys", secret: true },
     Action { name: "listNotebookAccessToken", secret: true },
     Action { name: "listStorageAccountKeys", secret: true },

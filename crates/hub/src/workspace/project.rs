@@ -2,6 +2,7 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{Document, Linked, Observed};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
@@ -35,7 +36,11 @@ pub(super) fn hub<'a>(
 }
 
 /// Drops what a body repeats of the hub, and refuses what would differ from it.
-pub(super) fn admit(properties: &mut Map<String, Value>, hub: &Linked) -> Result<Vec<String>, ArmError> {
+pub(super) fn admit(
+    properties: &mut Map<String, Value>,
+    hub: &Linked,
+    now: Timestamp,
+) -> Result<Vec<String>, ArmError> {
     let hub_name = hub.id.name();
     let hub = &hub.document.properties;
     for name in ["storageAccount", "keyVault", "applicationInsights", "containerRegistry"] {
@@ -46,7 +51,7 @@ pub(super) fn admit(properties: &mut Map<String, Value>, hub: &Linked) -> Result
         }
     }
     if let Some(Value::Object(network)) = properties.remove("managedNetwork") {
-        check_network(&network, hub, hub_name)?;
+        check_network(&network, hub, hub_name, now)?;
     }
     if let Some(Value::Object(encryption)) = properties.remove("encryption") {
         let stands = hub.get("encryption").and_then(Value::as_object);
@@ -69,14 +74,19 @@ pub(super) fn admit(properties: &mut Map<String, Value>, hub: &Linked) -> Result
 }
 
 /// What a project shows of its hub.
-pub(super) fn inherit(properties: &mut Map<String, Value>, hub: &Document, observed: Option<&Observed>) {
+pub(super) fn inherit(
+    properties: &mut Map<String, Value>,
+    hub: &Document,
+    observed: Option<&Observed>,
+    now: Timestamp,
+) {
     for name in INHERITED {
         if let Some(value) = hub.properties.get(*name) {
             properties.insert((*name).to_owned(), value.clone());
         }
     }
     let network = hub.properties.get("managedNetwork").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut answer = managed_network::answer(&network, &[], observed);
+    let mut answer = managed_network::answer(&network, &[], observed, now);
     if let Some(fields) = answer.as_object_mut() {
         // The rules are the hub's and shown there; the mode is changed there, too.
         fields.remove("outboundRules");
@@ -86,9 +96,14 @@ pub(super) fn inherit(properties: &mut Map<String, Value>, hub: &Document, obser
 }
 
 /// A project's body may repeat the network of its hub, as clients do that send back what they have read.
-fn check_network(asked: &Map<String, Value>, hub: &Map<String, Value>, hub_name: &str) -> Result<(), ArmError> {
+fn check_network(
+    asked: &Map<String, Value>,
+    hub: &Map<String, Value>,
+    hub_name: &str,
+    now: Timestamp,
+) -> Result<(), ArmError> {
     let at = "properties.managedNetwork";
-    let mode = IsolationMode::of(hub);
+    let mode = IsolationMode::in_force(hub, now);
     let asked_mode = IsolationMode::read(asked, at)?;
     let has_rules = field::object(asked, "outboundRules", at)?.is_some_and(|rules| !rules.is_empty());
     if has_rules || asked_mode.is_some_and(|asked| asked != mode) {

@@ -103,7 +103,8 @@ pub(super) fn is_private(properties: &Map<String, Value>) -> bool {
 /// No name of a user's rule starts like this.
 pub(crate) const PREFIX: &str = "__SYS_";
 
-const ENDPOINTS: &[(&str, &[&str])] =
+/// The services of associated resources that computes use.
+pub(super) const ENDPOINTS: &[(&str, &[&str])] =
     &[("keyVault", &["vault"]), ("storageAccount", &["blob", "file"]), ("containerRegistry", &["registry"])];
 
 /// A tag that hubs are said to need, and what there is in its place here (mission.md H4-H15).

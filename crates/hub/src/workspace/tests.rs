@@ -89,11 +89,15 @@ impl Stage {
             parity: self.parity,
             tenant_id: Uuid::nil(),
             author: &Author::default(),
-            now: "2026-11-22T10:00:00Z".parse().unwrap(),
+            now: now(),
             fresh_id: &|| Uuid::nil(),
             fresh_secret: &|| Secret::new("secret"),
         })
     }
+}
+
+fn now() -> jiff::Timestamp {
+    "2026-11-22T10:00:00Z".parse().unwrap()
 }
 
 fn hub_id() -> ResourceId {
@@ -254,7 +258,7 @@ fn what_a_client_reads_it_may_send_back() {
     let stands = stage.existing.clone().unwrap();
     let stored = stands.properties["managedNetwork"].as_object().unwrap();
     assert_eq!(stored["firewallSku"], "basic", "kept as typed");
-    let read = managed_network::answer(stored, &stage.parts, None);
+    let read = managed_network::answer(stored, &stage.parts, None, now());
     assert_eq!(read["status"], json!({"status": "Inactive", "sparkReady": false}));
     let mut properties = stands.properties.clone();
     properties.insert("managedNetwork".into(), read);
@@ -367,7 +371,7 @@ fn a_project_has_what_its_hub_has() {
     }
     assert_eq!(project(json!({"publicNetworkAccess": "Disabled"})).unwrap().warnings.len(), 1);
     let mut shown = admitted.document.properties;
-    project::inherit(&mut shown, &stage.linked.values().next().unwrap().document, None);
+    project::inherit(&mut shown, &stage.linked.values().next().unwrap().document, None, now());
     assert_eq!(
         (&shown["keyVault"], &shown["managedNetwork"]["isolationMode"]),
         (&json!(vault), &json!("AllowInternetOutbound"))

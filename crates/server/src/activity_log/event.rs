@@ -84,7 +84,9 @@ pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, ten
         "tenantId": tenant,
     });
     if let Some(properties) = event.get_mut("properties").and_then(Value::as_object_mut) {
-        let told = ["policies", "granted"].into_iter().filter_map(|name| Some((name, record.get(name)?.to_string())));
+        let told = ["policies", "granted", "consent"]
+            .into_iter()
+            .filter_map(|name| Some((name, record.get(name)?.to_string())));
         properties.extend(told.map(|(name, text)| (name.to_owned(), text.into())));
     }
     event

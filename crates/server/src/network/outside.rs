@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bastide_arm::clock::Clock;
 use bastide_arm::resource_type::Linked;
 use bastide_hub::plan::{Outside, Wanted};
 use bastide_hub::service_tag::TagBook;
@@ -22,19 +23,21 @@ pub(crate) struct Lookout {
     approvals: Approvals,
     /// By subscription: the revision of its packs, and what they come to.
     books: Mutex<BTreeMap<String, (i64, Arc<TagBook>)>>,
-    /// When the next rule of each hub ends.
+    /// When the next thing of each hub ends.
     ends: Mutex<BTreeMap<String, Timestamp>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Lookout {
     /// A lookout that knows rights as the gatekeeper does.
-    pub(crate) fn new(approvals: Approvals) -> Self {
-        Self { approvals, books: Mutex::default(), ends: Mutex::default() }
+    pub(crate) fn new(approvals: Approvals, clock: Arc<dyn Clock>) -> Self {
+        Self { approvals, books: Mutex::default(), ends: Mutex::default(), clock }
     }
 
     /// What the rules of a hub lead to, at this moment.
     pub(super) async fn outside(&self, hub: &Linked, rules: &[Linked]) -> Result<Outside, Failure> {
-        let (wanted, now) = (Wanted::by(rules), Timestamp::now());
+        let now = self.clock.now();
+        let wanted = Wanted::by(hub, rules, now);
         let store = &self.approvals.store;
         let mut outside = Outside { now: Some(now), ..Outside::default() };
         self.remember_end(hub, wanted.ends.iter().filter(|end| **end > now).min().copied());
@@ -57,9 +60,9 @@ impl Lookout {
         Ok(outside)
     }
 
-    /// The hubs of which a rule has ended since they were last looked at.
+    /// The hubs in which something has ended since they were last looked at.
     pub(super) fn due(&self) -> Vec<String> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<String> = ends.iter().filter(|(_, end)| **end <= now).map(|(hub, _)| hub.clone()).collect();
         for hub in &due {

@@ -153,7 +153,7 @@ impl<'a> Sights<'a> {
             Some(subscription) => self.look_up(&ResourceId::parse(&format!("/subscriptions/{subscription}"))?).await?,
             None => None,
         };
-        let (properties, is_tracked) = self.properties(seen).await?;
+        let (properties, is_tracked) = self.properties(seen, asking.now).await?;
         Ok(Sight {
             key: seen.id.key().to_owned(),
             resource: resource(seen, properties, self.book.tenant_id),
@@ -168,7 +168,7 @@ impl<'a> Sights<'a> {
     }
 
     /// The `properties` of the wire, and whether the type has tags and a location.
-    async fn properties(&self, seen: &Seen) -> Result<(Map<String, Value>, bool), Failure> {
+    async fn properties(&self, seen: &Seen, now: Timestamp) -> Result<(Map<String, Value>, bool), Failure> {
         let document = &seen.document;
         let Ok(registered) = self.book.registry.find(&seen.type_name, "") else {
             return Ok((document.properties.clone(), false));
@@ -198,6 +198,7 @@ impl<'a> Sights<'a> {
             origin: "",
             zone: &self.book.zone,
             tenant_id: self.book.tenant_id,
+            now,
         };
         Ok((registered.rules.answer(&view), is_tracked))
     }
