@@ -120,6 +120,17 @@ impl Statement {
         self.push(")");
     }
 
+    /// Appends a piece of text and, right behind it, `($1, $2, ...)` for the values.
+    pub(crate) fn push_list<'a>(&mut self, text: &'static str, values: impl IntoIterator<Item = &'a str>) {
+        self.push(text);
+        let mut before = "(";
+        for value in values {
+            self.push_bind(before, value);
+            before = ", ";
+        }
+        self.push(")");
+    }
+
     /// Refuses what only one of the engines could hold, so that both behave the same.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         let has_nul = |value: &Value| matches!(value, Value::Text(Some(text)) if text.contains('\0'));

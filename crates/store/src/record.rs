@@ -59,6 +59,12 @@ impl Record {
         statement
     }
 
+    pub(crate) fn by_keys(kind: &str, keys: &[&str], now: Timestamp) -> Statement {
+        let mut statement = Statement::new(SELECT).bind(kind).bind(now);
+        statement.push_list(" AND key IN ", keys.iter().copied());
+        statement
+    }
+
     pub(crate) fn from_row(mut row: Row) -> Result<Self, StoreError> {
         Ok(Self {
             kind: row.text()?,
@@ -117,12 +123,36 @@ pub(crate) fn delete_of(kind: &str, owner: &str) -> Statement {
     Statement::new("DELETE FROM records WHERE kind = $1 AND owner = $2").bind(kind).bind(owner)
 }
 
+/// Everything that holds an owner, directly or through what holds that, where a record called `holder/owner` says that
+/// one holds the other.
+pub(crate) fn holders(kind: &str, owner: &str, now: Timestamp) -> Statement {
+    Statement::new(HOLDERS).bind(kind).bind(now).bind(owner)
+}
+
+/// What is held by a holder, directly or through what it holds; see [`holders`].
+pub(crate) fn held(kind: &str, holder: &str, now: Timestamp, limit: u32) -> Statement {
+    Statement::new(HELD).bind(kind).bind(now).bind(holder).bind(i64::from(limit))
+}
+
 /// Deletes up to `limit` records that have expired by `now` and says how many it found.
 pub(crate) async fn sweep(connection: &mut dyn Connection, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let text = "DELETE FROM records WHERE (kind, key) IN \
         (SELECT kind, key FROM records WHERE expires IS NOT NULL AND expires <= $1 ORDER BY expires LIMIT $2)";
     connection.run(Statement::new(text).bind(now).bind(limit)).await
 }
+
+const HOLDERS: &str = "WITH RECURSIVE holders (id) AS (\
+    SELECT substr(key, 1, length(key) - length(owner) - 1) FROM records \
+    WHERE kind = $1 AND (expires IS NULL OR expires > $2) AND owner = $3 \
+    UNION SELECT substr(r.key, 1, length(r.key) - length(r.owner) - 1) FROM holders h JOIN records r ON r.owner = h.id \
+    WHERE r.kind = $1 AND (r.expires IS NULL OR r.expires > $2)) SELECT id FROM holders ORDER BY id";
+
+/// The keys behind `holder/` and before `holder0` are those that begin with `holder/`.
+const HELD: &str = "WITH RECURSIVE held (id) AS (\
+    SELECT owner FROM records \
+    WHERE kind = $1 AND (expires IS NULL OR expires > $2) AND key > $3 || '/' AND key < $3 || '0' \
+    UNION SELECT r.owner FROM held h JOIN records r ON r.key > h.id || '/' AND r.key < h.id || '0' \
+    WHERE r.kind = $1 AND (r.expires IS NULL OR r.expires > $2)) SELECT id FROM held LIMIT $4";
 
 const SELECT: &str = "SELECT kind, key, owner, body, expires, revision FROM records \
     WHERE kind = $1 AND (expires IS NULL OR expires > $2)";

@@ -191,6 +191,12 @@ impl Resource {
         statement
     }
 
+    pub(crate) fn by_keys(keys: &[&str]) -> Statement {
+        let mut statement = Statement::new(SELECT);
+        statement.push_list(" FROM resources r WHERE r.key IN ", keys.iter().copied());
+        statement
+    }
+
     pub(crate) fn from_row(mut row: Row) -> Result<Self, StoreError> {
         Ok(Self {
             key: row.text()?,

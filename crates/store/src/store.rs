@@ -15,7 +15,7 @@ use crate::error::{CommitError, StoreError};
 use crate::location::Location;
 use crate::operation::Operation;
 use crate::postgres::Postgres;
-use crate::record::{Record, RecordQuery};
+use crate::record::{self, Record, RecordQuery};
 use crate::resource::{Resource, ResourceQuery, push_below};
 use crate::schema;
 use crate::secret::SealedSecret;
@@ -70,6 +70,17 @@ impl Store {
         self.find(Resource::by_key(key)).await?.into_iter().next().map(Resource::from_row).transpose()
     }
 
+    /// The resources with these keys, in the order of the keys; unknown ones are left out.
+    pub async fn resources_at(&self, keys: &[&str]) -> Result<Vec<Resource>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_A_TIME) {
+            let rows = self.read(Resource::by_keys(keys)).await?;
+            found.extend(rows.into_iter().map(Resource::from_row).collect::<Result<Vec<_>, _>>()?);
+        }
+        found.sort_unstable_by(|one: &Resource, other| one.key.cmp(&other.key));
+        Ok(found)
+    }
+
     /// Whether there is a resource with this key.
     pub async fn resource_exists(&self, key: &str) -> Result<bool, StoreError> {
         let statement = Statement::new("SELECT 1 FROM resources WHERE key = $1").bind(key);
@@ -101,6 +112,29 @@ impl Store {
     /// A page of records.
     pub async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, StoreError> {
         self.find(query.statement()).await?.into_iter().map(Record::from_row).collect()
+    }
+
+    /// The records of this kind with these keys, in the order of the keys, but those that are unknown or have expired by
+    /// `now`.
+    pub async fn records_at(&self, kind: &str, keys: &[&str], now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_A_TIME) {
+            let rows = self.read(Record::by_keys(kind, keys, now)).await?;
+            found.extend(rows.into_iter().map(Record::from_row).collect::<Result<Vec<_>, _>>()?);
+        }
+        found.sort_unstable_by(|one: &Record, other| one.key.cmp(&other.key));
+        Ok(found)
+    }
+
+    /// Everything that holds an owner, directly or through others, in order. That one holds the other is what a record of
+    /// the kind says that is called `holder/owner` and belongs to the owner; circles do no harm.
+    pub async fn holders(&self, kind: &str, owner: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.find(record::holders(kind, owner, now)).await?.into_iter().map(|mut row| row.text()).collect()
+    }
+
+    /// What a holder holds, directly or through others, `limit` of them at most and in no order: see [`Store::holders`].
+    pub async fn held(&self, kind: &str, holder: &str, now: Timestamp, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.read(record::held(kind, holder, now, limit)).await?.into_iter().map(|mut row| row.text()).collect()
     }
 
     /// The operation with this id.
@@ -220,6 +254,9 @@ impl Drop for Shared {
 fn first_integer(rows: Vec<Row>) -> Result<i64, StoreError> {
     rows.into_iter().next().ok_or_else(|| StoreError::Corrupt("the meta row is missing".to_owned()))?.integer()
 }
+
+/// Keys in one statement.
+const AT_A_TIME: usize = 500;
 
 /// Behind by more than this, everything is read.
 const ACCESS_CHANGES: u32 = 1000;

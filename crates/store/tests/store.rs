@@ -56,6 +56,8 @@ suite! {
     records:
         a_record_comes_back_and_is_replaced_whole,
         records_are_listed_by_kind_and_owner_in_pages,
+        several_records_and_resources_are_read_at_once,
+        what_holds_and_what_is_held_is_found_through_others,
         records_are_deleted_one_by_one_or_by_owner,
         an_expired_record_is_as_if_it_were_not_there,
         a_sweep_finds_thousands_and_busy_writers_sweep_by_themselves,

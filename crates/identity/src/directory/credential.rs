@@ -79,6 +79,25 @@ impl Directory {
         Ok(credential)
     }
 
+    /// What a write must contain so that tokens of a trusted outside issuer stand for the managed identity. The name tells
+    /// it from others of the identity: a second one of that name takes its place.
+    pub fn issuer_trust(&self, new: NewFederatedCredential) -> Change {
+        let NewFederatedCredential { service_principal, display_name, issuer, subject, audience } = new;
+        let credential = Credential {
+            key_id: named_credential(service_principal, &display_name),
+            display_name,
+            created: self.clock.now(),
+            expires: None,
+            proof: CredentialProof::Federated { issuer, subject, audience },
+        };
+        credential.put(service_principal)
+    }
+
+    /// What a write must contain to end the trust of that name.
+    pub fn issuer_distrust(service_principal: Uuid, name: &str) -> Change {
+        Change::DeleteRecord { kind: CREDENTIAL.into(), key: named_credential(service_principal, name).to_string() }
+    }
+
     /// The credentials of a service principal, expired ones too.
     pub async fn credentials(&self, service_principal: Uuid) -> Result<Vec<Credential>, IdentityError> {
         let query = RecordQuery {
@@ -238,6 +257,11 @@ pub struct NewFederatedCredential {
     pub subject: String,
     /// One of their `aud`.
     pub audience: String,
+}
+
+/// The id of the credential that a managed identity has under a name, which has no case.
+fn named_credential(service_principal: Uuid, name: &str) -> Uuid {
+    Uuid::new_v5(&service_principal, format!("name\0{}", name.to_ascii_lowercase()).as_bytes())
 }
 
 const SECRET_PREFIX: &str = "bst_";

@@ -47,7 +47,13 @@ impl Directory {
     /// The direct members of a group.
     pub async fn members(&self, group: Uuid) -> Result<Vec<Uuid>, IdentityError> {
         let prefix = format!("{group}/");
-        let mut query = self.page_of(None, Some(prefix.clone()));
+        let mut query = RecordQuery {
+            kind: MEMBERSHIP.into(),
+            owner: None,
+            now: self.clock.now(),
+            after: Some(prefix.clone()),
+            limit: PAGE,
+        };
         let mut members = Vec::new();
         loop {
             let records = self.store.records(&query).await?;
@@ -64,36 +70,14 @@ impl Directory {
     /// Every group the principal belongs to, directly or through other groups, in the order of their ids. Circles of
     /// groups do no harm.
     pub async fn transitive_groups(&self, principal: Uuid) -> Result<Vec<Uuid>, IdentityError> {
-        let mut found = BTreeSet::new();
-        let mut frontier = vec![principal];
-        while let Some(member) = frontier.pop() {
-            for group in self.direct_groups(member).await? {
-                if found.insert(group) {
-                    frontier.push(group);
-                }
-            }
-        }
-        Ok(found.into_iter().collect())
+        let groups = self.store.holders(MEMBERSHIP, &principal.to_string(), self.clock.now()).await?;
+        groups.iter().map(|group| parse(group, group)).collect()
     }
 
-    async fn direct_groups(&self, member: Uuid) -> Result<Vec<Uuid>, IdentityError> {
-        let mut query = self.page_of(Some(member.to_string()), None);
-        let mut groups = Vec::new();
-        loop {
-            let records = self.store.records(&query).await?;
-            for record in &records {
-                let (group, _) = record.key.split_once('/').unwrap_or_default();
-                groups.push(parse(group, &record.key)?);
-            }
-            match records.last() {
-                Some(last) if records.len() >= PAGE as usize => query.after = Some(last.key.clone()),
-                _ => return Ok(groups),
-            }
-        }
-    }
-
-    fn page_of(&self, owner: Option<String>, after: Option<String>) -> RecordQuery {
-        RecordQuery { kind: MEMBERSHIP.into(), owner, now: self.clock.now(), after, limit: PAGE }
+    /// Everybody in a group, directly or through other groups, and those groups: `limit` of them at most.
+    pub async fn transitive_members(&self, group: Uuid, limit: u32) -> Result<BTreeSet<Uuid>, IdentityError> {
+        let members = self.store.held(MEMBERSHIP, &group.to_string(), self.clock.now(), limit).await?;
+        members.iter().map(|member| parse(member, member)).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use bastide_store::{Change, CommitError, Expectation, Operation, RecordQuery, Se
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Database, at, record, records, write};
+use crate::support::{Database, at, put, record, records, write};
 
 pub(crate) async fn a_record_comes_back_and_is_replaced_whole(database: &Database) {
     let store = database.open().await;
@@ -32,6 +32,35 @@ pub(crate) async fn records_are_listed_by_kind_and_owner_in_pages(database: &Dat
     }
     assert_eq!(found, keys);
     assert_eq!(records(&store, "key").await.len(), 6);
+}
+
+pub(crate) async fn several_records_and_resources_are_read_at_once(database: &Database) {
+    let store = database.open().await;
+    let ids: Vec<String> = (0..1001).map(|number| format!("/r/{number:04}")).collect();
+    let puts = ids.iter().map(|id| Change::PutResource(put(id, "R/t", 0)));
+    let records = ids.iter().map(|id| record("key", id, None, 0));
+    store.commit(write(puts.chain(records))).await.unwrap();
+    let keys: Vec<&str> = ids.iter().rev().map(String::as_str).chain(["/r/none"]).collect();
+    let resources = store.resources_at(&keys).await.unwrap();
+    assert_eq!(resources.len(), ids.len(), "unknown ones are left out, and more than one statement takes is read");
+    assert_eq!(store.records_at("key", &keys, at(0)).await.unwrap().len(), ids.len());
+    let some = store.records_at("key", &["/r/0002", "/r/0001"], at(0)).await.unwrap();
+    assert_eq!(some.iter().map(|record| record.key.as_str()).collect::<Vec<_>>(), ["/r/0001", "/r/0002"]);
+    assert!(store.resources_at(&[]).await.unwrap().is_empty());
+}
+
+pub(crate) async fn what_holds_and_what_is_held_is_found_through_others(database: &Database) {
+    let store = database.open().await;
+    let pair = |holder: &str, owner: &str| record("in", &format!("{holder}/{owner}"), Some(owner), 0);
+    let circle = [pair("all", "eu"), pair("eu", "nl"), pair("nl", "ada"), pair("nl", "bob"), pair("ada", "all")];
+    store.commit(write(circle)).await.unwrap();
+    store.commit(write([pair("nl2", "eve"), record("out", "x/ada", Some("ada"), 0)])).await.unwrap();
+    assert_eq!(store.holders("in", "bob", at(0)).await.unwrap(), ["ada", "all", "eu", "nl"], "a circle does no harm");
+    assert_eq!(store.holders("in", "nobody", at(0)).await.unwrap(), Vec::<String>::new());
+    let mut held = store.held("in", "eu", at(0), 100).await.unwrap();
+    held.sort_unstable();
+    assert_eq!(held, ["ada", "all", "bob", "eu", "nl"], "and not what a holder has whose name only begins alike");
+    assert_eq!(store.held("in", "all", at(0), 2).await.unwrap().len(), 2);
 }
 
 pub(crate) async fn records_are_deleted_one_by_one_or_by_owner(database: &Database) {
