@@ -20,10 +20,10 @@ pub fn check(data: &[u8]) {
     for pattern in &patterns {
         assert_eq!(NamePattern::parse(&pattern.to_string()).as_ref(), Ok(pattern));
     }
-    let table: NameTable<()> = patterns.iter().map(|pattern| (pattern.clone(), ())).collect();
+    let table: NameTable<_> = patterns.iter().map(|pattern| (pattern.clone(), pattern)).collect();
     let decides = patterns
         .iter()
         .filter(|pattern| pattern.matches(&host))
         .max_by_key(|pattern| (!pattern.is_wildcard(), pattern.name().labels().count()));
-    assert_eq!(table.lookup(&host).map(|(pattern, ())| pattern), decides);
+    assert_eq!(table.lookup(&host).copied(), decides);
 }

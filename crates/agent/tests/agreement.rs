@@ -231,7 +231,7 @@ proptest! {
                     endpoint.target.is_some() && house.kernel.send(to) == Fate::Delivered
                 }
                 NameVerdict::Service(_) => {
-                    let to = Packet { address: house.policy().plan().gateway(), ..somewhere };
+                    let to = Packet { address: house.policy().rest().gateway(), ..somewhere };
                     house.kernel.send(to) == Fate::Delivered && port != 53
                 }
                 NameVerdict::Refused => false,

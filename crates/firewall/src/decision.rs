@@ -46,7 +46,7 @@ impl View {
                 deny(Some(rule), format!("'{name}' is a private endpoint of the hub; connect to it at {address}."))
             }
             NameVerdict::Service(service) => {
-                let (address, port) = (self.policy.plan().gateway(), service.port);
+                let (address, port) = (self.policy.rest().gateway(), service.port);
                 deny(None, format!("'{name}' is a service of Bastide; connect to it at {address} and port {port}."))
             }
         }

@@ -70,8 +70,7 @@ pub fn missing_name(view: &View, name: &Name) -> Missing {
         let reason = format!("no rule of hub '{hub}' approves '{name}', and storage accounts are not approved by name");
         return missing(reason, format!("add a private endpoint for the storage account to hub '{hub}'"));
     }
-    let below = view.policy.plan().names.iter().find(|rule| rule.pattern.is_wildcard() && rule.pattern.name() == name);
-    let reason = match below {
+    let reason = match view.policy.rule_below(name) {
         Some(rule) => {
             format!("rule '{}' of hub '{hub}' approves the names below '{name}', not that name itself", rule.rule)
         }
@@ -83,7 +82,7 @@ pub fn missing_name(view: &View, name: &Name) -> Missing {
 
 /// Why a packet is refused, and what would let it through. `name` is one that leads to the address, if any does.
 pub fn missing_address(view: &View, kind: FlowKind, address: Ipv4Addr, port: u16, name: Option<&Name>) -> Missing {
-    let plan = view.policy.plan();
+    let plan = view.policy.rest();
     let hub = view.hub();
     let missing = |reason: String, advice: &str| Missing { reason, advice: advice.to_owned(), suggestion: None };
     if address == plan.gateway() {
@@ -167,7 +166,7 @@ fn explain_name(view: &View, resolver: &Resolver, name: &Name, port: u16) -> Exp
     }
     let verdict = view.policy.connect(name, port);
     if view.policy.is_foreign_resolver(port) && !matches!(verdict, NameVerdict::Endpoint(_) | NameVerdict::Service(_)) {
-        let gateway = view.policy.plan().gateway();
+        let gateway = view.policy.rest().gateway();
         let reason = format!("port {port} is for questions about names, which only the hub's resolver answers");
         return denied(None, sentence(&reason, &format!("ask {gateway}")));
     }
@@ -187,7 +186,7 @@ fn explain_name(view: &View, resolver: &Resolver, name: &Name, port: u16) -> Exp
                 denied(Some(&endpoint.rule), reason)
             }
         },
-        NameVerdict::Service(service) if view.policy.relay(view.policy.plan().gateway(), port).is_some() => {
+        NameVerdict::Service(service) if view.policy.relay(view.policy.rest().gateway(), port).is_some() => {
             allowed(None, format!("'{}' is a service of Bastide that every compute may reach.", service.name))
         }
         NameVerdict::Service(service) => {

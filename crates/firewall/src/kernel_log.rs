@@ -87,7 +87,7 @@ impl KernelLog {
     fn record(&self, view: &View, packet: &Packet) -> FlowRecord {
         let Packet { destination, kind, port, .. } = *packet;
         let name = self.resolver.name_of(destination);
-        let rule = packet.prefix.rule_of(view.policy.plan());
+        let rule = packet.prefix.rule_of(&view.policy.rest().prefixes);
         let reason = match (packet.prefix.allowed, &rule) {
             (true, _) => None,
             (false, Some(rule)) => Some(format!("Rule '{rule}' denies it.")),
@@ -340,7 +340,7 @@ mod tests {
             ports: Vec::new(),
         });
         let packet = &read(&bytes(DATAGRAM))[0];
-        assert_eq!(packet.prefix.rule_of(&plan), Some(RuleName("data-lake".into())));
+        assert_eq!(packet.prefix.rule_of(&plan.prefixes), Some(RuleName("data-lake".into())));
     }
 
     proptest! {

@@ -15,8 +15,8 @@ pub struct View {
     /// What the plan lets through.
     pub policy: Policy,
     /// Where names may lead.
-    pub filter: AddressFilter,
-    attached: HashMap<Ipv4Addr, Leg>,
+    pub filter: Arc<AddressFilter>,
+    attached: Arc<HashMap<Ipv4Addr, Leg>>,
 }
 
 /// The view of the moment, read without a lock. There is none until the first plan has come, and then nothing passes.
@@ -27,18 +27,18 @@ impl View {
     /// A view by a plan. `attached` are legs that are not in it.
     pub fn new(plan: HubPlan, attached: Vec<Leg>, filter: AddressFilter) -> Self {
         let attached = attached.into_iter().map(|leg| (leg.address, leg)).collect();
-        Self { policy: Policy::new(plan), filter, attached }
+        Self { policy: Policy::new(plan), filter: Arc::new(filter), attached: Arc::new(attached) }
     }
 
     /// The same plan, with another word on where names may lead.
     pub fn with_filter(&self, filter: AddressFilter) -> Self {
-        Self::new(self.policy.plan().clone(), self.attached.values().cloned().collect(), filter)
+        Self { policy: self.policy.clone(), filter: Arc::new(filter), attached: Arc::clone(&self.attached) }
     }
 
     /// The next plan, by a change; none when the change leads from another.
     pub fn changed(&self, change: NameChange) -> Option<Self> {
-        let policy = Policy::new(change.apply(self.policy.plan())?);
-        Some(Self { policy, filter: self.filter.clone(), attached: self.attached.clone() })
+        let policy = self.policy.changed(change)?;
+        Some(Self { policy, filter: Arc::clone(&self.filter), attached: Arc::clone(&self.attached) })
     }
 
     /// Whose address this is.
@@ -48,12 +48,12 @@ impl View {
 
     /// All legs, those of the plan first.
     pub fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.policy.plan().legs.iter().chain(self.attached.values())
+        self.policy.rest().legs.iter().chain(self.attached.values())
     }
 
     /// The hub's name, for sentences people read.
     pub fn hub(&self) -> &str {
-        &self.policy.plan().name
+        &self.policy.rest().name
     }
 }
 

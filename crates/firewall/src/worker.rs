@@ -142,19 +142,20 @@ impl Worker {
             }
             (ToWorker::Plan { plan, attached }, _) => {
                 let stamp = plan.stamp;
-                self.decide_by(View::new(*plan, attached, self.filter.clone())).await;
+                self.decide_by(View::new(*plan, attached, self.filter.clone()), true).await;
                 return Ok(Some(FromWorker::Applied { stamp, inactive: Vec::new() }));
             }
             (ToWorker::Change { change }, _) => {
-                let stamp = change.to;
+                // Beside a rule more, everything that was known stays worth knowing.
+                let (stamp, takes_away) = (change.to, !change.removed.is_empty());
                 let next = self.context.view.load().and_then(|view| view.changed(change));
-                self.decide_by(next.ok_or(ControlError::WrongChange)?).await;
+                self.decide_by(next.ok_or(ControlError::WrongChange)?, takes_away).await;
                 return Ok(Some(FromWorker::Applied { stamp, inactive: Vec::new() }));
             }
             (ToWorker::Filter { filter }, _) => {
                 self.filter = filter;
                 if let Some(view) = self.context.view.load() {
-                    self.decide_by(view.with_filter(self.filter.clone())).await;
+                    self.decide_by(view.with_filter(self.filter.clone()), true).await;
                 }
             }
             (ToWorker::Explain { number, question }, _) => {
@@ -202,12 +203,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Decides by another view from now on, and ends what it does not let through any more.
-    async fn decide_by(&self, view: View) {
+    /// Decides by another view from now on, and ends what it does not let through any more. `takes_away` says whether there
+    /// may be such a thing.
+    async fn decide_by(&self, view: View, takes_away: bool) {
         let view = Arc::new(view);
         self.context.view.replace(Arc::clone(&view));
-        self.context.resolver.forget();
         let ended: Vec<_> = self.threads.iter().map(|thread| thread.enforce(Arc::clone(&view))).collect();
+        if !takes_away {
+            return;
+        }
+        self.context.resolver.forget();
         for thread in ended {
             // A thread that has gone carries nothing.
             let _ = thread.await;

@@ -7,9 +7,9 @@
 //! use bastide_inspect::{Name, NamePattern, NameTable};
 //!
 //! let mut rules = NameTable::new();
-//! rules.insert(NamePattern::parse("*.anaconda.org")?, "conda");
+//! rules.insert(&NamePattern::parse("*.anaconda.org")?, "conda");
 //! let host = Name::parse("Conda.Anaconda.org.")?;
-//! assert_eq!(rules.lookup(&host).map(|(_, rule)| *rule), Some("conda"));
+//! assert_eq!(rules.lookup(&host), Some(&"conda"));
 //! assert!(rules.lookup(&Name::parse("anaconda.org")?).is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -197,8 +197,13 @@ pub enum Target {
 impl HubPlan {
     /// The hub's own address inside: default route, resolver and services of every leg.
     pub fn gateway(&self) -> Ipv4Addr {
-        self.subnet.hosts().next().unwrap_or(self.subnet.network())
+        gateway(self.subnet)
     }
+}
+
+/// The first address of a hub's subnet.
+pub(crate) fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
+    subnet.hosts().next().unwrap_or(subnet.network())
 }
 
 impl Stamp {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::hub_plan::{HubPlan, RuleName};
+use crate::hub_plan::{PrefixRule, RuleName};
 
 /// The prefix of a log statement (`log prefix "bastide:denied:pypi" group N`): written into the rule set by the agent,
 /// read back by the firewall together with the packet.
@@ -32,11 +32,11 @@ impl LogPrefix {
     }
 
     /// The rule of a plan that is meant. None: the mode decided, or the plan has no such rule any more.
-    pub fn rule_of(&self, plan: &HubPlan) -> Option<RuleName> {
+    pub fn rule_of(&self, rules: &[PrefixRule]) -> Option<RuleName> {
         let wanted = self.rule.as_deref()?;
         // Cut at a letter, it may be up to three bytes shorter than there is room.
         let is_cut = self.to_string().len() + 3 >= LIMIT;
-        let mut rules = plan.prefixes.iter().map(|rule| &rule.rule);
+        let mut rules = rules.iter().map(|rule| &rule.rule);
         rules.find(|rule| rule.0 == wanted || is_cut && rule.0.starts_with(wanted)).cloned()
     }
 }

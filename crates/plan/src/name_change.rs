@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hub_plan::{HubPlan, NameRule, RuleName, Stamp};
+use crate::hub_plan::{HubPlan, NameRule, Stamp};
 
 /// The way from one plan to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct NameChange {
     /// Of the plan that this leads to.
     pub to: Stamp,
     /// Rules that are gone, or are others under the same name; ordered.
-    pub removed: Vec<RuleName>,
+    pub removed: Vec<NameRule>,
     /// Rules that are new, ordered.
     pub added: Vec<NameRule>,
 }
@@ -39,27 +39,13 @@ impl NameChange {
                     pair => pair,
                 },
             };
-            change.removed.extend(gone.map(|rule| rule.rule.clone()));
+            change.removed.extend(gone.cloned());
             change.added.extend(come.cloned());
             if change.removed.len() + change.added.len() > MOST {
                 return None;
             }
         }
         Some(change)
-    }
-
-    /// The plan that this leads to from `plan`; none when it leads from another.
-    pub fn apply(self, plan: &HubPlan) -> Option<HubPlan> {
-        if plan.stamp != self.from {
-            return None;
-        }
-        let mut plan = plan.clone();
-        plan.stamp = self.to;
-        plan.names.retain(|rule| self.removed.binary_search(&rule.rule).is_err());
-        plan.names.extend(self.added);
-        // Two sorted runs, which this sort knows how to merge.
-        plan.names.sort_by(|one, other| one.rule.cmp(&other.rule));
-        Some(plan)
     }
 }
 
@@ -91,14 +77,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub_plan::{HubId, Mode, PLAN_VERSION};
+    use crate::hub_plan::{HubId, Mode, PLAN_VERSION, RuleName};
+    use crate::policy::Policy;
 
     fn plan(revision: i64, rules: &[(u8, u8)]) -> HubPlan {
         let mut names: Vec<NameRule> = rules
             .iter()
             .map(|(rule, host)| NameRule {
                 rule: RuleName(format!("rule-{rule}")),
-                pattern: format!("host-{host}.example").parse().unwrap(),
+                pattern: format!("{}host-{}.example", if host % 2 == 0 { "*." } else { "" }, host / 2).parse().unwrap(),
                 ports: vec![443],
             })
             .collect();
@@ -127,8 +114,9 @@ mod tests {
         ) {
             let (from, to) = (plan(1, &from), plan(2, &to));
             let change = NameChange::between(&from, &to).unwrap();
-            prop_assert_eq!(change.clone().apply(&from).unwrap(), to.clone());
-            prop_assert_eq!(change.apply(&to), None, "it leads from one plan alone");
+            let (from, to) = (Policy::new(from), Policy::new(to));
+            prop_assert_eq!(to.changed(change.clone()), None, "it leads from one plan alone");
+            prop_assert_eq!(from.changed(change), Some(to));
         }
     }
 

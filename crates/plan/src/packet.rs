@@ -58,7 +58,7 @@ impl Policy {
     /// What the kernel makes of a packet.
     pub fn packet(&self, filter: &AddressFilter, packet: Packet) -> PacketVerdict<'_> {
         let Packet { address, protocol, port } = packet;
-        let plan = self.plan();
+        let plan = self.rest();
         let has_port = matches!(protocol, Some(Protocol::Tcp | Protocol::Udp));
         if address == plan.gateway() && has_port && port == DNS {
             return PacketVerdict::Resolver;
@@ -89,12 +89,12 @@ impl Policy {
     /// Whether nothing passes to a port because other resolvers listen there. In approved mode only: where the internet is
     /// open there is nothing that they could give away.
     pub fn is_foreign_resolver(&self, port: u16) -> bool {
-        self.plan().mode == Mode::ApprovedOutbound && matches!(port, DNS | DNS_OVER_TLS)
+        self.rest().mode == Mode::ApprovedOutbound && matches!(port, DNS | DNS_OVER_TLS)
     }
 
     /// Whether connections to a TCP port are read for the name that they show.
     fn is_read(&self, port: u16) -> bool {
-        WEB.contains(&port) || self.plan().names.iter().any(|rule| rule.ports.contains(&port))
+        WEB.contains(&port) || self.name_rules().any(|rule| rule.ports.contains(&port))
     }
 
     /// What this plan says about something that happened under another one. None: nothing can be said.
@@ -111,7 +111,7 @@ impl Policy {
             // What stands behind an endpoint is another matter than whether there is one.
             FlowKind::Relay => {
                 let Some(rule) = &record.rule else { return Some(Judgement { allowed: true, rule: None }) };
-                let stays = self.plan().endpoints.iter().any(|endpoint| endpoint.rule == *rule);
+                let stays = self.rest().endpoints.iter().any(|endpoint| endpoint.rule == *rule);
                 return Some(Judgement { allowed: stays, rule: Some(rule.clone()) });
             }
             FlowKind::Tls | FlowKind::Http | FlowKind::Tcp => Some(Protocol::Tcp),

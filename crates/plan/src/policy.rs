@@ -2,25 +2,48 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use bastide_inspect::{Name, NameTable};
+use bastide_inspect::{Name, NamePattern, NameTable};
+use ipnet::Ipv4Net;
 
 use crate::hub_plan::{
-    Action, Endpoint, HubPlan, Leg, Mode, NameRule, PrefixRule, Protocol, RuleName, Service, Target,
+    Action, Endpoint, HubPlan, Leg, Mode, NameRule, PrefixRule, Protocol, RuleName, Service, Stamp, Target, gateway,
 };
+use crate::name_change::NameChange;
 
-/// A plan made ready for questions. Immutable: a change makes a new one, and readers swap.
-#[derive(Debug)]
+/// A plan made ready for questions. Immutable: a change makes a new one, and readers swap. A clone is cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    plan: HubPlan,
-    /// Places in `plan.names`, by pattern.
-    names: NameTable<Vec<usize>>,
-    /// Places in `plan.endpoints`, by name.
-    endpoints: HashMap<Name, usize>,
-    /// Places in `plan.services`, by name.
-    services: HashMap<Name, usize>,
-    /// Places in `plan.legs`, by address.
-    legs: HashMap<Ipv4Addr, usize>,
+    stamp: Stamp,
+    /// Rules by name, by pattern; those of one pattern ordered by rule.
+    names: NameTable<Vec<NameRule>>,
+    rest: Arc<Rest>,
+}
+
+/// What a plan says beside its rules by name. Policies that differ in those alone share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The hub's name, for sentences people read.
+    pub name: String,
+    /// What may leave when no rule speaks.
+    pub mode: Mode,
+    /// The addresses of the hub's inside.
+    pub subnet: Ipv4Net,
+    /// One leg for each compute, ordered by id.
+    pub legs: Vec<Leg>,
+    /// Rules by address, ordered by rule.
+    pub prefixes: Vec<PrefixRule>,
+    /// Private endpoints, ordered by rule.
+    pub endpoints: Vec<Endpoint>,
+    /// Bastide's own services that the inside may reach, ordered by name.
+    pub services: Vec<Service>,
+    /// Places in `endpoints`, by name.
+    endpoint_places: HashMap<Name, usize>,
+    /// Places in `services`, by name.
+    service_places: HashMap<Name, usize>,
+    /// Places in `legs`, by address.
+    leg_places: HashMap<Ipv4Addr, usize>,
 }
 
 /// What a name means to the inside of a hub.
@@ -61,21 +84,71 @@ pub struct Relay<'a> {
 impl Policy {
     /// Makes a plan ready.
     pub fn new(plan: HubPlan) -> Self {
-        let mut names: NameTable<Vec<usize>> = NameTable::with_capacity(plan.names.len());
-        for (place, rule) in plan.names.iter().enumerate() {
-            names.entry(&rule.pattern).push(place);
+        let mut names: NameTable<Vec<NameRule>> = NameTable::new();
+        for rule in plan.names {
+            let rules = names.entry(&rule.pattern);
+            // Nearly always the only one, of ten thousand.
+            rules.reserve_exact(1);
+            rules.push(rule);
         }
-        let named = plan.endpoints.iter().enumerate();
-        let endpoints =
-            named.flat_map(|(place, endpoint)| endpoint.names.iter().map(move |name| (name.clone(), place)));
-        let services = plan.services.iter().enumerate().map(|(place, service)| (service.name.clone(), place));
-        let legs = plan.legs.iter().enumerate().map(|(place, leg)| (leg.address, place));
-        Self { names, endpoints: endpoints.collect(), services: services.collect(), legs: legs.collect(), plan }
+        let HubPlan { stamp, name, mode, subnet, legs, prefixes, endpoints, services, .. } = plan;
+        let named = endpoints.iter().enumerate();
+        let endpoint_places =
+            named.flat_map(|(place, endpoint)| endpoint.names.iter().map(move |name| (name.clone(), place))).collect();
+        let service_places =
+            services.iter().enumerate().map(|(place, service)| (service.name.clone(), place)).collect();
+        let leg_places = legs.iter().enumerate().map(|(place, leg)| (leg.address, place)).collect();
+        let rest = Rest {
+            name,
+            mode,
+            subnet,
+            legs,
+            prefixes,
+            endpoints,
+            services,
+            endpoint_places,
+            service_places,
+            leg_places,
+        };
+        Self { stamp, names, rest: Arc::new(rest) }
     }
 
-    /// The plan.
-    pub fn plan(&self) -> &HubPlan {
-        &self.plan
+    /// The policy that a change leads to; none when it leads from another plan. It costs what is changed.
+    pub fn changed(&self, change: NameChange) -> Option<Self> {
+        if self.stamp != change.from {
+            return None;
+        }
+        let mut names = self.names.clone();
+        for rule in change.removed {
+            let rules = names.entry(&rule.pattern);
+            let place = rules.iter().position(|kept| *kept == rule)?;
+            rules.remove(place);
+            if rules.is_empty() {
+                names.remove(&rule.pattern);
+            }
+        }
+        for rule in change.added {
+            let rules = names.entry(&rule.pattern);
+            let place = rules.partition_point(|kept| kept.rule < rule.rule);
+            rules.reserve_exact(1);
+            rules.insert(place, rule);
+        }
+        Some(Self { stamp: change.to, names, rest: Arc::clone(&self.rest) })
+    }
+
+    /// What the plan says beside its rules by name.
+    pub fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    /// The rule that approves the names below one, whatever is said about that name itself.
+    pub fn rule_below(&self, apex: &Name) -> Option<&NameRule> {
+        self.names.find(&NamePattern::Below(apex.clone()))?.first()
+    }
+
+    /// All rules by name, in no order.
+    pub fn name_rules(&self) -> impl Iterator<Item = &NameRule> {
+        self.names.values().flatten()
     }
 
     /// What the resolver makes of a name. The port of the rule is not asked about yet.
@@ -98,7 +171,7 @@ impl Policy {
                 && rule.prefixes.iter().any(|prefix| prefix.contains(&address))
         };
         let found = self.rules(Action::Deny).find(speaks).or_else(|| self.rules(Action::Allow).find(speaks));
-        match (found, self.plan.mode) {
+        match (found, self.rest.mode) {
             (Some(rule), _) => AddressVerdict::Rule(rule),
             (None, Mode::Disabled | Mode::InternetOutbound) => AddressVerdict::Open,
             (None, Mode::ApprovedOutbound) => AddressVerdict::Refused,
@@ -107,38 +180,44 @@ impl Policy {
 
     /// What listens at an address of the hub's own.
     pub fn relay(&self, address: Ipv4Addr, port: u16) -> Option<Relay<'_>> {
-        if address == self.plan.gateway() {
-            let service = self.plan.services.iter().find(|service| service.port == port)?;
+        if address == self.rest.gateway() {
+            let service = self.rest.services.iter().find(|service| service.port == port)?;
             return Some(Relay { rule: None, target: Some(&service.target) });
         }
-        let mut endpoints = self.plan.endpoints.iter();
+        let mut endpoints = self.rest.endpoints.iter();
         let endpoint = endpoints.find(|endpoint| endpoint.address == address && endpoint.ports.contains(&port))?;
         Some(Relay { rule: Some(&endpoint.rule), target: endpoint.target.as_ref() })
     }
 
     /// Whose address this is.
     pub fn leg(&self, address: Ipv4Addr) -> Option<&Leg> {
-        self.plan.legs.get(*self.legs.get(&address)?)
+        self.rest.legs.get(*self.rest.leg_places.get(&address)?)
     }
 
     fn verdict(&self, name: &Name, port: Option<u16>) -> NameVerdict<'_> {
-        if let Some(endpoint) = self.endpoints.get(name).and_then(|place| self.plan.endpoints.get(*place)) {
+        if let Some(endpoint) = self.rest.endpoint_places.get(name).and_then(|place| self.rest.endpoints.get(*place)) {
             return NameVerdict::Endpoint(endpoint);
         }
-        if let Some(service) = self.services.get(name).and_then(|place| self.plan.services.get(*place)) {
+        if let Some(service) = self.rest.service_places.get(name).and_then(|place| self.rest.services.get(*place)) {
             return NameVerdict::Service(service);
         }
-        let places = self.names.matches(name).flat_map(|(_, places)| places);
-        let mut rules = places.filter_map(|place| self.plan.names.get(*place));
+        let mut rules = self.names.matches(name).flatten();
         match rules.find(|rule| port.is_none_or(|port| rule.ports.contains(&port))) {
             Some(rule) => NameVerdict::Rule(rule),
-            None if self.plan.mode == Mode::ApprovedOutbound => NameVerdict::Refused,
+            None if self.rest.mode == Mode::ApprovedOutbound => NameVerdict::Refused,
             None => NameVerdict::Open,
         }
     }
 
     fn rules(&self, action: Action) -> impl Iterator<Item = &PrefixRule> {
-        self.plan.prefixes.iter().filter(move |rule| rule.action == action)
+        self.rest.prefixes.iter().filter(move |rule| rule.action == action)
+    }
+}
+
+impl Rest {
+    /// The hub's own address inside.
+    pub fn gateway(&self) -> Ipv4Addr {
+        gateway(self.subnet)
     }
 }
 
@@ -202,6 +281,28 @@ mod tests {
         assert_eq!(rule(&policy, "evilexample.org", 443), "Refused");
         assert_eq!(rule(&policy, "v.vault.example.org", 443), "Endpoint", "an endpoint outweighs a rule");
         assert_eq!(rule(&Policy::new(plan(Mode::InternetOutbound)), "evilexample.org", 443), "Open");
+    }
+
+    #[test]
+    fn rules_of_one_pattern_decide_in_the_order_of_their_names_however_they_came() {
+        let before = plan(Mode::ApprovedOutbound);
+        let mut after = HubPlan { stamp: Stamp { fence: 1, revision: 2 }, ..before.clone() };
+        after.names.insert(0, named("another", "example.org", &[443, 8443]));
+        let change = NameChange::between(&before, &after).unwrap();
+        let policy = Policy::new(before).changed(change).unwrap();
+        assert_eq!(rule(&policy, "example.org", 443), "another");
+        assert_eq!(rule(&policy, "example.org", 80), "exact");
+        assert_eq!(policy, Policy::new(after));
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_taken_away() {
+        let before = plan(Mode::ApprovedOutbound);
+        let to = Stamp { fence: 1, revision: 2 };
+        for other in [named("exact", "example.org", &[443]), named("exact", "example.net", &[80, 443])] {
+            let change = NameChange { from: before.stamp, to, removed: vec![other], added: Vec::new() };
+            assert_eq!(Policy::new(before.clone()).changed(change), None);
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Admission {
             return false;
         }
         let is_dns = protocol != Protocol::Icmp && matches!(flow.port, 53 | 853);
-        if is_dns && self.policy.plan().mode == Mode::ApprovedOutbound {
+        if is_dns && self.policy.rest().mode == Mode::ApprovedOutbound {
             return false;
         }
         match self.policy.address(flow.destination, protocol, flow.port) {

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bastide_inspect::Name;
-use bastide_plan::RuleName;
 use bastide_plan::hub_plan::NameRule;
 use thiserror::Error;
 
@@ -39,8 +38,9 @@ pub struct Budgets {
 #[derive(Debug, Default)]
 struct Spent {
     legs: HashMap<Ipv4Addr, Leg>,
-    /// Names below wildcards that exist and were asked for before: to ask for them again tells nothing new.
-    known: HashMap<RuleName, HashSet<Name>>,
+    /// Names below wildcards that exist and were asked for before, by the name above them: to ask for them again tells
+    /// nothing new.
+    known: HashMap<Name, HashSet<Name>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,8 +48,8 @@ struct Leg {
     questions: Option<Bucket>,
     asked: Option<Bucket>,
     in_flight: usize,
-    /// New names, by the rule whose wildcard they are below.
-    new_names: HashMap<RuleName, Option<Bucket>>,
+    /// New names, by the wildcard's name that they are below.
+    new_names: HashMap<Name, Option<Bucket>>,
 }
 
 /// The right to ask the host's resolver one thing; given back when dropped.
@@ -94,8 +94,8 @@ impl Budgets {
             if is_long_below(name, rule.pattern.name()) {
                 return Err(Overrun::TooLong);
             }
-            let is_known = known.get(&rule.rule).is_some_and(|known| known.contains(name));
-            let bucket = budget.new_names.entry(rule.rule.clone()).or_default();
+            let is_known = known.get(rule.pattern.name()).is_some_and(|known| known.contains(name));
+            let bucket = budget.new_names.entry(rule.pattern.name().clone()).or_default();
             if !is_known && !Bucket::take(bucket, NEW_NAMES, now) {
                 return Err(Overrun::Wildcard);
             }
@@ -113,7 +113,7 @@ impl Budgets {
             return;
         }
         let mut spent = self.spent();
-        let known = spent.known.entry(rule.rule.clone()).or_default();
+        let known = spent.known.entry(rule.pattern.name().clone()).or_default();
         // To forget them all costs honest computes a token each.
         if known.len() >= KNOWN {
             known.clear();
@@ -121,13 +121,13 @@ impl Budgets {
         known.insert(name.clone());
     }
 
-    /// Forgets rules and legs that are gone.
-    pub fn retain(&self, keeps_leg: impl Fn(Ipv4Addr) -> bool, keeps_rule: impl Fn(&RuleName) -> bool) {
+    /// Forgets wildcards and legs that are gone.
+    pub fn retain(&self, keeps_leg: impl Fn(Ipv4Addr) -> bool, keeps_wildcard: impl Fn(&Name) -> bool) {
         let mut spent = self.spent();
-        spent.known.retain(|rule, _| keeps_rule(rule));
+        spent.known.retain(|apex, _| keeps_wildcard(apex));
         spent.legs.retain(|leg, budget| budget.in_flight > 0 || keeps_leg(*leg));
         for budget in spent.legs.values_mut() {
-            budget.new_names.retain(|rule, _| keeps_rule(rule));
+            budget.new_names.retain(|apex, _| keeps_wildcard(apex));
         }
     }
 
@@ -190,6 +190,8 @@ const KNOWN: usize = 1024;
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use bastide_plan::RuleName;
 
     use super::*;
 

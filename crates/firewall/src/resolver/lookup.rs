@@ -171,7 +171,7 @@ pub fn leads<'a>(view: &View, known: &'a Known) -> Leads<'a> {
 fn own_address(view: &View, name: &Name) -> Option<Ipv4Addr> {
     match view.policy.resolve(name) {
         NameVerdict::Endpoint(endpoint) => Some(endpoint.address),
-        NameVerdict::Service(_) => Some(view.policy.plan().gateway()),
+        NameVerdict::Service(_) => Some(view.policy.rest().gateway()),
         NameVerdict::Rule(_) | NameVerdict::Open | NameVerdict::Refused => None,
     }
 }

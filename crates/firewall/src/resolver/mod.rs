@@ -115,8 +115,7 @@ impl Resolver {
         let is_asked_for = |name: &Name| verdict::is_asked_for(&view, name);
         self.pins.retain(is_asked_for);
         self.cache.retain(is_asked_for);
-        let rules = &view.policy.plan().names;
-        self.budgets.retain(|leg| view.leg(leg).is_some(), |rule| rules.iter().any(|kept| kept.rule == *rule));
+        self.budgets.retain(|leg| view.leg(leg).is_some(), |apex| view.policy.rule_below(apex).is_some());
     }
 
     /// The addresses that computes were told for a name, as long as they may remember them.

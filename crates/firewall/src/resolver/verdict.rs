@@ -65,7 +65,7 @@ pub fn decide<'a>(view: &'a View, question: &Question) -> Verdict<'a> {
     match view.policy.resolve(name) {
         NameVerdict::Endpoint(endpoint) if is_address => Verdict::Own(endpoint.address, Some(&endpoint.rule)),
         NameVerdict::Endpoint(endpoint) => Verdict::Nothing(Some(&endpoint.rule)),
-        NameVerdict::Service(_) if is_address => Verdict::Own(view.policy.plan().gateway(), None),
+        NameVerdict::Service(_) if is_address => Verdict::Own(view.policy.rest().gateway(), None),
         NameVerdict::Service(_) => Verdict::Nothing(None),
         NameVerdict::Rule(rule) => match question.kind {
             RecordType::A | RecordType::CNAME => Verdict::Ask(RecordType::A, Some(rule)),
@@ -101,7 +101,7 @@ pub fn is_asked_for(view: &View, name: &Name) -> bool {
 
 /// Whether the mode lets out what no rule speaks about.
 pub fn is_open(view: &View) -> bool {
-    view.policy.plan().mode != Mode::ApprovedOutbound
+    view.policy.rest().mode != Mode::ApprovedOutbound
 }
 
 fn refused<'a>(reason: &str, advice: &str) -> Verdict<'a> {
@@ -126,7 +126,7 @@ impl Refusal {
 
 /// Questions about addresses: who they are is told for the hub's own, and asked for where the internet is open.
 fn reverse(view: &View, address: Ipv4Addr, kind: RecordType) -> Verdict<'_> {
-    let plan = view.policy.plan();
+    let plan = view.policy.rest();
     let is_pointer = kind == RecordType::PTR;
     let endpoint = plan.endpoints.iter().find(|endpoint| endpoint.address == address);
     let own = if address == plan.gateway() {
