@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
@@ -12,6 +13,8 @@ use tokio::net::TcpStream;
 #[derive(Debug, Default)]
 pub struct Pipes {
     idle: RefCell<Vec<Pipe>>,
+    /// Held by each large pipe there is.
+    large: Rc<()>,
     /// Bytes carried since the thread's other flows had their turn.
     turn: Cell<usize>,
 }
@@ -21,12 +24,13 @@ pub struct Pipes {
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    large: Option<Rc<()>>,
 }
 
 impl Pipes {
     /// Carries at most `limit` bytes that are there, or come next, from one socket to the other; how many, 0 at the end.
     pub async fn carry(&self, from: &TcpStream, to: &TcpStream, limit: u64) -> io::Result<usize> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(STEP);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(LARGE);
         loop {
             let pipe = self.take()?;
             // The pipe is empty: when nothing goes in, nothing was there.
@@ -62,14 +66,19 @@ impl Pipes {
         }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Without the room it is slower, not wrong: the kernel grants a user so much memory for pipes and no more.
-        let _ = fcntl_setpipe_size(&write, PIPE);
-        Ok(Pipe { read, write })
+        let is_large = Rc::strong_count(&self.large) <= MOST_LARGE && fcntl_setpipe_size(&write, LARGE).is_ok();
+        if !is_large {
+            let _ = fcntl_setpipe_size(&write, USUAL);
+        }
+        Ok(Pipe { read, write, large: is_large.then(|| Rc::clone(&self.large)) })
     }
 
     fn put(&self, pipe: Pipe) {
         let mut idle = self.idle.borrow_mut();
+        // The large ones are taken first.
+        let place = if pipe.large.is_some() { idle.len() } else { 0 };
         if idle.len() < MOST_IDLE {
-            idle.push(pipe);
+            idle.insert(place, pipe);
         }
     }
 }
@@ -83,10 +92,14 @@ fn pull(pipe: &OwnedFd, to: &TcpStream, left: usize) -> io::Result<usize> {
     Ok(splice(pipe, None, to.as_fd(), None, left, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
 }
 
-/// Bytes of a pipe: 64 pages, each of which may be a fragment of 32 kB.
-const PIPE: usize = 256 << 10;
+/// Bytes of the first pipes, and what is carried at once at most. Each step of a stream costs the same whatever it carries,
+/// acknowledgements included, and a third less in all than with [`USUAL`].
+const LARGE: usize = 1 << 20;
+/// As many as are busy at once unless receivers are slow, and a quarter of what the kernel grants a user in four threads
+/// (`fs.pipe-user-pages-soft`, 64 MiB).
+const MOST_LARGE: usize = 4;
+/// Bytes of the other pipes.
+const USUAL: usize = 256 << 10;
 /// Bytes that are carried before others get their turn: a millisecond or two.
 const TURN: usize = 4 << 20;
-/// Bytes carried at once at most.
-const STEP: usize = 1 << 20;
 const MOST_IDLE: usize = 16;

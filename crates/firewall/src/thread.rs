@@ -178,17 +178,22 @@ fn is_wanted(purpose: Purpose, view: &View) -> bool {
     }
 }
 
-/// Sets what accepted connections inherit: no delay, and a probe for clients that are gone.
+/// Sets what accepted connections inherit: no delay, a probe for clients that are gone, and no pacing.
 fn prepare(listener: StdListener) -> io::Result<TcpListener> {
     sockopt::set_tcp_nodelay(&listener, true)?;
     sockopt::set_socket_keepalive(&listener, true)?;
     sockopt::set_tcp_keepidle(&listener, KEEPALIVE)?;
+    // A leg is memory of this machine, which nothing congests: what the host has chosen for the internet, such as BBR with
+    // its timers, would only cost time here. Without it is slower, not wrong.
+    let _ = sockopt::set_tcp_congestion(&listener, LEG_CONGESTION);
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
 
 /// How long a client may be silent before it is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
+/// In every kernel, and allowed to everybody (tcp(7)).
+const LEG_CONGESTION: &str = "reno";
 /// Nothing here recurses.
 const STACK: usize = 256 << 10;
 const BREATH: Duration = Duration::from_millis(10);
