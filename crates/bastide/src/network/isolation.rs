@@ -80,7 +80,7 @@ fn typed(hub: &str) -> Result<String, io::Error> {
     eprint!("Nothing will hold back the computes of '{hub}'. Type its name to lift its isolation: ");
     io::stderr().flush()?;
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
+    io::stdin().read_line(&mut answer)?;
     Ok(answer.trim().to_owned())
 }
 
