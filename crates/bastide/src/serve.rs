@@ -142,6 +142,7 @@ async fn serve(configuration: Configuration, renewal: Renewal, ready: Ready, han
                 },
                 subnet: None,
                 api: origins.internal().cloned(),
+                internet: configuration.internet_ranges.clone(),
             },
             origins: origins.clone(),
         },

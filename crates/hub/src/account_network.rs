@@ -34,7 +34,8 @@ impl ResourceType for AccountNetwork {
         let mut warnings = managed_network::admit(&mut document.properties, existing, admission.now)?;
         let terms =
             Terms { mode: IsolationMode::of(&document.properties), zone: admission.zone, parity: admission.parity };
-        let parts = managed_network::admit_rules(admission.asked, admission.parts, terms, &mut warnings)?;
+        let parts =
+            managed_network::admit_rules(admission.asked, admission.parts, admission.linked, terms, &mut warnings)?;
         Ok(Admitted { document, parts, warnings, ..Admitted::default() })
     }
 

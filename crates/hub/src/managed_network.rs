@@ -99,6 +99,7 @@ fn admit_mode(
 pub(crate) fn admit_rules(
     asked: &Map<String, Value>,
     parts: &[Linked],
+    linked: &BTreeMap<String, Linked>,
     terms: Terms<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<PartChange>, ArmError> {
@@ -134,7 +135,7 @@ pub(crate) fn admit_rules(
                     }
                     return Err(refused(&at, format!("'{name}' cannot name a rule. Use {}.", NAME.explanation)));
                 }
-                let body = RuleBody { name, asked: fields, existing, at: &at, may_admit_storage: false };
+                let body = RuleBody { name, asked: fields, existing, at: &at, may_admit_storage: false, linked };
                 let document = outbound_rule::admit_rule(&body, terms, warnings)?;
                 changes.push(PartChange::Put { kind: KIND, name: name.clone(), document: Box::new(document) });
             }

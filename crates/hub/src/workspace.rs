@@ -85,7 +85,13 @@ impl ResourceType for Workspace {
         let terms =
             Terms { mode: IsolationMode::of(&document.properties), zone: admission.zone, parity: admission.parity };
         let mut parts = required_rule::changes(admission.id, &document, admission.linked, admission.parts);
-        parts.extend(managed_network::admit_rules(admission.asked, admission.parts, terms, &mut warnings)?);
+        parts.extend(managed_network::admit_rules(
+            admission.asked,
+            admission.parts,
+            admission.linked,
+            terms,
+            &mut warnings,
+        )?);
         Ok(Admitted { document, parts, warnings, ..Admitted::default() })
     }
 

@@ -13,12 +13,14 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::path::PathSegments;
 use bastide_arm::resource_type::{Effect, Parity, Principal, Secret};
+use bastide_hub::plan::Site;
 use bastide_hub::quota::Capacity;
 use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Caller};
 use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
+use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -35,7 +37,7 @@ use crate::failure::Failure;
 use crate::ledger::Ledger;
 use crate::lock::Intent;
 use crate::metrics::Metrics;
-use crate::network::Networks;
+use crate::network::{Lookout, Networks};
 use crate::operations::Queue;
 use crate::origin::Origins;
 use crate::pass::{ASSIGN, Gatekeeper, Identified, Pass};
@@ -51,6 +53,11 @@ pub struct Front {
     pub(crate) registry: Registry,
     pub(crate) ledger: Ledger,
     pub(crate) networks: Networks,
+    /// Where hubs stand.
+    pub(crate) site: Site,
+    pub(crate) lookout: Lookout,
+    /// Private ranges that count as internet.
+    pub(crate) internet: Vec<Ipv4Net>,
     pub(crate) activity: Activity,
     /// Whoever takes of quotas does it one after the other; two servers are kept apart by what their writes expect.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
@@ -242,6 +249,10 @@ impl Front {
         if is_rehearsal && matched.route.operation != Operation::PutResource {
             let message = "What this request would change cannot be told before it is sent.";
             return Err(ArmError::new(400, "NotForeseeable", message).into());
+        }
+        if matches!(body, Incoming::Wire(_)) {
+            let door = self.check_secrets_door(context, &pass, &matched, registered.as_ref()).await;
+            self.noted(context, &caller.principal, action.as_deref(), &matched.target, door).await?;
         }
         // Who sends a body may take half a minute over it.
         let has_waited = matches!(&body, Incoming::Wire(body) if !body.is_end_stream());

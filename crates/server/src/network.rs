@@ -54,6 +54,8 @@ pub struct NetworkSettings {
     pub subnet: Option<Ipv4Net>,
     /// Under which of the server's origins the inside finds it. None: nowhere.
     pub api: Option<Origin>,
+    /// Private ranges that count as internet (`--internet-range`), as the agent of the node was told as well.
+    pub internet: Vec<Ipv4Net>,
 }
 
 /// What enforces the networks of hubs.

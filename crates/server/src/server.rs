@@ -84,8 +84,8 @@ impl Server {
         };
         let inside = Inside { api: settings.network.api.clone(), sealer: sealer.clone() };
         let survey = Survey::new(store.clone(), capacity, inside);
-        let planner =
-            Planner::new(networks.clone(), store.clone(), site, survey, Lookout::new(approvals, Arc::clone(&clock)));
+        let lookout = Lookout::new(approvals, Arc::clone(&clock));
+        let planner = Planner::new(networks.clone(), store.clone(), site.clone(), survey, lookout.clone());
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
         let registry = Registry::new(settings.generic_resources);
@@ -97,6 +97,9 @@ impl Server {
             policies,
             networks: networks.clone(),
             activity: Activity::new(Arc::clone(&clock)),
+            site,
+            lookout,
+            internet: settings.network.internet,
             quota_turn: tokio::sync::Mutex::default(),
             gatekeeper,
             identity,

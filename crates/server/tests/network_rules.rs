@@ -358,6 +358,36 @@ async fn a_tag_is_inactive_until_a_pack_has_it_and_follows_the_pack_from_then_on
     scene.until("data", |rule| !is_active(rule)).await;
 }
 
+/// The file that is published each week is larger than other bodies may be.
+#[tokio::test]
+async fn a_pack_may_be_as_large_as_what_is_published_and_has_a_limit_of_its_own() {
+    let scene = Scene::set().await;
+    let path = format!("{}?{API}", scene.pack("azure"));
+    let prefix = |tag: usize, number: usize| format!("{}.{}.{}.0/24", 11 + tag, number / 256, number % 256);
+    let tag = |tag: usize| {
+        let prefixes: Vec<String> = (0..3000).map(|number| prefix(tag, number)).collect();
+        let properties =
+            json!({"region": "", "systemService": "", "addressPrefixes": prefixes, "networkFeatures": ["API"]});
+        json!({"name": format!("Tag{tag}"), "id": format!("Tag{tag}"), "properties": properties})
+    };
+    let file = json!({"changeNumber": 1, "cloud": "Public", "values": (0..120).map(tag).collect::<Vec<_>>()});
+    assert!(file.to_string().len() > 5 << 20);
+    let imported = scene.house.put(&path, file.clone()).await;
+    assert_eq!(imported.status, StatusCode::CREATED, "{:?}", imported.body["error"]);
+    assert_eq!(imported.body["properties"]["tagCount"], 120);
+    assert!(is_active(&scene.put_rule("tagged", by_tag("Tag7")).await.body["properties"]));
+
+    let huge = json!({"properties": file, "padding": "x".repeat(33 << 20)});
+    assert_eq!(scene.house.put(&path, huge.clone()).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (contributor, token) = scene.house.stranger().await;
+    let subscription = format!("/subscriptions/{}", scene.house.subscription);
+    scene.house.grant_at(&subscription, contributor.object_id, CONTRIBUTOR).await;
+    let refused = scene.put_as(&token, &path, huge).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "nothing is read of who may not: {refused:?}");
+    let rule = json!({"type": "FQDN", "destination": "a.example", "padding": "x".repeat(5 << 20)});
+    assert_eq!(scene.put_rule("large", rule).await.status, StatusCode::PAYLOAD_TOO_LARGE, "other bodies stay small");
+}
+
 #[tokio::test]
 async fn packs_are_an_owners_and_a_bad_one_changes_nothing() {
     let scene = Scene::set().await;
@@ -425,60 +455,6 @@ async fn the_shadow_cost_follows_the_rules() {
     assert_eq!(after["firewall"]["existsInCloud"], true, "{after}");
     let more = after["cloud"]["monthly"].as_f64().unwrap() - before["cloud"]["monthly"].as_f64().unwrap();
     assert!((more - 912.5).abs() < 0.01, "{more}");
-}
-
-/// Knocks at the shell of a compute from an address; the status, and the code of a refusal.
-async fn knock(scene: &Scene, compute: &str, from: &str) -> (StatusCode, String) {
-    let request = http::Request::get(format!("{compute}/bastide/exec?{API}"))
-        .header("host", "localhost:8443")
-        .header("authorization", format!("Bearer {}", scene.house.token))
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let mut request = request.body(axum::body::Body::empty()).unwrap();
-    let peer: std::net::IpAddr = from.parse().unwrap();
-    request.extensions_mut().insert(axum::extract::ConnectInfo(std::net::SocketAddr::new(peer, 4711)));
-    let answer = scene.house.send(request).await;
-    (answer.status, answer.code().to_owned())
-}
-
-#[tokio::test]
-async fn a_hub_closed_to_the_public_is_managed_from_anywhere_and_used_from_inside_alone() {
-    let scene = Scene::set().await;
-    let compute = format!("{}/computes/mei-box", scene.hub);
-    let inner = json!({"vmSize": "Standard_DS1_v2"});
-    let body = json!({"location": "westeurope", "properties": {"computeType": "ComputeInstance", "properties": inner}});
-    let made = scene.house.put(&compute, body).await;
-    assert_eq!(scene.house.wait(&made).await.body["status"], "Succeeded", "{made:?}");
-    let (public, lan) = ("203.0.113.9", "192.0.2.7");
-    assert_eq!(
-        knock(&scene, &compute, public).await.0,
-        StatusCode::SWITCHING_PROTOCOLS,
-        "open unless somebody closes it"
-    );
-
-    let patch =
-        |properties: Value| scene.house.call(Method::PATCH, &scene.hub, Some(json!({"properties": properties})));
-    assert_eq!(patch(json!({"ipAllowlist": ["192.0.2.0/24"]})).await.status, StatusCode::OK);
-    assert_eq!(knock(&scene, &compute, lan).await.0, StatusCode::SWITCHING_PROTOCOLS);
-    assert_eq!(knock(&scene, &compute, public).await, (StatusCode::FORBIDDEN, "IpAddressNotAllowed".to_owned()));
-
-    assert_eq!(patch(json!({"publicNetworkAccess": "Disabled"})).await.status, StatusCode::OK);
-    for from in [lan, public] {
-        assert_eq!(
-            knock(&scene, &compute, from).await,
-            (StatusCode::FORBIDDEN, "PublicNetworkAccessDisabled".to_owned())
-        );
-    }
-    for private in ["0.0.0.0", "127.0.0.1"] {
-        assert_eq!(
-            knock(&scene, &compute, private).await.0,
-            StatusCode::SWITCHING_PROTOCOLS,
-            "inside, or the node: {private}"
-        );
-    }
-    assert_eq!(scene.house.get(&compute).await.status, StatusCode::OK, "managing it goes on");
 }
 
 #[tokio::test]

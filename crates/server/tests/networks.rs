@@ -265,3 +265,45 @@ async fn rules_that_somebody_has_in_mind_are_replayed_against_what_has_happened(
 
 /// The built-in role Reader.
 const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
+
+#[tokio::test]
+async fn a_replay_knows_packs_ranges_that_count_as_internet_and_rules_that_have_ended() {
+    let agent = Agent::start();
+    let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
+    let internet = vec!["10.20.0.0/16".parse().unwrap()];
+    let hub = json!({"managedNetwork": network, "provisionNetworkNow": true});
+    let (house, hub) = agent.house_with(hub, internet).await;
+    let pack = format!("/subscriptions/{}/providers/Bastide.Network/serviceTagPacks/own", house.subscription);
+    let tags = json!({"values": [{"name": "Lan", "properties": {"addressPrefixes": ["10.20.0.0/24"]}}]});
+    assert_eq!(house.put(&format!("{pack}?api-version=2026-11-01"), tags).await.status, StatusCode::CREATED);
+    let to = |address: &str| FlowRecord {
+        address: Some(address.parse().unwrap()),
+        name: None,
+        kind: FlowKind::Tcp,
+        port: 5432,
+        verdict: FlowVerdict::Denied,
+        rule: None,
+        ..flow(1, "", FlowVerdict::Denied)
+    };
+    agent.told.lock().unwrap().flows = vec![to("10.20.0.7"), to("10.30.0.7")];
+    let by_tag = |tag: &str| {
+        let destination = json!({"serviceTag": tag, "protocol": "TCP", "portRanges": "5432"});
+        json!({"type": "ServiceTag", "destination": destination})
+    };
+    let wide = json!({"type": "ServiceTag", "destination": {"serviceTag": "", "protocol": "TCP", "portRanges": "5432",
+        "addressPrefixes": ["10.30.0.0/24"]}});
+    let replay = async |rules: Value| {
+        house.call(Method::POST, &format!("{hub}/bastide/replay"), Some(json!({"outboundRules": rules}))).await.body
+    };
+    let replayed = replay(json!({"lan": by_tag("Lan"), "wide": wide})).await;
+    let opened: Vec<&str> =
+        replayed["opened"].as_array().unwrap().iter().map(|flow| flow["to"].as_str().unwrap()).collect();
+    assert_eq!(
+        opened,
+        ["10.20.0.7"],
+        "a private address is out of reach unless the operator says otherwise: {replayed}"
+    );
+    let mut ended = by_tag("Lan");
+    ended["bastide"] = json!({"enabled": true, "expiresOn": "2026-11-22T09:00:00Z"});
+    assert_eq!(replay(json!({"lan": ended})).await["opened"], json!([]), "a rule that has ended opens nothing");
+}

@@ -1,13 +1,16 @@
 //! The rule as a resource.
 
+use std::collections::BTreeMap;
+
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Observed,
-    Parity, Placement, PutStatus, ResourceType, Surroundings, View,
+    Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Linked,
+    Observed, Parity, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
 use super::extension::Extension;
+use super::private_endpoint::PrivateEndpointDestination;
 use super::rule::{Category, Destination, Rule, Terms};
 use crate::account_network;
 use crate::external_service;
@@ -61,6 +64,7 @@ impl ResourceType for OutboundRule {
             existing: admission.existing.map(|existing| existing.document),
             at: "properties",
             may_admit_storage: true,
+            linked: admission.linked,
         };
         let document = admit_rule(&body, terms, &mut warnings)?;
         Ok(Admitted { document, warnings, ..Admitted::default() })
@@ -110,6 +114,8 @@ pub(crate) struct RuleBody<'a> {
     pub at: &'a str,
     /// Whether who asks was asked for what it takes to admit a storage account.
     pub may_admit_storage: bool,
+    /// The resources that rules of the body lead to, by lower-cased id.
+    pub linked: &'a BTreeMap<String, Linked>,
 }
 
 /// Decides whether a rule may stand, alone or in the map of its hub.
@@ -118,7 +124,7 @@ pub(crate) fn admit_rule(
     terms: Terms<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Document, ArmError> {
-    let RuleBody { name, asked, existing, at, may_admit_storage } = *body;
+    let RuleBody { name, asked, existing, at, may_admit_storage, linked } = *body;
     let mut rule = Rule::read(asked, at, terms.parity)?;
     if let Some(existing) = existing
         && !is_user_defined(&existing.properties)
@@ -159,10 +165,35 @@ pub(crate) fn admit_rule(
             preset::risk(fqdn).map(|risk| format!("Rule '{name}' opens '{fqdn}' to all computes of the hub. {risk}"));
         warnings.extend(risk);
     }
+    if let Destination::PrivateEndpoint(destination) = &rule.destination {
+        check_service_endpoints(name, destination, at, linked)?;
+    }
     if let Destination::ServiceTag(destination) = &rule.destination {
         warnings.extend(destination.warnings().into_iter().map(|warning| format!("Rule '{name}': {warning}")));
     }
     Ok(Document { properties: rule.to_properties(), ..Document::default() })
+}
+
+/// A resource has private endpoints or service endpoints, never both (mission.md E6).
+fn check_service_endpoints(
+    name: &str,
+    destination: &PrivateEndpointDestination,
+    at: &str,
+    linked: &BTreeMap<String, Linked>,
+) -> Result<(), ArmError> {
+    let target = destination.resource();
+    let Some(there) = linked.get(target.key()) else { return Ok(()) };
+    let found = SERVICE_ENDPOINTS.iter().find(|(group, list)| {
+        let rules = there.document.properties.get(*group).and_then(|group| group.get(*list)?.as_array());
+        rules.is_some_and(|rules| !rules.is_empty())
+    });
+    let Some((group, list)) = found else { return Ok(()) };
+    let message = format!(
+        "Rule '{name}' leads to '{target}', which admits service endpoints ({group}.{list}). A resource has private \
+         endpoints or service endpoints, never both, and computes of a hub have no service endpoint. Empty {list} there, \
+         then make the rule."
+    );
+    Err(refused(&format!("{at}.destination.serviceResourceId"), message))
 }
 
 /// The wire form of a rule. Only what was seen of the kernel makes one active.
@@ -246,6 +277,10 @@ fn cannot_change(name: &str, at: &str) -> ArmError {
 
 /// What it takes to admit a storage account.
 const ASSIGN: &str = "Microsoft.Authorization/roleAssignments/write";
+
+/// Where types have the subnets whose service endpoints they admit.
+const SERVICE_ENDPOINTS: [(&str, &str); 2] =
+    [("networkAcls", "virtualNetworkRules"), ("networkRuleSet", "virtualNetworkRules")];
 
 /// Last word of the type.
 pub(crate) const KIND: &str = "outboundRules";

@@ -30,8 +30,8 @@ pub(super) fn admit(properties: &mut Map<String, Value>) -> Result<(), ArmError>
     Ok(())
 }
 
-/// Whether somebody who comes from an address may use what runs in a hub. That is not managing it, which goes by the
-/// resource manager from anywhere, as in the cloud. What comes from inside hubs, and from this node itself, comes by no public network.
+/// Whether somebody who comes from an address may use what runs in a hub, and read its secrets. That is not managing it,
+/// which goes by the resource manager from anywhere, as in the cloud. What comes from inside hubs, and from this node itself, comes by no public network.
 pub fn admits(hub: &ResourceId, properties: &Map<String, Value>, from: Option<IpAddr>) -> Result<(), ArmError> {
     let is_private = |from: IpAddr| from.is_unspecified() || from.is_loopback();
     if from.is_some_and(is_private) {

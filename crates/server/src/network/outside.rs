@@ -18,29 +18,41 @@ use crate::ledger::Entry;
 use crate::private_endpoints::Approvals;
 use crate::service_tags;
 
-/// Looks at the outside for the planner. Packs are large and change once a week, so what they come to is kept.
+/// Looks at the outside for the planner, and for who wants to know what another set of rules would mean. Packs are large and
+/// change once a week, so what they come to is kept.
+#[derive(Clone)]
 pub(crate) struct Lookout {
     approvals: Approvals,
     /// By subscription: the revision of its packs, and what they come to.
-    books: Mutex<BTreeMap<String, (i64, Arc<TagBook>)>>,
+    books: Arc<Mutex<BTreeMap<String, (i64, Arc<TagBook>)>>>,
     /// When the next thing of each hub ends.
-    ends: Mutex<BTreeMap<String, Timestamp>>,
+    ends: Arc<Mutex<BTreeMap<String, Timestamp>>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Lookout {
     /// A lookout that knows rights as the gatekeeper does.
     pub(crate) fn new(approvals: Approvals, clock: Arc<dyn Clock>) -> Self {
-        Self { approvals, books: Mutex::default(), ends: Mutex::default(), clock }
+        Self { approvals, books: Arc::default(), ends: Arc::default(), clock }
     }
 
-    /// What the rules of a hub lead to, at this moment.
+    /// What the rules of a hub lead to, at this moment. When the next of them ends is remembered.
     pub(super) async fn outside(&self, hub: &Linked, rules: &[Linked]) -> Result<Outside, Failure> {
         let now = self.clock.now();
         let wanted = Wanted::by(hub, rules, now);
+        self.remember_end(hub, wanted.ends.iter().filter(|end| **end > now).min().copied());
+        self.look(hub, &wanted, now).await
+    }
+
+    /// What rules that nobody has made would lead to.
+    pub(super) async fn outside_of_proposal(&self, hub: &Linked, rules: &[Linked]) -> Result<Outside, Failure> {
+        let now = self.clock.now();
+        self.look(hub, &Wanted::by(hub, rules, now), now).await
+    }
+
+    async fn look(&self, hub: &Linked, wanted: &Wanted<'_>, now: Timestamp) -> Result<Outside, Failure> {
         let store = &self.approvals.store;
         let mut outside = Outside { now: Some(now), ..Outside::default() };
-        self.remember_end(hub, wanted.ends.iter().filter(|end| **end > now).min().copied());
         for (rule, endpoint) in &wanted.endpoints {
             let id = endpoint.destination.resource();
             if !outside.targets.contains_key(id.key())

@@ -1,14 +1,12 @@
 //! `POST {hub}/bastide/replay`: what has happened, against rules that somebody has in mind. Nothing is changed by it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Linked, Parity};
 use bastide_hub::outbound_rule::{Category, Rule};
-use bastide_hub::plan::{Outside, Site, compile};
-use bastide_hub::service_tag::TagBook;
+use bastide_hub::plan::compile;
 use bastide_plan::flow::{FlowQuery, FlowRecord, FlowVerdict};
 use bastide_plan::hub_plan::Stamp;
 use bastide_plan::{AddressFilter, Policy, RuleName};
@@ -16,14 +14,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::DEFAULT_SUBNET;
 use super::wire::refusal;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::ledger::Entry;
 use crate::pass::Pass;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::service_tags;
 
 impl Front {
     /// POST of `{outboundRules, since}`: which recorded flows the rules would have cut or let through, and whose.
@@ -42,15 +39,10 @@ impl Front {
             })?),
         };
         let (hub, rules) = self.hub_and_rules(request, pass).await?;
-        let subscription = hub.id.subscription_id().unwrap_or_default().to_ascii_lowercase();
-        let packs = service_tags::packs(self.ledger.store(), &subscription, request.context.now).await?;
-        let tags = Arc::new(TagBook::new(packs.into_iter().map(|kept| (kept.name, kept.pack))));
-        let outside = Outside { tags, ..Outside::default() };
-        let policy = |rules: &[Linked]| {
-            let site = Site { subnet: DEFAULT_SUBNET, api: None, zone: self.origins.zone().to_owned() };
-            Policy::new(compile(&hub.linked(), rules, Vec::new(), &outside, &site, Stamp::NONE).plan)
-        };
-        let mut replay = Replay::new(policy(&rules), policy(&proposal(&hub.id, &rules, proposed)?));
+        let then = proposal(&hub.id, &rules, proposed)?;
+        let (now, then) = (self.policy_of(&hub, &rules).await?, self.policy_of(&hub, &then).await?);
+        let filter = AddressFilter { internet: self.internet.clone(), own: Vec::new() };
+        let mut replay = Replay::new(now, then, filter);
         let query = FlowQuery { since: since.map(Timestamp::as_millisecond), limit: PAGE, ..FlowQuery::default() };
         let mut after = 0;
         loop {
@@ -63,6 +55,13 @@ impl Front {
             }
             after = flows.next;
         }
+    }
+
+    /// What the wall of a hub would do by these rules. Of the host's own addresses only the node knows: no rule opens them.
+    async fn policy_of(&self, hub: &Entry, rules: &[Linked]) -> Result<Policy, Failure> {
+        let hub = hub.linked();
+        let outside = self.lookout.outside_of_proposal(&hub, rules).await?;
+        Ok(Policy::new(compile(&hub, rules, Vec::new(), &outside, &self.site, Stamp::NONE).plan))
     }
 }
 
@@ -119,17 +118,8 @@ struct Whose {
 }
 
 impl Replay {
-    fn new(now: Policy, then: Policy) -> Self {
-        Self {
-            now,
-            then,
-            filter: AddressFilter::default(),
-            examined: 0,
-            unchanged: 0,
-            unknown: 0,
-            cut: BTreeMap::new(),
-            opened: BTreeMap::new(),
-        }
+    fn new(now: Policy, then: Policy, filter: AddressFilter) -> Self {
+        Self { now, then, filter, examined: 0, unchanged: 0, unknown: 0, cut: BTreeMap::new(), opened: BTreeMap::new() }
     }
 
     fn examine(&mut self, record: &FlowRecord) {

@@ -22,6 +22,7 @@ use bastide_plan::way_in::WayIn;
 use bastide_plan::{ComputePlan, ComputeReport};
 use bastide_server::{Enforcement, NetworkSettings};
 use http::StatusCode;
+use ipnet::Ipv4Net;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,6 +85,11 @@ impl Agent {
 
     /// A server whose node this is, with the hub `hub` in the group `rg`: the server, and the hub's path.
     pub async fn house(&self, hub: Value) -> (House, String) {
+        self.house_with(hub, Vec::new()).await
+    }
+
+    /// As [`Agent::house`], with private ranges that count as internet.
+    pub async fn house_with(&self, hub: Value, internet: Vec<Ipv4Net>) -> (House, String) {
         let enforcement = Enforcement::Agent(socket(&self.directory));
         let network = NetworkSettings { enforcement, ..NetworkSettings::default() };
         let house = House::found_with(Options { network, ..Options::default() }).await;
