@@ -153,6 +153,13 @@ pub(crate) struct Answered {
     pub(crate) body: Value,
 }
 
+impl Answered {
+    /// What the API has done otherwise than asked, or not at all, in its own words.
+    pub(crate) fn warning(&self) -> Option<&str> {
+        self.headers.get("x-ms-bastide-warning").and_then(|value| value.to_str().ok())
+    }
+}
+
 /// What the API does not do, in its own words.
 #[derive(Debug)]
 pub(crate) struct Refusal {

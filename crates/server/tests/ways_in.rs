@@ -80,6 +80,9 @@ async fn a_hub_that_closes_its_door_puts_out_whoever_came_from_outside_and_nobod
         visitor.is_put_out("Public network access").await;
     }
     scene.nobody_gets_in(REMOTE, 403).await;
+    // Nor by the other address of the same tunnel.
+    let azures = scene.connect(&scene.azures_address(), &scene.token, Way::Tunnel, REMOTE).await;
+    assert_eq!(azures.err(), Some(403));
     for mut visitor in inside {
         visitor.talks().await;
     }
@@ -143,7 +146,7 @@ async fn an_instance_made_for_somebody_else_with_a_script_is_signed_in_to_when_i
 #[tokio::test]
 async fn the_tunnel_is_where_azures_clients_look_for_it_and_wants_a_token_and_a_websocket() {
     let scene = Scene::set().await;
-    let address = format!("wss://{}/nbip/v1.0/ws-tcp", scene.site);
+    let address = scene.azures_address();
     let mut visitor = scene.connect(&address, &scene.token, Way::Tunnel, LOCAL).await.unwrap();
     visitor.talks().await;
     assert_eq!(scene.connect(&address, "nonsense", Way::Tunnel, LOCAL).await.err(), Some(401));
@@ -264,6 +267,10 @@ impl Scene {
             Way::Tunnel => format!("{api}/ssh?{}", support::API),
             Way::Jupyter => format!("wss://{}/api/kernels/one/channels", self.site),
         }
+    }
+
+    fn azures_address(&self) -> String {
+        format!("wss://{}/nbip/v1.0/ws-tcp", self.site)
     }
 
     /// A page of the instance, asked for by a program.

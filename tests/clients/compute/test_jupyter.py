@@ -13,28 +13,8 @@ import requests
 import websocket
 from support import login
 from support.browser import Browser
-from support.compute import VERSION, Colleague, make
+from support.compute import VERSION, Colleague, Pages, make
 from support.wire import Wire
-
-
-class Pages:
-    """A client of an instance's origin."""
-
-    def __init__(self, compute, token: str | None):
-        self.compute, self.origin = compute, compute.jupyter
-        self.session = requests.Session()
-        self.session.verify = compute.server.ca_file
-        self.session.trust_env = False
-        if token:
-            self.session.headers["Authorization"] = f"Bearer {token}"
-
-    def request(self, method: str, path: str, **options) -> requests.Response:
-        return self.session.request(method, self.origin + path, timeout=90, allow_redirects=False, **options)
-
-    def socket(self, path: str, headers: list[str], **options) -> websocket.WebSocket:
-        url = f"wss{self.origin.removeprefix('https')}{path}"
-        ssl = {"ca_certs": self.compute.server.ca_file}
-        return websocket.create_connection(url, header=headers, sslopt=ssl, timeout=60, **options)
 
 
 @pytest.fixture(scope="module")

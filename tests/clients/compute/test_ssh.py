@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from support.compute import ssh_home
+from support import login
+from support.compute import Colleague, make, ssh_home
+from support.server import free_port
 
 MEGABYTE = 1 << 20
 
@@ -58,25 +63,27 @@ def test_scp_and_sftp_carry_files_both_ways(config, home, tmp_path):
         assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
 
 
+def serves(port: int) -> bool:
+    """Whether a page answers on a port of this host."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 2) as stream:
+            stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return stream.recv(100).startswith(b"HTTP/1.0 200")
+    except OSError:
+        return False
+
+
 def test_a_port_inside_is_reached_by_forwarding_it(compute, config, home):
     path, host = config
     page = "import http.server as h; h.HTTPServer(('127.0.0.1', 8704), h.SimpleHTTPRequestHandler).serve_forever()"
     inside = subprocess.Popen(compute.command("exec", "--", "python3", "-c", page), stdin=subprocess.DEVNULL)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     tunnel = subprocess.Popen(
         ["ssh", "-F", path, "-N", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:8704", host], env=home
     )
     try:
         deadline = time.monotonic() + 15
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", port), 2) as stream:
-                    stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                    if stream.recv(100).startswith(b"HTTP/1.0 200"):
-                        break
-            except OSError:
-                pass
+        while not serves(port):
             assert time.monotonic() < deadline, "nothing answers behind the forwarded port"
             time.sleep(0.2)
     finally:
@@ -103,8 +110,6 @@ def test_a_key_that_nobody_knows_does_not_get_in(compute, config, home, tmp_path
 
 
 def test_a_key_of_the_instance_gets_in(hub, home, tmp_path):
-    from support.compute import make
-
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     compute = make(hub, "ci-keyed", "--ssh-key-value", (tmp_path / "key.pub").read_text().strip())
@@ -126,3 +131,82 @@ def test_many_sessions_at_once(config, home):
     for thread in threads:
         thread.join()
     assert sorted(done) == [str(number).encode() for number in range(8)]
+
+
+class Azures:
+    """ssh through the tunnel as Azure's own connector opens it: nothing of Bastide runs at this end."""
+
+    def __init__(self, hub, folder):
+        self.key = folder / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        public = (folder / "key.pub").read_text().strip()
+        self.compute = make(hub, "ci-azures", "--ssh-public-access-enabled", "true", "--ssh-key-value", public)
+        self.token = folder / "token"
+        self.known_hosts = folder / "known_hosts"
+        self.sign_in(login.access_token(hub))
+
+    def sign_in(self, token: str) -> None:
+        self.token.write_text(token)
+
+    def options(self) -> list[str]:
+        endpoint = f"wss{self.compute.jupyter.removeprefix('https')}"
+        proxy = [sys.executable, "-m", "support.ws_tcp", endpoint, str(self.token), self.compute.server.ca_file]
+        pairs = {
+            "ProxyCommand": shlex.join(proxy), "IdentityFile": self.key, "IdentitiesOnly": "yes",
+            "StrictHostKeyChecking": "accept-new", "UserKnownHostsFile": self.known_hosts,
+        }  # fmt: skip
+        return [word for name, value in pairs.items() for word in ("-o", f"{name}={value}")]
+
+    def run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess:
+        """`ssh` or `scp` and what follows; the options go between the two."""
+        command = [words[0], *self.options(), *words[1:]]
+        return subprocess.run(command, capture_output=True, env=self.environment(), timeout=timeout, check=False)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+@pytest.fixture(scope="module")
+def azures(hub, tmp_path_factory):
+    return Azures(hub, tmp_path_factory.mktemp("azures"))
+
+
+def test_the_way_of_azures_clients_gives_a_session(azures):
+    done = azures.run("ssh", "azureuser@ci", "hostname; exit 4")
+    assert (done.stdout, done.returncode) == (b"ci-azures\n", 4), done.stderr
+
+
+def test_the_way_of_azures_clients_carries_files(azures, tmp_path):
+    (tmp_path / "sent").write_bytes(os.urandom(3 * MEGABYTE))
+    for source, target in [(tmp_path / "sent", "azureuser@ci:received"), ("azureuser@ci:received", tmp_path / "back")]:
+        done = azures.run("scp", str(source), str(target))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+
+def test_the_way_of_azures_clients_forwards_ports(azures):
+    """What VS Code does with its ports 8704 to 8710."""
+    page = "import http.server as h; h.HTTPServer(('127.0.0.1', 8704), h.SimpleHTTPRequestHandler).serve_forever()"
+    session = [*azures.options(), "-o", "ExitOnForwardFailure=yes", "-L", f"{(port := free_port())}:127.0.0.1:8704"]
+    command = ["ssh", *session, "azureuser@ci", shlex.join(["exec", "python3", "-c", page])]
+    tunnel = subprocess.Popen(command, env=azures.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not serves(port):
+            assert tunnel.poll() is None, tunnel.stderr.read()
+            assert time.monotonic() < deadline, "nothing answers behind the forwarded port"
+            time.sleep(0.2)
+    finally:
+        tunnel.terminate()
+        tunnel.communicate()
+
+
+def test_the_way_of_azures_clients_wants_a_token_that_may(azures):
+    azures.sign_in("nonsense")
+    refused = azures.run("ssh", "azureuser@ci", "true")
+    assert refused.returncode == 255 and b"refused: 401" in refused.stderr, refused.stderr
+    azures.sign_in(Colleague(azures.compute).token)
+    refused = azures.run("ssh", "azureuser@ci", "true")
+    assert refused.returncode == 255 and b"refused: 403" in refused.stderr, refused.stderr
+    azures.sign_in(login.access_token(azures.compute.server))
+    assert azures.run("ssh", "azureuser@ci", "true").returncode == 0

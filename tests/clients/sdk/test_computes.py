@@ -101,6 +101,24 @@ def test_the_same_instance_again_is_the_same(computes, make, name):
     assert (again.id, again.last_operation) == (first.id, first.last_operation)
 
 
+def test_what_the_sdk_reads_it_may_send_back_whoever_has_made_it(computes, make, name):
+    made = make(size="Standard_DS1_v2")
+    made.tags = {"team": "blue"}
+    changed = computes.begin_update(made).result()
+    assert (changed.tags, changed.last_operation) == ({"team": "blue"}, made.last_operation)
+
+
+def test_one_that_was_made_without_the_sdk_is_changed_by_it(computes, wire, shared_group, name):
+    """A template says less than the SDK does, and what nobody has said is no contradiction."""
+    hub_path = f"{shared_group}/{hub.KIND}/{computes._workspace_name}"
+    body = {"location": "local", "properties": {"computeType": "ComputeInstance", "properties": {"vmSize": "Standard_DS1_v2"}}}
+    assert wire.put(f"{hub_path}/computes/{name}", body, "2024-10-01").status_code == 201
+    read = computes.get(name)
+    read.tags = {"team": "red"}
+    assert computes.begin_create_or_update(read).result().tags == {"team": "red"}
+    computes.begin_delete(name).result()
+
+
 def test_a_cluster_has_its_nodes(computes, make, name):
     made = make(AmlCompute, size="Standard_DS1_v2", min_instances=0, max_instances=2, idle_time_before_scale_down=120)
     assert (made.type, made.provisioning_state) == ("amlcompute", "Succeeded")

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import websocket
 
 from support import login
 from support.secrets import SECRETS
@@ -60,6 +61,26 @@ class Compute:
         """The origin of its pages."""
         parts = urlsplit(next(one["endpoint_uri"] for one in self.show()["services"] if one["endpoint_uri"].endswith("/lab")))
         return f"{parts.scheme}://{parts.netloc}"
+
+
+class Pages:
+    """A client of an instance's origin, and of what it serves there."""
+
+    def __init__(self, compute, token: str | None):
+        self.compute, self.origin = compute, compute.jupyter
+        self.session = requests.Session()
+        self.session.verify = compute.server.ca_file
+        self.session.trust_env = False
+        if token:
+            self.session.headers["Authorization"] = f"Bearer {token}"
+
+    def request(self, method: str, path: str, **options) -> requests.Response:
+        return self.session.request(method, self.origin + path, timeout=90, allow_redirects=False, **options)
+
+    def socket(self, path: str, headers: list[str], **options) -> websocket.WebSocket:
+        url = f"wss{self.origin.removeprefix('https')}{path}"
+        ssl = {"ca_certs": self.compute.server.ca_file}
+        return websocket.create_connection(url, header=headers, sslopt=ssl, timeout=60, **options)
 
 
 def hub_path(server: Bastide) -> str:
@@ -135,4 +156,4 @@ def ssh_home(folder: Path) -> dict[str, str]:
     return {**environment(), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "PATH": os.environ["PATH"]}
 
 
-__all__ = ["FIRST", "GROUP", "GROUPS", "HUB", "VERSION", "Colleague", "Compute", "hub_path", "make", "make_hub", "ssh_home"]
+__all__ = ["FIRST", "GROUP", "GROUPS", "HUB", "VERSION", "Colleague", "Compute", "Pages", "hub_path", "make", "make_hub", "ssh_home"]

@@ -45,8 +45,14 @@ enum Command {
     Stop(Power),
     /// Stop an instance and start it again.
     Restart(Power),
+    /// Give an instance another size; one that runs is started anew.
+    Resize(Resize),
+    /// Give a cluster so many nodes, within its bounds.
+    Scale(Scale),
     /// Delete a compute and everything in it.
     Delete(Delete),
+    /// Refused: a compute of Bastide is its own, so there is nothing to detach from it.
+    Detach(Delete),
     /// List the sizes that computes can have.
     ListSizes(ListSizes),
     /// List how much of each quota is used.
@@ -78,6 +84,24 @@ struct Power {
     /// Do not wait until it is done.
     #[arg(long)]
     no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+struct Resize {
+    #[command(flatten)]
+    power: Power,
+    /// The size; see 'list-sizes'.
+    #[arg(long, value_name = "SIZE")]
+    size: String,
+}
+
+#[derive(Debug, Args)]
+struct Scale {
+    #[command(flatten)]
+    power: Power,
+    /// How many nodes, from the fewest to the most that the cluster may have.
+    #[arg(long, value_name = "N")]
+    nodes: u32,
 }
 
 #[derive(Debug, Args)]
@@ -141,10 +165,17 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
             let compute = named.place.open().await?.compute(&named.name).await?;
             shown(&named.place, &compute)
         }
-        Command::Start(power) => power.run("start", "Starting").await,
-        Command::Stop(power) => power.run("stop", "Stopping").await,
-        Command::Restart(power) => power.run("restart", "Restarting").await,
-        Command::Delete(delete) => delete.run().await,
+        Command::Start(power) => power.run("start", None, "Starting").await,
+        Command::Stop(power) => power.run("stop", None, "Stopping").await,
+        Command::Restart(power) => power.run("restart", None, "Restarting").await,
+        Command::Resize(Resize { power, size }) => {
+            power.run("resize", Some(json!({"targetVMSize": size})), "Resizing").await
+        }
+        Command::Scale(Scale { power, nodes }) => {
+            power.run("scale", Some(json!({"nodeCount": nodes})), "Scaling").await
+        }
+        Command::Delete(delete) => delete.run("Delete").await,
+        Command::Detach(delete) => delete.run("Detach").await,
         Command::ListSizes(sizes) => sizes.run().await,
         Command::ListUsage(usage) => {
             let rows = usage.list("usages").await?;
@@ -181,7 +212,7 @@ impl Workspace {
                 let state = compute
                     .pointer("/properties/properties/state")
                     .or(compute.pointer("/properties/provisioningState"));
-                let doing = compute.pointer("/properties/bastide/doing");
+                let doing = compute.pointer("/properties/bastide/reason");
                 progress.say(&doing.or(state).map(text).unwrap_or_default());
             }
         };
@@ -190,10 +221,10 @@ impl Workspace {
 }
 
 impl Power {
-    async fn run(&self, action: &str, doing: &str) -> Outcome {
+    async fn run(&self, action: &str, body: Option<Value>, doing: &str) -> Outcome {
         let Named { name, place } = &self.named;
         let workspace = place.open().await?;
-        let answered = workspace.api.ask(Method::POST, &workspace.computes(&[name, action]), None).await?;
+        let answered = workspace.api.ask(Method::POST, &workspace.computes(&[name, action]), body.as_ref()).await?;
         if !self.no_wait {
             let progress = Progress::of(format!("{doing} {name}"), place.only_show_errors);
             workspace.finish(name, answered, &progress).await?;
@@ -203,13 +234,14 @@ impl Power {
 }
 
 impl Delete {
-    async fn run(&self) -> Outcome {
+    /// `what` is to become of the machine behind the compute.
+    async fn run(&self, what: &str) -> Outcome {
         let Named { name, place } = &self.named;
         if !self.yes && !agreed(name)? {
             return Ok(ExitCode::FAILURE);
         }
         let workspace = place.open().await?;
-        let path = format!("{}&underlyingResourceAction=Delete", workspace.computes(&[name]));
+        let path = format!("{}&underlyingResourceAction={what}", workspace.computes(&[name]));
         let answered = workspace.api.ask(Method::DELETE, &path, None).await?;
         if !self.no_wait {
             let progress = Progress::of(format!("Deleting {name}"), place.only_show_errors);
@@ -291,9 +323,17 @@ fn shown(place: &Place, compute: &Value) -> Outcome {
         }
         let services = document["services"].as_array().into_iter().flatten();
         rows.extend(services.map(|service| [text(&service["display_name"]), text(&service["endpoint_uri"])]));
+        rows.extend(troubles(compute).map(|trouble| ["note".to_owned(), trouble]));
         columns(&rows)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is not as it should be, or is waited for: az's answers have no place for it.
+fn troubles(compute: &Value) -> impl Iterator<Item = String> {
+    let reason = compute.pointer("/properties/bastide/reason").into_iter();
+    let errors = compute.pointer("/properties/properties/errors").and_then(Value::as_array).into_iter().flatten();
+    reason.chain(errors.filter_map(|error| error.pointer("/error/message"))).map(text)
 }
 
 fn computes_table(computes: &Value) -> String {

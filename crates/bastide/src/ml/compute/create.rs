@@ -7,9 +7,10 @@ use clap::{ArgAction, Args};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::document::{DocumentError, from_wire, put, to_wire};
+use super::document::{DocumentError, EXTENSION, from_wire, put, to_wire};
 use super::{Named, shown, tags};
 use crate::Outcome;
+use crate::client::Answered;
 use crate::ml::edit::{self, Reading};
 use crate::ml::place::Place;
 use crate::ml::progress::Progress;
@@ -30,6 +31,12 @@ pub(super) struct Create {
     /// Its size; see 'list-sizes'.
     #[arg(long, value_name = "SIZE")]
     size: Option<String>,
+    /// What its file system is made of: 'base', an archive, or a reference with its registry. Beyond az.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// What stands between it and the kernel, 'container' or 'gvisor'. Beyond az.
+    #[arg(long, value_name = "CLASS")]
+    isolation: Option<String>,
     /// A sentence about it.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -158,6 +165,7 @@ impl Create {
         let body = to_wire(&document, &workspace.location().await?, beside)?;
         let progress = Progress::of(format!("Creating {name}"), self.place.only_show_errors);
         let answered = workspace.api.ask(Method::PUT, &workspace.computes(&[&name]), Some(&body)).await?;
+        warn(&self.place, &answered);
         if self.no_wait {
             return Ok(ExitCode::SUCCESS);
         }
@@ -178,6 +186,7 @@ impl Create {
             ("ssh_key_value", &self.ssh_key_value),
         ];
         let network = [("vnet_name", &self.vnet_name), ("subnet", &self.subnet)];
+        let extension = [("image", &self.image), ("isolation", &self.isolation)];
         let user = [("user_object_id", &self.user_object_id), ("user_tenant_id", &self.user_tenant_id)];
         for (name, value) in [
             ("name", some(&self.name)),
@@ -195,6 +204,7 @@ impl Create {
             ("ssh_settings", block(&document, "ssh_settings", &ssh)),
             ("network_settings", block(&document, "network_settings", &network)),
             ("create_on_behalf_of", block(&document, "create_on_behalf_of", &user)),
+            (EXTENSION, block(&document, EXTENSION, &extension)),
             ("identity", identity(self.identity_type.as_deref(), &self.user_assigned_identities)),
             ("tags", (!self.tags.is_empty()).then(|| tags(&self.tags))),
         ] {
@@ -210,7 +220,8 @@ impl Update {
     pub(super) async fn run(&self) -> Outcome {
         let Named { name, place } = &self.named;
         let workspace = place.open().await?;
-        let mut document = from_wire(&workspace.compute(name).await?);
+        let now = workspace.compute(name).await?;
+        let mut document = from_wire(&now);
         for (name, value) in [
             ("min_instances", some(&self.min_instances)),
             ("max_instances", some(&self.max_instances)),
@@ -227,8 +238,13 @@ impl Update {
         edit::set(&mut document, &self.set, reading)?;
         edit::add(&mut document, &self.add, reading)?;
         edit::remove(&mut document, &self.remove)?;
-        let body = to_wire(&document, "", Path::new(""))?;
+        let mut body = to_wire(&document, "", Path::new(""))?;
+        // az's documents have no word for it, and what was personal must stay so.
+        if let Some(policy) = now.pointer("/properties/properties/applicationSharingPolicy") {
+            put(&mut body["properties"]["properties"], "applicationSharingPolicy", Some(policy.clone()));
+        }
         let answered = workspace.api.ask(Method::PUT, &workspace.computes(&[name]), Some(&body)).await?;
+        warn(place, &answered);
         if self.no_wait {
             return Ok(ExitCode::SUCCESS);
         }
@@ -236,6 +252,12 @@ impl Update {
         workspace.finish(name, answered, &progress).await?;
         drop(progress);
         shown(place, &workspace.compute(name).await?)
+    }
+}
+
+fn warn(place: &Place, answered: &Answered) {
+    if let Some(warning) = answered.warning().filter(|_| !place.only_show_errors) {
+        eprintln!("bastide: warning: {warning}");
     }
 }
 

@@ -83,9 +83,14 @@ pub(crate) fn to_wire(document: &Value, location: &str, beside: &Path) -> Result
         Kind::Cluster => cluster(&fields)?,
     };
     let mut properties = json!({"computeType": kind.wire(), "properties": inner});
-    let has_ssh = fields.get("ssh_settings").is_some() || fields.get("ssh_public_access_enabled").is_some();
+    put(&mut properties["properties"], EXTENSION, fields.get(EXTENSION).map(extension).transpose()?);
+    // As azure-ai-ml decides it, so that a compute that one of the two has made can be changed by the other.
+    let has_local_accounts = match kind {
+        Kind::Instance => fields.is_true("ssh_public_access_enabled"),
+        Kind::Cluster => fields.get("ssh_settings").is_some(),
+    };
     put(&mut properties, "description", fields.get("description").cloned());
-    put(&mut properties, "disableLocalAuth", has_ssh.then(|| json!(!fields.is_true("ssh_public_access_enabled"))));
+    put(&mut properties, "disableLocalAuth", Some(json!(!has_local_accounts)));
     let mut body = json!({"location": fields.text("location").unwrap_or(location), "properties": properties});
     put(&mut body, "tags", fields.get("tags").cloned());
     put(&mut body, "identity", fields.get("identity").map(identity).transpose()?);
@@ -113,6 +118,7 @@ pub(crate) fn from_wire(resource: &Value) -> Value {
         ("size", inner("vmSize")),
         ("network_settings", network(resource)),
         ("enable_node_public_ip", inner("enableNodePublicIp")),
+        (EXTENSION, inner(EXTENSION).map(|extension| snake_case(&[extension])).and_then(first)),
     ] {
         put(&mut document, name, value);
     }
@@ -229,8 +235,12 @@ fn cluster_from_wire(inner: &dyn Fn(&str) -> Option<Value>) -> Vec<(&'static str
     let scale = inner("scaleSettings").unwrap_or_default();
     let idle = scale.get("nodeIdleTimeBeforeScaleDown").and_then(Value::as_str);
     let idle = idle.and_then(|time| time.parse::<jiff::SignedDuration>().ok()).map(|time| json!(time.as_secs()));
-    let ssh =
-        inner("userAccountCredentials").map(|credentials| json!({"admin_username": credentials.get("adminUserName")}));
+    let ssh = inner("userAccountCredentials").map(|credentials| {
+        let mut settings = json!({});
+        put(&mut settings, "admin_username", credentials.get("adminUserName").cloned());
+        put(&mut settings, "ssh_key_value", credentials.get("adminUserSshPublicKey").cloned());
+        settings
+    });
     vec![
         ("tier", inner("vmPriority").map(|tier| json!(snake(text(&tier).as_str())))),
         ("min_instances", scale.get("minNodeCount").cloned()),
@@ -265,6 +275,12 @@ impl<'a> Fields<'a> {
         put(&mut ssh, key, settings.and_then(|settings| settings.get("ssh_key_value")).cloned());
         Some(ssh)
     }
+}
+
+/// What Bastide knows beyond az: the image, the isolation, when to freeze.
+fn extension(extension: &Value) -> Result<Value, DocumentError> {
+    let fields = extension.as_object().ok_or(DocumentError::Value(EXTENSION))?;
+    Ok(fields.iter().map(|(name, value)| (camel(name), value.clone())).collect::<Map<_, _>>().into())
 }
 
 fn identity(identity: &Value) -> Result<Value, DocumentError> {
@@ -370,11 +386,20 @@ fn pascal(word: &str) -> String {
     word.trim().split('_').map(part).collect()
 }
 
+fn camel(word: &str) -> String {
+    let (first, rest) = word.split_once('_').unwrap_or((word, ""));
+    first.to_owned() + &pascal(rest)
+}
+
+/// The field, and the property, of what Bastide adds.
+pub(super) const EXTENSION: &str = "bastide";
+
 /// As az: without a size, this one.
 const DEFAULT_SIZE: &str = "STANDARD_DS3_V2";
 
 /// Fields of both kinds, those included that only answers have (`reference/az-ml-commands.md`).
-const COMMON: [&str; 17] = [
+const COMMON: [&str; 18] = [
+    EXTENSION,
     "name",
     "type",
     "location",
@@ -460,14 +485,19 @@ mod tests {
         let document = json!({
             "name": "cpu", "type": "amlcompute", "size": "Standard_DS3_v2", "min_instances": 0, "max_instances": 3,
             "idle_time_before_scale_down": 120, "tier": "low_priority", "identity": {"type": "system_assigned"},
+            "ssh_settings": {"admin_username": "ada", "ssh_key_value": "ssh-ed25519 AAAA"},
+            "bastide": {"isolation": "gvisor", "freeze_after": "PT1H"},
         });
         let sent = wire(&document);
         let inner = &sent["properties"]["properties"];
         let scale = json!({"minNodeCount": 0, "maxNodeCount": 3, "nodeIdleTimeBeforeScaleDown": "PT120S"});
         assert_eq!((&inner["scaleSettings"], &inner["vmPriority"]), (&scale, &json!("LowPriority")));
         assert_eq!(sent["identity"]["type"], "SystemAssigned");
+        assert_eq!(inner["bastide"], json!({"isolation": "gvisor", "freezeAfter": "PT1H"}));
         let back = from_wire(&sent);
-        for field in ["type", "min_instances", "max_instances", "idle_time_before_scale_down", "tier"] {
+        for field in
+            ["type", "min_instances", "max_instances", "idle_time_before_scale_down", "tier", "ssh_settings", "bastide"]
+        {
             assert_eq!(back[field], document[field], "{field}");
         }
     }

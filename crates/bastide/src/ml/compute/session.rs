@@ -25,6 +25,8 @@ pub(crate) enum SessionError {
     Lost(#[from] Error),
     #[error("the connection was lost")]
     Ended,
+    #[error("{0}")]
+    Closed(String),
     #[error("a message was not understood: {0}")]
     Frame(#[from] bastide_server::exec_frame::FrameError),
     #[error(transparent)]

@@ -10,15 +10,19 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use bastide_server::exec_frame::CHUNK;
 use bytes::Bytes;
 use clap::Args;
-use futures_util::{Sink, SinkExt as _, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Named;
@@ -97,21 +101,18 @@ impl ConnectSsh {
             headers.insert(SSH_KEY, value);
         }
         let workspace = self.named.place.open().await?;
-        let (sink, mut stream) =
-            connect(&workspace, &self.named.name, "ssh", headers).await.map_err(SessionError::told)?;
-        let mut output = tokio::io::stdout();
-        let receive = async {
-            while let Some(message) = stream.next().await {
-                if let Message::Binary(bytes) = message? {
-                    output.write_all(&bytes).await?;
-                    output.flush().await?;
-                }
-            }
-            Ok::<_, SessionError>(())
-        };
+        let (sink, stream) = connect(&workspace, &self.named.name, "ssh", headers).await.map_err(SessionError::told)?;
+        let mut receive = pin!(receive(stream));
         tokio::select! {
-            received = receive => received?,
-            sent = send_input(sink) => sent?,
+            received = &mut receive => received?,
+            sent = send_input(sink) => match sent {
+                Ok(()) => {}
+                // Who has closed the connection has said why before.
+                Err(error) => match timeout(LAST_WORDS, receive).await {
+                    Ok(said) => said?,
+                    Err(_) => return Err(error.told()),
+                },
+            },
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -172,6 +173,24 @@ fn configuration(alias: &str, lines: &[(&'static str, String)]) -> String {
     format!("Host {alias}\n{}", lines.collect::<String>())
 }
 
+/// Carries what comes from the compute to standard output.
+async fn receive(mut stream: impl Stream<Item = Result<Message, Error>> + Unpin) -> Result<(), SessionError> {
+    let mut output = tokio::io::stdout();
+    while let Some(message) = stream.next().await {
+        match message? {
+            Message::Binary(bytes) => {
+                output.write_all(&bytes).await?;
+                output.flush().await?;
+            }
+            Message::Close(Some(frame)) if frame.code != CloseCode::Normal => {
+                return Err(SessionError::Closed(frame.reason.to_string()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 async fn send_input(mut sink: impl Sink<Message, Error = Error> + Unpin) -> Result<(), SessionError> {
     let mut input = tokio::io::stdin();
     let mut buffer = vec![0; CHUNK];
@@ -221,6 +240,9 @@ fn absolute(path: &Path) -> Result<PathBuf, SshError> {
 
 /// A public key that may log in for as long as the connection lasts.
 const SSH_KEY: HeaderName = HeaderName::from_static("x-bastide-ssh-key");
+
+/// For what was said before the connection was closed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
