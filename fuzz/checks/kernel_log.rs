@@ -6,7 +6,7 @@ use bastide_firewall::kernel_log::packets;
 pub fn check(data: &[u8]) {
     for packet in packets(data) {
         assert_eq!(packet.prefix.to_string().parse(), Ok(packet.prefix.clone()));
-        for address in [packet.source, packet.destination] {
+        for address in [packet.ends.source, packet.ends.destination] {
             assert!(data.windows(4).any(|bytes| bytes == address.octets()));
         }
     }

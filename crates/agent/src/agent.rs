@@ -21,7 +21,7 @@ use crate::compute::walls::Walls;
 use crate::compute::way::Way;
 use crate::network::firewall::FirewallCommand;
 use crate::network::flow_store::{FlowStore, Retention};
-use crate::network::host::{Host, HostError, obstacles};
+use crate::network::host::{Host, HostError};
 use crate::network::hub::{Command, Farewell, Reply, Surroundings};
 use crate::network::hubs::Hubs;
 use crate::network::names::leg_namespace;
@@ -103,9 +103,6 @@ impl Agent {
             publish: Arc::clone(&publish),
         };
         let hubs = Hubs::restore(records, surroundings)?;
-        for obstacle in obstacles() {
-            tracing::warn!("{obstacle}");
-        }
         let computes = computes(&state, engine, walls, &settings.data_directory, publish)?;
         Ok(Arc::new(Self { state, hubs: Some(hubs), computes, listeners }))
     }

@@ -18,7 +18,7 @@ pub use compute::engine::Engine;
 pub use compute::probe::probe as probe_computes;
 pub use link::{Client, ClientError, listen};
 pub use network::flow_store::Retention;
-pub use network::host::obstacles;
 pub use network::hub::Farewell;
 pub use network::leftover::Leftovers;
+pub use network::obstacle::obstacles;
 pub use network::probe::probe;

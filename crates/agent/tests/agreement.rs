@@ -111,6 +111,7 @@ fn plans() -> impl Strategy<Value = HubPlan> {
             let leg = |number: u8| Leg {
                 compute: ComputeId(Uuid::from_u128(number.into())),
                 name: format!("compute-{number}"),
+                project: None,
                 address: [10, 77, 0, number + 1].into(),
             };
             let endpoint = Endpoint {

@@ -66,6 +66,12 @@ pub async fn to_declared(address: Ipv4Addr, port: u16) -> Result<TcpStream, Conn
     connect(to).await.map_err(|error| ConnectError::Failed(to, error))
 }
 
+/// Connects to a target that an administrator declared at a loopback address, which is the host's and not the hub's.
+pub async fn to_host(context: &Context, address: Ipv4Addr, port: u16) -> Result<TcpStream, ConnectError> {
+    let connected = context.host.connect(address, port).await;
+    connected.map_err(|error| ConnectError::Failed(SocketAddrV4::new(address, port), error))
+}
+
 /// Whether an address may be connected to by the view of this moment.
 pub fn check(view: &View, address: Ipv4Addr, port: u16) -> Result<(), ConnectError> {
     if let Some(class) = view.filter.refuses(address.into()) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::flow_log::FlowLog;
+use crate::host::HostSide;
 use crate::resolver::Resolver;
 use crate::view::CurrentView;
 
@@ -19,6 +20,8 @@ pub struct Context {
     pub log: Arc<FlowLog>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The way to services of the host.
+    pub host: HostSide,
     /// The server's socket, for Bastide's own services.
     pub server_socket: PathBuf,
 }

@@ -83,9 +83,11 @@ impl Listener {
         let Some(json) = rest.get(..length) else { return Ok(None) };
         let message: ToWorker = frame::decode(json)?;
         let descriptor = match message {
-            ToWorker::Listener { .. } | ToWorker::Upstream { .. } | ToWorker::KernelLog => {
-                Some(self.descriptors.pop_front().ok_or(ControlError::NoDescriptor)?)
-            }
+            ToWorker::Listener { .. }
+            | ToWorker::Upstream { .. }
+            | ToWorker::KernelLog
+            | ToWorker::Endings
+            | ToWorker::Host { .. } => Some(self.descriptors.pop_front().ok_or(ControlError::NoDescriptor)?),
             _ => None,
         };
         self.bytes.drain(..frame::HEAD + length);

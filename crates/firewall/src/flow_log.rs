@@ -245,7 +245,7 @@ fn is_alike(one: &FlowRecord, other: &FlowRecord) -> bool {
 }
 
 fn weight(record: &FlowRecord) -> usize {
-    let texts = [&record.compute, &record.name, &record.reason];
+    let texts = [&record.compute, &record.project, &record.name, &record.reason];
     let texts: usize = texts.into_iter().flatten().map(String::len).sum();
     size_of::<FlowRecord>() + texts + record.rule.as_ref().map_or(0, |rule| rule.0.len())
 }
@@ -281,6 +281,7 @@ mod tests {
             at,
             duration: 0,
             compute: Some("dev".into()),
+            project: Some("churn".into()),
             source: [100, 127, 0, 2].into(),
             kind: FlowKind::Dns,
             name: Some(name.into()),

@@ -28,6 +28,8 @@ pub struct Origin {
     pub start: Instant,
     /// The compute's name.
     pub compute: Option<String>,
+    /// The name of the project that it belongs to, or of the hub.
+    pub project: Option<String>,
     /// Its address.
     pub source: Ipv4Addr,
     /// The address it was opened to; whether that means anything is another question.
@@ -151,6 +153,7 @@ impl LiveFlows {
             at: origin.at,
             duration: u64::try_from(passed.as_millis()).unwrap_or(u64::MAX),
             compute: origin.compute.clone(),
+            project: origin.project.clone(),
             source: origin.source,
             kind,
             name: None,

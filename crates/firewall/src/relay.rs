@@ -45,7 +45,12 @@ pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
             {
                 return flow.failed(format!("{address} is {class}."));
             }
-            let mut server = match connect::to_declared(address, *port).await {
+            let connected = if address.is_loopback() {
+                connect::to_host(&arrival.thread.context, address, *port).await
+            } else {
+                connect::to_declared(address, *port).await
+            };
+            let mut server = match connected {
                 Ok(stream) => Socket::new(stream),
                 Err(error) => return flow.failed(error.to_string()),
             };
@@ -64,7 +69,7 @@ pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
 fn is_admitted(class: AddressClass, host_allowed: bool) -> bool {
     match class {
         AddressClass::Private => true,
-        AddressClass::Own | AddressClass::LinkLocal => host_allowed,
-        AddressClass::Loopback | AddressClass::Special | AddressClass::Ipv6 => false,
+        AddressClass::Own | AddressClass::LinkLocal | AddressClass::Loopback => host_allowed,
+        AddressClass::Special | AddressClass::Ipv6 => false,
     }
 }

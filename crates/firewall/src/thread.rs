@@ -139,10 +139,12 @@ impl Thread {
         else {
             return;
         };
+        let leg = view.leg(*source.ip());
         let origin = Origin {
             at: self.context.clock.millis(),
             start: self.context.clock.instant(),
-            compute: view.leg(*source.ip()).map(|leg| leg.name.clone()),
+            compute: leg.map(|leg| leg.name.clone()),
+            project: leg.and_then(|leg| leg.project.clone()),
             source: *source.ip(),
             address: *to.ip(),
             port: to.port(),

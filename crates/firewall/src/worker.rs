@@ -1,5 +1,6 @@
 //! The process: what the agent says becomes what the threads do.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bastide_plan::flow::{FlowQuery, Flows};
 use bastide_plan::hub_plan::PLAN_VERSION;
 use bastide_plan::worker::{FromWorker, Purpose, ToWorker};
 use tokio::net::{TcpListener, UdpSocket, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admission::Limits;
 use crate::clock::SystemClock;
@@ -20,6 +21,7 @@ use crate::context::Context;
 use crate::control::{ControlError, Listener, Said, tell, tell_now};
 use crate::explain::explain;
 use crate::flow_log::FlowLog;
+use crate::host::{HostSide, Wanted};
 use crate::kernel_log::KernelLog;
 use crate::resolver::Resolver;
 use crate::thread::ThreadHandle;
@@ -81,23 +83,44 @@ pub fn serve(
         let view = Arc::<CurrentView>::default();
         let clock = Arc::new(SystemClock);
         let resolver = Resolver::new(Arc::clone(&view), Arc::clone(&log), Arc::<SystemClock>::clone(&clock), need);
-        let context = Context { view, resolver, log, clock, server_socket };
+        let kernel = KernelLog::new(
+            Arc::clone(&view),
+            Arc::clone(&resolver),
+            Arc::clone(&log),
+            Arc::<SystemClock>::clone(&clock),
+        );
+        let (host, wanted) = HostSide::new();
+        let context = Context { view, resolver, log, clock, host, server_socket };
         let limits = Limits::default().share(threads);
         let threads: Result<Vec<_>, _> =
             (0..threads).map(|number| ThreadHandle::start(number, context.clone(), limits)).collect();
-        let worker = Worker { context, threads: threads?, listeners: 0, filter, is_collecting: false };
-        worker.listen(UnixStream::from_std(control)?, listener, needed).await
+        let kernel = Arc::new(kernel);
+        let worker = Worker {
+            context,
+            kernel,
+            threads: threads?,
+            listeners: 0,
+            filter,
+            is_collecting: false,
+            waiting: HashMap::new(),
+            asked: 0,
+        };
+        worker.listen(UnixStream::from_std(control)?, listener, needed, wanted).await
     })
 }
 
 struct Worker {
     context: Context,
+    kernel: Arc<KernelLog>,
     threads: Vec<ThreadHandle>,
     /// How many listeners have come, so that each thread gets its share of each kind.
     listeners: usize,
     filter: AddressFilter,
     /// The agent waits for records.
     is_collecting: bool,
+    /// Who waits for a connection to a service of the host.
+    waiting: HashMap<u64, oneshot::Sender<Result<OwnedFd, String>>>,
+    asked: u64,
 }
 
 impl Worker {
@@ -106,6 +129,7 @@ impl Worker {
         control: UnixStream,
         mut listener: Listener,
         mut needed: mpsc::UnboundedReceiver<bastide_plan::worker::Transport>,
+        mut wanted: mpsc::UnboundedReceiver<Wanted>,
     ) -> Result<(), RunError> {
         let mut tick = tokio::time::interval(PAUSE);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -121,6 +145,7 @@ impl Worker {
                     None => return Ok(()),
                 },
                 Some(transport) = needed.recv() => Some(FromWorker::NeedUpstream { transport }),
+                Some(wanted) = wanted.recv() => Some(self.need_host(wanted)),
                 _ = tick.tick(), if self.is_collecting => self.collected(),
                 () = log.half_full(), if self.is_collecting => self.collected(),
             };
@@ -169,14 +194,38 @@ impl Worker {
             (ToWorker::Collect { is_last: false }, _) => self.is_collecting = true,
             (ToWorker::Collect { is_last: true }, _) => return Ok(Some(self.last().await)),
             (ToWorker::KernelLog, Some(descriptor)) => {
-                let Context { view, resolver, log, clock, .. } = self.context.clone();
-                tokio::spawn(KernelLog { view, resolver, log, clock }.read(descriptor));
+                tokio::spawn(Arc::clone(&self.kernel).read_packets(descriptor));
             }
-            (ToWorker::Listener { .. } | ToWorker::Upstream { .. } | ToWorker::KernelLog, None) => {
+            (ToWorker::Host { number }, Some(descriptor)) => self.hand_host(number, Ok(descriptor)),
+            (ToWorker::NoHost { number, reason }, _) => self.hand_host(number, Err(reason)),
+            (ToWorker::Endings, Some(descriptor)) => {
+                tokio::spawn(Arc::clone(&self.kernel).read_endings(descriptor));
+            }
+            (
+                ToWorker::Listener { .. }
+                | ToWorker::Upstream { .. }
+                | ToWorker::KernelLog
+                | ToWorker::Endings
+                | ToWorker::Host { .. },
+                None,
+            ) => {
                 return Err(ControlError::NoDescriptor.into());
             }
         }
         Ok(None)
+    }
+
+    fn need_host(&mut self, wanted: Wanted) -> FromWorker {
+        self.asked += 1;
+        self.waiting.insert(self.asked, wanted.answer);
+        FromWorker::NeedHost { number: self.asked, address: *wanted.to.ip(), port: wanted.to.port() }
+    }
+
+    /// Whoever has waited too long is not there any more.
+    fn hand_host(&mut self, number: u64, outcome: Result<OwnedFd, String>) {
+        if let Some(answer) = self.waiting.remove(&number) {
+            let _ = answer.send(outcome);
+        }
     }
 
     /// Takes what arrives at a listener: DNS here, connections by the threads in turn.
@@ -242,6 +291,8 @@ impl Worker {
 
     /// Everything that is known: nobody asks again.
     async fn last(&self) -> FromWorker {
+        // What the kernel has said of what was cut a moment ago is still on its way.
+        tokio::time::sleep(LAST_NEWS).await;
         let asked: Vec<_> = self.threads.iter().map(ThreadHandle::records).collect();
         let (mut records, mut dropped) = self.context.log.collect(i64::MAX);
         loop {
@@ -266,6 +317,7 @@ impl Worker {
             let records = thread.await.unwrap_or_default();
             flows.records.extend(records.into_iter().filter(|record| query.wants(record)));
         }
+        flows.records.extend(self.kernel.records().into_iter().filter(|record| query.wants(record)));
         flows.records.sort_by_key(|record| record.at);
         let surplus = flows.records.len().saturating_sub(usize::try_from(query.limit).unwrap_or(usize::MAX));
         flows.records.drain(..surplus);
@@ -284,6 +336,9 @@ fn give_back_memory() {
 
 /// More would not make a hub faster: the kernel does most of the work.
 const MOST_THREADS: usize = 4;
+
+/// The kernel gathers what it logs for 20 ms.
+const LAST_NEWS: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Between two looks for records that the agent may have.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(250);

@@ -72,7 +72,12 @@ impl Worker {
     }
 
     fn plan(&mut self) {
-        let leg = Leg { compute: ComputeId(uuid::Uuid::nil()), name: "dev".to_owned(), address: Ipv4Addr::LOCALHOST };
+        let leg = Leg {
+            compute: ComputeId(uuid::Uuid::nil()),
+            name: "dev".to_owned(),
+            project: None,
+            address: Ipv4Addr::LOCALHOST,
+        };
         let plan = HubPlan {
             version: PLAN_VERSION,
             hub: HubId(uuid::Uuid::nil()),

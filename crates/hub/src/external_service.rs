@@ -77,7 +77,7 @@ impl ResourceType for ExternalService {
             stored.insert("allowHostTarget".to_owned(), true.into());
         }
         document.properties = stored;
-        Ok(Admitted { document, warnings: target.warning().into_iter().collect(), ..Admitted::default() })
+        Ok(Admitted { document, ..Admitted::default() })
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -181,16 +181,6 @@ impl ExternalTarget {
             }
             Host::Name(_) => None,
         }
-    }
-
-    fn warning(&self) -> Option<String> {
-        (self.class() == Some(AddressClass::Loopback)).then(|| {
-            format!(
-                "{} is inside a hub the hub itself, so rules that lead there stay inactive. Let the service listen at \
-                 another address of this host as well, and name that.",
-                self.host
-            )
-        })
     }
 }
 

@@ -173,6 +173,7 @@ pub(crate) fn answer(
     let notes = [
         ("enforcement", Some(json!(observed.map_or("none", |observed| observed.by)))),
         ("reason", why_not(observed).map(Value::from)),
+        ("obstacles", obstacles(observed).map(|told| json!(told))),
         (isolation_lift::FIELD, lift),
     ];
     let notes = notes.into_iter().filter_map(|(name, note)| Some((name.to_owned(), note?)));
@@ -222,6 +223,11 @@ pub(crate) fn provisioned(mode: IsolationMode, observed: Option<&Observed>) -> V
 /// Why the network of a hub is not active, if it is not.
 pub(crate) fn why_not(observed: Option<&Observed>) -> Option<&str> {
     observed.map_or(Some(NOT_REPORTED), |observed| observed.why_not.as_deref())
+}
+
+/// What of the node keeps computes from the internet though the hub lets them; sentences that say what to do.
+pub(crate) fn obstacles(observed: Option<&Observed>) -> Option<&Vec<Value>> {
+    observed?.detail.get("obstacles")?.as_array().filter(|obstacles| !obstacles.is_empty())
 }
 
 /// The status of the network: an object, as clients read it.

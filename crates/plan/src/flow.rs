@@ -16,6 +16,8 @@ pub struct FlowRecord {
     pub duration: u64,
     /// The compute, by name. None when the address is nobody's.
     pub compute: Option<String>,
+    /// The project that the compute belongs to, by name; the hub when it is the hub's own. None: nobody's, or a test's.
+    pub project: Option<String>,
     /// Where it came from.
     pub source: Ipv4Addr,
     /// What it was.
@@ -32,9 +34,9 @@ pub struct FlowRecord {
     pub rule: Option<RuleName>,
     /// Why, and what to do, in one sentence; always there when something was denied or cut.
     pub reason: Option<String>,
-    /// Bytes from the compute.
+    /// Bytes from the compute; of packets, headers included, when the kernel decided.
     pub sent: u64,
-    /// Bytes to the compute.
+    /// Bytes to the compute, alike.
     pub received: u64,
     /// How many alike it stands for, all begun within a second of it; 1 unless something was refused again and again.
     pub count: u32,
@@ -88,6 +90,8 @@ pub struct FlowQuery {
     pub denied: bool,
     /// Only of this compute, by name in any case.
     pub compute: Option<String>,
+    /// Only of computes of this project, or of the hub itself, by name in any case.
+    pub project: Option<String>,
     /// Only about this host name and those below it, in lower case.
     pub name: Option<String>,
     /// Only what this was decided about.
@@ -146,6 +150,8 @@ impl FlowQuery {
         let is_rule = |wanted: &String| record.rule.as_ref().is_some_and(|rule| rule.0.eq_ignore_ascii_case(wanted));
         let is_compute =
             |wanted: &String| record.compute.as_ref().is_some_and(|compute| compute.eq_ignore_ascii_case(wanted));
+        let is_project =
+            |wanted: &String| record.project.as_ref().is_some_and(|project| project.eq_ignore_ascii_case(wanted));
         let is_name = |wanted: &String| record.name.as_ref().is_some_and(|name| is_below(name, wanted));
         self.since.is_none_or(|since| record.at >= since)
             && self.until.is_none_or(|until| record.at < until)
@@ -154,6 +160,7 @@ impl FlowQuery {
             && self.kind.is_none_or(|kind| record.kind == kind)
             && self.port.is_none_or(|port| record.port == port)
             && self.compute.as_ref().is_none_or(is_compute)
+            && self.project.as_ref().is_none_or(is_project)
             && self.rule.as_ref().is_none_or(is_rule)
             && self.name.as_ref().is_none_or(is_name)
     }
@@ -173,6 +180,7 @@ mod tests {
             at: 1000,
             duration: 5,
             compute: Some("Dev".into()),
+            project: Some("Churn".into()),
             source: [100, 127, 0, 2].into(),
             kind: FlowKind::Tls,
             name: Some("files.example.org".into()),
@@ -207,6 +215,10 @@ mod tests {
             (
                 FlowQuery { compute: Some("dev".into()), ..all.clone() },
                 FlowQuery { compute: Some("de".into()), ..all.clone() },
+            ),
+            (
+                FlowQuery { project: Some("churn".into()), ..all.clone() },
+                FlowQuery { project: Some("dev".into()), ..all.clone() },
             ),
             (FlowQuery { rule: Some("files".into()), ..all.clone() }, FlowQuery { rule: Some("file".into()), ..all }),
             (name("example.org"), name("ample.org")),

@@ -83,6 +83,8 @@ pub struct Leg {
     pub compute: ComputeId,
     /// The compute's name, for sentences people read.
     pub name: String,
+    /// The name of the project that it belongs to, or of the hub. None: it is a test's.
+    pub project: Option<String>,
     /// The one address it may send from.
     pub address: Ipv4Addr,
 }

@@ -20,6 +20,10 @@ pub struct HubReport {
     pub rules: BTreeMap<RuleName, RuleState>,
     /// How often the kernel was found changed by somebody else, and mended.
     pub repairs: u64,
+    /// What of the node keeps computes from the internet though the plan lets them: rules of others that drop what is
+    /// forwarded. Sentences that say what to do.
+    #[serde(default)]
+    pub obstacles: Vec<String>,
     /// When the kernel was read, in milliseconds since 1970.
     pub at: i64,
 }

@@ -39,6 +39,21 @@ pub enum ToWorker {
     /// The kernel's log of refused packets (`nfnetlink_log`, bound to the hub's group); brings one descriptor.
     /// What the kernel says of a packet is a [`crate::log_prefix::LogPrefix`].
     KernelLog,
+    /// What the kernel tells of connections that it forwarded and that have ended (`ctnetlink`, destroy events); brings one
+    /// descriptor.
+    Endings,
+    /// The answer to [`FromWorker::NeedHost`]; brings one descriptor, a stream that may still be connecting.
+    Host {
+        /// Of the question.
+        number: u64,
+    },
+    /// The answer to [`FromWorker::NeedHost`] when there is no connection.
+    NoHost {
+        /// Of the question.
+        number: u64,
+        /// Why, in a sentence.
+        reason: String,
+    },
     /// Decide by this plan from now on; answered by [`FromWorker::Applied`] once every flow that it does not allow is cut.
     Plan {
         /// The plan.
@@ -97,6 +112,16 @@ pub enum FromWorker {
     NeedUpstream {
         /// How it is going to speak.
         transport: Transport,
+    },
+    /// A connection to a service of the host is wanted, at a loopback address that the plan declares and an Owner admitted
+    /// ([`crate::hub_plan::Target::External`]). Answered with [`ToWorker::Host`] or [`ToWorker::NoHost`].
+    NeedHost {
+        /// Comes back with the answer.
+        number: u64,
+        /// Where it is.
+        address: Ipv4Addr,
+        /// Its TCP port.
+        port: u16,
     },
     /// The answer to [`ToWorker::Explain`].
     Explained {

@@ -175,6 +175,7 @@ fn flow(at: i64, name: &str, verdict: FlowVerdict) -> FlowRecord {
         at,
         duration: 1,
         compute: Some("dev".into()),
+        project: Some("churn".into()),
         source: [100, 127, 0, 2].into(),
         kind: FlowKind::Tls,
         name: Some(name.into()),

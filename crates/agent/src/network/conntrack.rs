@@ -1,14 +1,16 @@
 //! Cutting connections that were let through by a rule that is there no more (egress.md row 27).
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use bastide_plan::hub_plan::{HubPlan, Mode, Protocol};
 use bastide_plan::policy::AddressVerdict;
 use bastide_plan::{Policy, hub_plan::Action};
 
 use super::facts::NodeFacts;
-use super::netlink::{Netfilter, address, attributes, port};
+use super::namespace::Namespace;
+use super::netlink::{Netfilter, Sockets, address, attributes, port};
 use super::ranges::Ranges;
 
 /// A connection that the kernel forwards.
@@ -17,6 +19,7 @@ pub struct Flow {
     source: Ipv4Addr,
     destination: Ipv4Addr,
     protocol: u8,
+    source_port: u16,
     port: u16,
     /// The original direction as the kernel wrote it, to name the connection by.
     pub(super) tuple: Vec<u8>,
@@ -25,6 +28,14 @@ pub struct Flow {
 }
 
 impl Flow {
+    fn from(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.source, self.source_port)
+    }
+
+    fn to(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.destination, self.port)
+    }
+
     /// Reads the attributes of a connection (`linux/netfilter/nfnetlink_conntrack.h`).
     pub(super) fn read(payload: &[u8]) -> Option<Self> {
         let find = |bytes, wanted| attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
@@ -34,6 +45,7 @@ impl Flow {
             source: address(find(ip, CTA_IP_V4_SRC)?)?,
             destination: address(find(ip, CTA_IP_V4_DST)?)?,
             protocol: *find(transport, CTA_PROTO_NUM)?.first()?,
+            source_port: find(transport, CTA_PROTO_SRC_PORT).and_then(port).unwrap_or(0),
             port: find(transport, CTA_PROTO_DST_PORT).and_then(port).unwrap_or(0),
             tuple: tuple.to_vec(),
             id: find(payload, CTA_ID)?.to_vec(),
@@ -57,14 +69,9 @@ impl Admission {
         Self { policy, unreachable }
     }
 
-    /// Cuts every forwarded connection that is not let through any more, and says how many there were.
-    pub fn enforce(&self, netfilter: &Netfilter) -> io::Result<usize> {
-        let mut cut = 0;
-        for flow in netfilter.connections(FORWARDED)?.iter().filter(|flow| !self.admits(flow)) {
-            netfilter.forget(flow)?;
-            cut += 1;
-        }
-        Ok(cut)
+    /// The forwarded connections that are not let through any more.
+    pub fn refused(&self, netfilter: &Netfilter) -> io::Result<Vec<Flow>> {
+        Ok(forwarded(netfilter)?.into_iter().filter(|flow| !self.admits(flow)).collect())
     }
 
     fn admits(&self, flow: &Flow) -> bool {
@@ -89,6 +96,36 @@ impl Admission {
     }
 }
 
+/// Every connection that the kernel forwards.
+pub fn forwarded(netfilter: &Netfilter) -> io::Result<Vec<Flow>> {
+    netfilter.connections(FORWARDED)
+}
+
+/// Ends connections. Who opened them learns it at once: the sockets in the legs are reset while the way out is still known,
+/// so that the far side hears of it too. Where there is no such socket - another kernel stands in between, or it is not TCP -
+/// the next packet is refused.
+pub fn cut<'a>(
+    netfilter: &Netfilter,
+    flows: &[Flow],
+    leg: impl Fn(Ipv4Addr) -> Option<&'a Namespace>,
+) -> io::Result<()> {
+    let mut by_leg: BTreeMap<Ipv4Addr, Vec<&Flow>> = BTreeMap::new();
+    for flow in flows.iter().filter(|flow| i32::from(flow.protocol) == libc::IPPROTO_TCP) {
+        by_leg.entry(flow.source).or_default().push(flow);
+    }
+    for (source, flows) in by_leg {
+        let Some(namespace) = leg(source) else { continue };
+        let reset = namespace.within(|| {
+            let sockets = Sockets::open()?;
+            flows.iter().try_for_each(|flow| sockets.reset(flow.from(), flow.to()))
+        });
+        if let Err(error) = reset {
+            tracing::debug!("connections of {source} cannot be reset, and are refused their next packet: {error}");
+        }
+    }
+    flows.iter().try_for_each(|flow| netfilter.forget(flow))
+}
+
 /// The mark of forwarded connections, as in the rule set.
 const FORWARDED: u32 = 2;
 
@@ -98,5 +135,6 @@ const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_ID: u16 = 12;

@@ -36,10 +36,9 @@ pub fn externals(plan: &HubPlan) -> impl Iterator<Item = External<'_>> {
 pub fn refusal(external: External<'_>, address: Ipv4Addr, filter: &AddressFilter) -> Option<String> {
     let name = if external.host.parse::<Ipv4Addr>().is_ok() { String::new() } else { format!("{} is ", external.host) };
     match filter.refuses(address.into()) {
-        Some(AddressClass::Loopback) => Some(format!(
-            "{name}{address}, a loopback address: from inside a hub that is the hub itself. Declare another address of this host"
-        )),
-        Some(class @ (AddressClass::Own | AddressClass::LinkLocal)) if !external.host_allowed => {
+        Some(class @ (AddressClass::Own | AddressClass::LinkLocal | AddressClass::Loopback))
+            if !external.host_allowed =>
+        {
             Some(format!("{name}{address}, {class}: an Owner must admit it"))
         }
         Some(class @ (AddressClass::Special | AddressClass::Ipv6)) => Some(format!("{name}{address}, {class}")),

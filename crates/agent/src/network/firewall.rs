@@ -10,7 +10,7 @@ use bastide_plan::hub_plan::{HubPlan, Leg, PLAN_VERSION, RuleName, Stamp};
 use bastide_plan::name_change::NameChange;
 use bastide_plan::worker::{FromWorker, Purpose, ToWorker};
 
-use super::netlink::log_socket;
+use super::netlink::{endings_socket, log_socket};
 use super::ruleset::{HTTP_PORT, TLS_PORT};
 use super::socket;
 use super::worker::Worker;
@@ -32,6 +32,7 @@ pub struct Firewall {
     how: FirewallCommand,
     user: u32,
     log: Option<OwnedFd>,
+    endings: Option<OwnedFd>,
     listeners: Vec<(Purpose, OwnedFd)>,
     worker: Option<Worker>,
     /// Which of the hub's workers this is: what an earlier one said is not listened to.
@@ -54,6 +55,7 @@ impl Firewall {
             how,
             user,
             log: None,
+            endings: None,
             listeners: Vec::new(),
             worker: None,
             life: 0,
@@ -94,7 +96,12 @@ impl Firewall {
             self.say(&ToWorker::Filter { filter: filter.clone() })?;
             self.filter = Some(filter.clone());
         }
-        let is_sent = |(sent, legs): &(HubPlan, Vec<Leg>)| sent.stamp == plan.stamp && legs == attached;
+        // The addresses of what is declared may change under one stamp.
+        let is_sent = |(sent, legs): &(HubPlan, Vec<Leg>)| {
+            sent.stamp == plan.stamp
+                && legs == attached
+                && (&sent.endpoints, &sent.services) == (&plan.endpoints, &plan.services)
+        };
         if self.sent.as_ref().is_some_and(is_sent) {
             return Ok(());
         }
@@ -207,6 +214,9 @@ impl Firewall {
         if let Some(log) = &self.log {
             worker.send(&ToWorker::KernelLog, Some(log.as_fd()))?;
         }
+        if let Some(endings) = &self.endings {
+            worker.send(&ToWorker::Endings, Some(endings.as_fd()))?;
+        }
         worker.send(&ToWorker::Collect { is_last: false }, None)
     }
 
@@ -232,6 +242,9 @@ impl Firewall {
     fn listen(&mut self, plan: &HubPlan) -> io::Result<()> {
         if self.log.is_none() {
             self.log = Some(log_socket()?);
+        }
+        if self.endings.is_none() {
+            self.endings = Some(endings_socket()?);
         }
         let gateway = plan.gateway();
         let mut wanted = vec![(Purpose::DnsUdp, 1), (Purpose::DnsTcp, 1)];

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use bastide_plan::AddressFilter;
 use bastide_plan::hub_plan::HubId;
 use bastide_plan::worker::Transport;
 use ipnet::Ipv4Net;
-use serde_json::Value;
 use thiserror::Error;
 
 use super::facts::Slot;
 use super::interface::{Layout, batch};
-use super::names::{HOST_INTERFACE, host_interface};
+use super::names::host_interface;
 use super::namespace::{Namespace, NamespaceError};
+use super::obstacle::obstacles;
 use super::ruleset::{Ruleset, join, set, write_chain};
 use super::table::{Change, Table, TableError};
 use super::upstream::resolvers;
@@ -49,6 +49,8 @@ struct Held {
     own: BTreeSet<Ipv4Addr>,
     resolvers: Vec<SocketAddr>,
     repairs: u64,
+    /// What rules of others do to hubs.
+    obstacles: Vec<String>,
 }
 
 /// A hub's way out.
@@ -58,6 +60,8 @@ pub struct Uplink {
     pub slot: Slot,
     /// Addresses and ports of this host that an Owner admitted.
     pub admitted: BTreeSet<(Ipv4Addr, u16)>,
+    /// Those of them on its loopback, which the hub's firewall speaks to by sockets that are made here.
+    pub beside: BTreeSet<(Ipv4Addr, u16)>,
 }
 
 /// Why the host's side could not be made to match.
@@ -88,13 +92,15 @@ impl Host {
     pub fn open(state: Arc<State>, upstream: Option<SocketAddr>, internet: Vec<Ipv4Net>) -> Result<Self, HostError> {
         let namespace = Namespace::current().map_err(TableError::from)?;
         let id = state.node().id.simple().to_string();
-        let held = Held {
+        let mut held = Held {
             table: Table::open().map_err(TableError::from)?,
             uplinks: BTreeMap::new(),
             own: own_addresses()?,
             resolvers: resolvers(upstream),
             repairs: 0,
+            obstacles: Vec::new(),
         };
+        held.look_for_obstacles(obstacles());
         let table_name = format!("inet bastide_{}", id.get(..8).unwrap_or(&id));
         Ok(Self { namespace, state, upstream, internet, table_name, held: Mutex::new(held), turn: AtomicUsize::new(0) })
     }
@@ -176,7 +182,17 @@ impl Host {
         // Each in its turn: one that is dead does not stop the others.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(resolvers.len()).unwrap_or(0);
         let resolver = resolvers.get(turn).copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 53)));
-        Ok(self.namespace.within(|| socket::upstream(resolver, transport, user))?)
+        Ok(self.namespace.within(|| socket::spoken_for(resolver, transport, user))?)
+    }
+
+    /// A connection to a service of the host's loopback, for a user.
+    pub fn beside(&self, to: SocketAddrV4, user: u32) -> Result<OwnedFd, HostError> {
+        Ok(self.namespace.within(|| socket::spoken_for(to.into(), Transport::Tcp, user))?)
+    }
+
+    /// What rules of others do to hubs.
+    pub fn obstacles(&self) -> Vec<String> {
+        self.held().obstacles.clone()
     }
 
     /// How often somebody else's change was mended.
@@ -184,16 +200,19 @@ impl Host {
         self.held().repairs
     }
 
-    /// Reads everything again that may have changed. Whether the host's addresses have.
+    /// Reads everything again that may have changed. Whether the host's addresses have, or what stands in hubs' way.
     fn refresh(&self, news: News) -> Result<bool, HostError> {
+        let obstacles = if news == News::Rules { Some(self.in_host(obstacles)?) } else { None };
         let own = if news == News::Interfaces { Some(self.in_host(own_addresses)??) } else { None };
         let mut held = self.held();
         held.resolvers = resolvers(self.upstream);
+        let is_obstructed = obstacles.is_some_and(|obstacles| held.look_for_obstacles(obstacles));
         let is_moved = own.is_some_and(|own| {
             let is_moved = held.own != own;
             held.own = own;
             is_moved
         });
+        let is_moved = is_moved || is_obstructed;
         if held.uplinks.is_empty() {
             return Ok(is_moved);
         }
@@ -242,21 +261,16 @@ impl Host {
     }
 }
 
-/// What keeps hubs of this host, whose network namespace the calling thread is in, from reaching the internet, though not
-/// from being walled.
-pub fn obstacles() -> Vec<String> {
-    let Ok(printed) = tool::run("nft", &["-j", "list", "chains"], "") else { return Vec::new() };
-    let Ok(Value::Object(listing)) = serde_json::from_str(&printed) else { return Vec::new() };
-    let entries = listing.get("nftables").and_then(Value::as_array).into_iter().flatten();
-    let chains = entries.filter_map(|entry| entry.get("chain"));
-    let drops = chains.filter(|chain| chain["hook"] == "forward" && chain["policy"] == "drop");
-    let tables = drops.filter_map(|chain| Some(format!("{} {}", chain["family"].as_str()?, chain["table"].as_str()?)));
-    let sentence = |table| {
-        format!(
-            "the table '{table}' of this host drops what is forwarded: let '{HOST_INTERFACE}*' pass there (for Docker: iptables -I DOCKER-USER -i {HOST_INTERFACE}+ -j ACCEPT, and the same with -o)"
-        )
-    };
-    tables.map(sentence).collect()
+impl Held {
+    /// Takes note of what stands in the way of hubs. Whether that is new.
+    fn look_for_obstacles(&mut self, found: Vec<String>) -> bool {
+        for obstacle in found.iter().filter(|obstacle| !self.obstacles.contains(obstacle)) {
+            tracing::warn!("{obstacle}");
+        }
+        let is_new = self.obstacles != found;
+        self.obstacles = found;
+        is_new
+    }
 }
 
 fn connect(hub: HubId, uplink: &Uplink) -> Result<(), HostError> {
@@ -287,6 +301,11 @@ fn ruleset(table: &str, uplinks: &BTreeMap<HubId, Uplink>, resolvers: &[SocketAd
         uplink.admitted.iter().map(move |(address, port)| format!("{source} . {address} . {port}"))
     });
     let admitted = add("admitted", "ipv4_addr . ipv4_addr . inet_service", join(admitted));
+    let beside = all().flat_map(|(_, uplink)| {
+        let user = uplink.slot.user();
+        uplink.beside.iter().map(move |(address, port)| format!("{user} . {address} . {port}"))
+    });
+    let beside = add("beside", "uid . ipv4_addr . inet_service", join(beside));
     let users = add("users", "uid", join(all().map(|(_, uplink)| uplink.slot.user())));
     let mut chains = String::new();
     let mut chain = |name, hook, lines: &[String]| write_chain(&mut chains, name, hook, lines);
@@ -309,6 +328,7 @@ fn ruleset(table: &str, uplinks: &BTreeMap<HubId, Uplink>, resolvers: &[SocketAd
     ];
     chain("forward", "type filter hook forward priority filter - 10; policy accept;", &forward);
     let mut output: Vec<_> = resolvers.iter().map(|resolver| speaks_to(&users, *resolver)).collect();
+    output.push(format!("oifname \"lo\" meta skuid . ip daddr . tcp dport @{beside} accept"));
     output.push(format!("meta skuid @{users} drop"));
     chain("output", "type filter hook output priority filter - 10; policy accept;", &output);
     let outbound = [format!("iifname @{hubs} masquerade")];
@@ -352,8 +372,11 @@ mod tests {
         };
         let admitted = BTreeSet::from([(Ipv4Addr::new(192, 0, 2, 2), 5432)]);
         let uplinks = BTreeMap::from([
-            (HubId(Uuid::from_u128(1)), Uplink { slot: slot(0), admitted }),
-            (HubId(Uuid::from_u128(2)), Uplink { slot: slot(1), admitted: BTreeSet::new() }),
+            (
+                HubId(Uuid::from_u128(1)),
+                Uplink { slot: slot(0), admitted, beside: [(Ipv4Addr::LOCALHOST, 5432)].into() },
+            ),
+            (HubId(Uuid::from_u128(2)), Uplink { slot: slot(1), admitted: BTreeSet::new(), beside: BTreeSet::new() }),
         ]);
         let resolvers = ["192.0.2.53:53".parse().unwrap(), "[fd00::53]:5353".parse().unwrap()];
         insta::assert_snapshot!(ruleset("inet bastide_01234567", &uplinks, &resolvers));

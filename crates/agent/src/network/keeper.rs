@@ -10,6 +10,8 @@ mod legs;
 mod questions;
 mod report;
 
+use std::io;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -24,8 +26,9 @@ use uuid::Uuid;
 use self::compiled::Compiled;
 use self::declared::Declared;
 use self::fault::Fault;
-use self::legs::{lay, remove_legs};
+use self::legs::{Legs, remove_legs};
 use self::questions::Questions;
+use super::conntrack::{Flow, cut, forwarded};
 use super::firewall::Firewall;
 use super::hub::{Command, Farewell, Reply, Surroundings};
 use super::interface::Layout;
@@ -58,7 +61,10 @@ pub struct Keeper {
     verified: Option<Stamp>,
     fault: Option<String>,
     retry_at: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
     last_full_look: Instant,
+    last_look_at_names: Instant,
     repairs: u64,
     questions: Questions,
     published: Option<HubReport>,
@@ -68,6 +74,7 @@ pub struct Keeper {
 struct Inside {
     namespace: Namespace,
     table: Table,
+    legs: Legs,
 }
 
 /// What may have changed since it was last read.
@@ -78,6 +85,13 @@ enum Stirred {
     Hub,
     /// The namespaces of the legs as well.
     Everything,
+}
+
+impl Inside {
+    fn cut(&self, compiled: &Compiled, flows: &[Flow]) -> io::Result<()> {
+        let leg = |address| compiled.plan.legs.iter().find(|leg| leg.address == address);
+        cut(self.table.netfilter(), flows, |address| self.legs.of(leg(address)?.compute))
+    }
 }
 
 impl Keeper {
@@ -100,7 +114,9 @@ impl Keeper {
             verified: None,
             fault: None,
             retry_at: None,
+            failures: 0,
             last_full_look: Instant::now(),
+            last_look_at_names: Instant::now(),
             repairs: 0,
             questions: Questions::default(),
             published: None,
@@ -122,6 +138,9 @@ impl Keeper {
             }
             for command in commands {
                 if let Command::Stop(farewell) = command {
+                    if farewell != Farewell::Keep {
+                        self.cut_all();
+                    }
                     self.hear_last_words(receiver);
                     return self.stop(farewell);
                 }
@@ -189,7 +208,7 @@ impl Keeper {
                         reason: format!("{} has no address left", self.record.plan.subnet),
                     });
                 };
-                let leg = Leg { compute, name, address };
+                let leg = Leg { compute, name, project: None, address };
                 self.record.attached.push(leg.clone());
                 self.change();
                 leg
@@ -249,6 +268,15 @@ impl Keeper {
         self.ask(|number| ToWorker::Flows { number, query: question }, and_kept);
     }
 
+    /// Ends what the kernel forwards before nothing passes any more, so that everybody learns it and it is on record.
+    fn cut_all(&self) {
+        let (Some(compiled), Some(inside)) = (&self.compiled, &self.inside) else { return };
+        let flows = forwarded(inside.table.netfilter());
+        if let Err(error) = flows.and_then(|flows| inside.cut(compiled, &flows)) {
+            tracing::warn!("connections of {} cannot be cut: {error}", self.hub_name());
+        }
+    }
+
     /// Keeps what the firewall knows before it is ended.
     fn hear_last_words(&mut self, receiver: &Receiver<Command>) {
         if self.firewall.say(&ToWorker::Collect { is_last: true }).is_err() {
@@ -283,6 +311,7 @@ impl Keeper {
                     tracing::warn!("{} has no socket to the host's resolver: {error}", self.hub_name());
                 }
             }
+            FromWorker::NeedHost { number, address, port } => self.reach_host(number, SocketAddrV4::new(address, port)),
             FromWorker::Explained { number, explanation } => {
                 self.questions.answer(number, Answer::Explained { explanation });
             }
@@ -295,6 +324,23 @@ impl Keeper {
         }
     }
 
+    /// Hands the firewall a connection to a service of this host, if an Owner has admitted it.
+    fn reach_host(&mut self, number: u64, to: SocketAddrV4) {
+        let admitted = self.compiled.as_ref().map(|compiled| &compiled.uplink.beside);
+        let outcome = if admitted.is_some_and(|admitted| admitted.contains(&(*to.ip(), to.port()))) {
+            self.surroundings.host.beside(to, self.record.slot.user()).map_err(|error| error.to_string())
+        } else {
+            Err(format!("nobody has admitted {to}"))
+        };
+        let said = match outcome {
+            Ok(socket) => self.firewall.hand(&ToWorker::Host { number }, Some(&socket)),
+            Err(reason) => self.firewall.say(&ToWorker::NoHost { number, reason }),
+        };
+        if let Err(error) = said {
+            tracing::debug!("the firewall of {} does not listen: {error}", self.hub_name());
+        }
+    }
+
     /// Compares what should be with what is, and does the difference.
     fn reconcile(&mut self) {
         if self.retry_at.is_some_and(|at| at > Instant::now()) {
@@ -303,10 +349,18 @@ impl Keeper {
         if self.last_full_look.elapsed() > FULL_LOOK {
             self.stirred = Stirred::Everything;
         }
+        // Nobody tells when a name is taken away; what it led to is still there.
+        if self.last_look_at_names.elapsed() >= QUIET {
+            self.last_look_at_names = Instant::now();
+            if self.inside.as_ref().is_some_and(|inside| !inside.legs.are_named()) {
+                self.stirred = Stirred::Everything;
+            }
+        }
         match self.try_reconcile() {
             Ok(()) => {
                 self.fault = None;
                 self.retry_at = None;
+                self.failures = 0;
                 self.verified = Some(self.record.plan.stamp);
             }
             Err(fault) => {
@@ -321,7 +375,9 @@ impl Keeper {
                 self.fault = Some(fault.to_string());
                 self.verified = None;
                 self.stirred = Stirred::Everything;
-                self.retry_at = Some(Instant::now() + RETRY);
+                let wait = (FIRST_RETRY * 2u32.pow(self.failures.min(8))).min(LAST_RETRY);
+                self.retry_at = Some(Instant::now() + wait);
+                self.failures = self.failures.saturating_add(1);
             }
         }
     }
@@ -334,7 +390,7 @@ impl Keeper {
         self.enter()?;
         if self.is_outdated {
             let filter = self.surroundings.host.filter();
-            let compiled = Compiled::new(self.record.merged(), self.record.slot, filter, &mut self.declared);
+            let compiled = Compiled::new(&self.record, filter, &mut self.declared);
             let is_laid = self.compiled.as_ref().is_some_and(|before| before.is_laid_like(&compiled));
             if !is_laid {
                 self.stirred = Stirred::Everything;
@@ -359,7 +415,7 @@ impl Keeper {
         if self.stirred != Stirred::Nothing {
             let is_repair = self.verified == Some(compiled.plan.stamp) && change == Change::None;
             self.surroundings.host.expect(hub, compiled.uplink.clone())?;
-            if lay(compiled, self.stirred)? && is_repair {
+            if inside.legs.lay(compiled, self.stirred)? && is_repair {
                 self.repairs += 1;
                 tracing::warn!("interfaces of {} had been changed by somebody else", self.record.plan.name);
             }
@@ -371,13 +427,16 @@ impl Keeper {
         }
         let to_self = self.to_self.clone();
         let deliver = move |life, message| to_self.send(Command::Worker(life, message)).is_ok();
-        let kept = self.firewall.keep(&self.record.plan, &self.record.attached, &compiled.facts.filter, deliver);
+        let plan = compiled.told.as_ref().unwrap_or(&self.record.plan);
+        let kept = self.firewall.keep(plan, &self.record.attached, &compiled.facts.filter, deliver);
         kept.map_err(|error| Fault::System("the firewall cannot be started", error))?;
         if change != Change::None {
-            let cut = compiled.admission.enforce(inside.table.netfilter());
-            let cut = cut.map_err(|error| Fault::System("connections cannot be cut", error))?;
-            if cut > 0 {
-                tracing::info!("{cut} connections of {} were cut: no rule admits them any more", self.record.plan.name);
+            let uncut = |error| Fault::System("connections cannot be cut", error);
+            let refused = compiled.admission.refused(inside.table.netfilter()).map_err(uncut)?;
+            inside.cut(compiled, &refused).map_err(uncut)?;
+            if !refused.is_empty() {
+                let (count, hub) = (refused.len(), &self.record.plan.name);
+                tracing::info!("{count} connections of {hub} were cut: no rule admits them any more");
             }
         }
         Ok(())
@@ -402,7 +461,7 @@ impl Keeper {
         let table = Table::open().map_err(system("netfilter cannot be asked"))?;
         let to_self = self.to_self.clone();
         watcher::watch(move |news| to_self.send(Command::News(news)).is_ok()).map_err(system("cannot watch"))?;
-        self.inside = Some(Inside { namespace, table });
+        self.inside = Some(Inside { namespace, table, legs: Legs::default() });
         Ok(())
     }
 
@@ -462,8 +521,11 @@ impl Keeper {
 /// How long a firewall that is to end may take to say what it knows.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How soon what failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How soon what failed is tried again: what was in the way for a moment shuts no hub for longer than that.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+
+/// And how soon when it fails again and again.
+const LAST_RETRY: Duration = Duration::from_secs(1);
 
 /// How often the generation of the rule sets is asked for although nobody said that it has changed.
 const QUIET: Duration = Duration::from_secs(1);

@@ -58,7 +58,7 @@ const fn wanted(key: &'static str, value: &'static str) -> Setting {
 }
 
 /// The kernel's settings in a hub's namespace.
-pub const HUB_SETTINGS: [Setting; 17] = [
+pub const HUB_SETTINGS: [Setting; 20] = [
     // A kernel without IPv6 has none to switch off.
     wanted("net/ipv6/conf/all/disable_ipv6", "1"),
     wanted("net/ipv6/conf/default/disable_ipv6", "1"),
@@ -75,6 +75,11 @@ pub const HUB_SETTINGS: [Setting; 17] = [
     needed("net/netfilter/nf_conntrack_tcp_loose", "0"),
     // ... but what merely comes late in one that is known must not be answered with a reset.
     needed("net/netfilter/nf_conntrack_tcp_be_liberal", "1"),
+    // How much and how long a connection has carried is told when it ends ...
+    wanted("net/netfilter/nf_conntrack_acct", "1"),
+    wanted("net/netfilter/nf_conntrack_timestamp", "1"),
+    // ... of those that the rule set names, and of no others.
+    wanted("net/netfilter/nf_conntrack_events", "0"),
     // Closed connections give their place back soon: a leg has a share of the table only.
     wanted("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "10"),
     wanted("net/netfilter/nf_conntrack_tcp_timeout_syn_recv", "10"),

@@ -15,6 +15,7 @@ pub mod leftover;
 pub mod names;
 pub mod namespace;
 pub mod netlink;
+pub mod obstacle;
 pub mod probe;
 pub mod ranges;
 pub mod ruleset;

@@ -1,12 +1,12 @@
 //! Questions to the kernel that are asked too often, or by too few tools, to run a tool for them.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with};
 
 use super::ruleset::LOG_GROUP;
@@ -85,7 +85,7 @@ impl Routing {
 pub fn log_socket() -> io::Result<OwnedFd> {
     let socket = open(Some(netlink::NETFILTER), 0)?;
     // A burst of refusals must not push out the one that somebody looks for.
-    set_socket_recv_buffer_size(&socket, 1 << 20)?;
+    set_socket_recv_buffer_size_force(&socket, 1 << 20)?;
     let config = |kind: u16, value: &[u8]| {
         let mut message = Message::to_netfilter(ULOG_CONFIG, NLM_F_ACK, 0);
         message.resource(LOG_GROUP);
@@ -98,6 +98,51 @@ pub fn log_socket() -> io::Result<OwnedFd> {
     // In hundredths of a second: a line of the flow log is there within 100 ms (egress.md, section 9).
     config(NFULA_CFG_TIMEOUT, &2u32.to_be_bytes())?;
     Ok(socket)
+}
+
+/// A socket that the kernel tells the end of forwarded connections to, for whoever holds it. Of which connections it does
+/// the rule set says (`ct event`).
+pub fn endings_socket() -> io::Result<OwnedFd> {
+    let socket = open(Some(netlink::NETFILTER), 1 << (NFNLGRP_CONNTRACK_DESTROY - 1))?;
+    // A compute that is cut off loses all its connections at once.
+    set_socket_recv_buffer_size_force(&socket, 8 << 20)?;
+    Ok(socket)
+}
+
+/// The sockets of the network namespace that it was opened in.
+#[derive(Debug)]
+pub struct Sockets(OwnedFd);
+
+impl Sockets {
+    /// Opens a socket in the namespace of the calling thread.
+    pub fn open() -> io::Result<Self> {
+        let socket = open(Some(netlink::SOCK_DIAG), 0)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        Ok(Self(socket))
+    }
+
+    /// Resets the TCP connection of a socket at once; both ends learn it. One that is gone already is fine.
+    pub fn reset(&self, from: SocketAddrV4, to: SocketAddrV4) -> io::Result<()> {
+        match ask(self.0.as_fd(), &Message::new(SOCK_DESTROY, NLM_F_ACK, &tcp_socket(from, to))) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+}
+
+/// Names a TCP socket by its ends (`struct inet_diag_req_v2`, `linux/inet_diag.h`).
+fn tcp_socket(from: SocketAddrV4, to: SocketAddrV4) -> Vec<u8> {
+    // Family, protocol, nothing more to say of it, and in any state.
+    let mut request = vec![AF_INET, TCP, 0, 0, 0xff, 0xff, 0xff, 0xff];
+    request.extend([from.port().to_be_bytes(), to.port().to_be_bytes()].concat());
+    for address in [from.ip(), to.ip()] {
+        request.extend(address.octets());
+        request.extend([0; 12]);
+    }
+    // By whatever interface, whichever of these ends (`INET_DIAG_NOCOOKIE`).
+    request.extend([0; 4]);
+    request.extend([0xff; 8]);
+    request
 }
 
 /// Sockets that become readable when somebody changes rule sets, interfaces, addresses or routes of the namespace.
@@ -251,6 +296,7 @@ const NLMSG_DONE: u16 = 3;
 const NESTED: u16 = 1 << 15;
 // linux/netfilter/nfnetlink.h
 const NFGENMSG: usize = 4;
+const NFNLGRP_CONNTRACK_DESTROY: u32 = 3;
 const NFNLGRP_NFTABLES: u32 = 7;
 pub(super) const AF_INET: u8 = 2;
 // linux/netfilter/nf_tables.h, subsystem 10
@@ -270,5 +316,8 @@ const NFULA_CFG_MODE: u16 = 2;
 const NFULA_CFG_TIMEOUT: u16 = 4;
 const NFULNL_CFG_CMD_BIND: u8 = 1;
 const NFULNL_COPY_PACKET: u8 = 2;
+// linux/sock_diag.h, linux/in.h
+const SOCK_DESTROY: u16 = 21;
+const TCP: u8 = 6;
 /// linux/rtnetlink.h: links, IPv4 addresses, IPv4 routes, IPv4 rules.
 const RTNL_GROUPS: [u32; 4] = [1, 5, 7, 8];

@@ -98,7 +98,12 @@ fn connect(leg: &Namespace, port: u16) -> Result<io::Result<TcpStream>, Namespac
 }
 
 fn plan() -> HubPlan {
-    let leg = Leg { compute: ComputeId(Uuid::nil()), name: "probe".to_owned(), address: Ipv4Addr::new(10, 77, 0, 2) };
+    let leg = Leg {
+        compute: ComputeId(Uuid::nil()),
+        name: "probe".to_owned(),
+        project: None,
+        address: Ipv4Addr::new(10, 77, 0, 2),
+    };
     HubPlan {
         version: PLAN_VERSION,
         hub: HubId(Uuid::nil()),

@@ -185,14 +185,14 @@ impl Writer<'_> {
             lines.extend(denials.into_iter().map(|line| format!("meta mark 0x0 {line}")));
             lines.push(format!("meta mark {LOGGED} accept"));
         }
-        lines.extend(self.lines(Action::Allow, |prefix| format!("ct mark set {FORWARDED} {} accept", log(prefix))));
+        lines.extend(self.lines(Action::Allow, |prefix| format!("{} {} accept", forward(), log(prefix))));
         if self.is_approved() {
             let ports = join(self.ports());
             if !ports.is_empty() {
                 lines.push(format!("tcp dport {{ {ports} }} ct mark set {CARRIED} goto intercept"));
             }
         } else {
-            lines.push(format!("ct mark set {FORWARDED} {} accept", log(&LogPrefix::new(true, None))));
+            lines.push(format!("{} {} accept", forward(), log(&LogPrefix::new(true, None))));
         }
         self.chain("classify", "type filter hook prerouting priority mangle; policy accept;", &lines);
         let to = |port: u16| format!("tproxy ip to 127.0.0.1:{port} meta mark set {CARRIED} accept");
@@ -340,6 +340,11 @@ fn kinds(rule: &PrefixRule) -> Vec<String> {
 fn prefix(action: Action, rule: &PrefixRule) -> LogPrefix {
     let is_plain = rule.rule.0.chars().all(|each| (each == ' ' || each.is_ascii_graphic()) && !"\"\\$".contains(each));
     LogPrefix::new(action == Action::Allow, is_plain.then_some(&rule.rule))
+}
+
+/// Marks a connection as one that the kernel forwards, and whose end it tells.
+fn forward() -> String {
+    format!("ct mark set {FORWARDED} ct event set destroy")
 }
 
 fn log(prefix: &LogPrefix) -> String {

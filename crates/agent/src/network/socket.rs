@@ -41,11 +41,11 @@ pub fn datagrams(address: Ipv4Addr, port: u16) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A socket of the calling thread's namespace that speaks to a resolver and belongs to a user: the host's rule set knows
-/// it by that (`meta skuid`), and lets it speak to nobody else. A stream may still be connecting. The thread goes on as
+/// A socket of the calling thread's namespace that speaks to somebody and belongs to a user: the host's rule set knows it by
+/// that (`meta skuid`), and lets it speak to nobody else. A stream may still be connecting. The thread goes on as
 /// that user to the file system, so let it end.
-pub fn upstream(resolver: SocketAddr, transport: Transport, user: u32) -> io::Result<OwnedFd> {
-    let family = if resolver.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+pub fn spoken_for(to: SocketAddr, transport: Transport, user: u32) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let kind = match transport {
         Transport::Udp => SocketType::DGRAM,
         Transport::Tcp => SocketType::STREAM,
@@ -59,7 +59,7 @@ pub fn upstream(resolver: SocketAddr, transport: Transport, user: u32) -> io::Re
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let socket = socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    match connect(&socket, &resolver) {
+    match connect(&socket, &to) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
     }

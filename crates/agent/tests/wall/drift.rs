@@ -1,11 +1,15 @@
 //! Somebody else changes the kernel.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
+use bastide_agent::Farewell;
+use bastide_agent::network::names::leg_namespace;
+use bastide_agent::network::namespace::Namespace;
 use bastide_plan::hub_plan::{Action, ComputeId, Protocol};
 use bastide_plan::report::WallState;
 
-use crate::support::{assert_refused, hub, next, on_a_host, prefix, shell, until};
+use crate::support::{assert_refused, hub, leg, next, on_a_host, prefix, shell, until};
 
 #[test]
 fn a_flushed_rule_set_is_back_at_once() {
@@ -87,7 +91,33 @@ fn interfaces_routes_and_settings_come_back() {
 }
 
 #[test]
-fn a_leg_whose_namespace_lost_its_name_is_made_anew_and_the_old_one_leads_nowhere() {
+fn a_leg_whose_namespace_lost_its_name_gets_it_back_and_keeps_its_connections() {
+    on_a_host(|lab| {
+        let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.0/24", &[(22, 22)]);
+        let plan = next(hub(1), |plan| {
+            plan.prefixes = vec![lake];
+            plan.legs = vec![leg(1)];
+        });
+        lab.internet.serve(22);
+        lab.apply(&plan);
+        let (inside, name) = (lab.inside(&leg(1)), leg_namespace(leg(1).compute));
+        let mut stream = inside.stream("203.0.113.7:22");
+        for deed in ["", "ip netns add "] {
+            let again = if deed.is_empty() { String::new() } else { format!("; {deed} {name}") };
+            shell(&format!("ip netns delete {name}{again}"));
+            // Nobody asks: it is seen all the same.
+            let found = || Namespace::open(&name).ok().and_then(|namespace| namespace.inode());
+            let took = until("it has its name again", || found() == inside.namespace.inode());
+            assert!(took < Duration::from_secs(3), "{took:?}");
+            stream.write_all(b"hello").unwrap();
+            stream.read_exact(&mut [0; 5]).unwrap();
+        }
+        assert!(lab.report(&plan).repairs >= 2);
+    });
+}
+
+#[test]
+fn a_leg_that_lost_its_name_while_no_agent_ran_is_made_anew_and_the_old_one_leads_nowhere() {
     on_a_host(|lab| {
         let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.0/24", &[(22, 22)]);
         let plan = next(hub(1), |plan| plan.prefixes = vec![lake]);
@@ -96,12 +126,34 @@ fn a_leg_whose_namespace_lost_its_name_is_made_anew_and_the_old_one_leads_nowher
         // It is held open, so its end of the leg stays in it.
         let lost = lab.attach(&plan, "a");
         let compute = ComputeId(uuid::Uuid::new_v5(&plan.hub.0, b"a"));
-        shell(&format!("ip netns delete {}", bastide_agent::network::names::leg_namespace(compute)));
+        lab.agent.stop(Farewell::Keep);
+        shell(&format!("ip netns delete {}", leg_namespace(compute)));
+        let lab = lab.restart(Farewell::Keep);
         until("the wall stands again", || {
             lab.report(&plan).wall == WallState::Standing && shell("ip netns list").contains("bas-c-")
         });
         let inside = lab.attach(&plan, "a");
         assert_eq!(inside.connect("203.0.113.7:22").unwrap(), "198.18.0.1");
         assert!(lost.connect("203.0.113.7:22").is_err());
+    });
+}
+
+#[test]
+fn a_tool_that_fails_for_a_moment_shuts_a_hub_for_hardly_longer() {
+    on_a_host(|lab| {
+        let lake = prefix("lake", Action::Allow, Protocol::Tcp, "203.0.113.0/24", &[(22, 22)]);
+        let plan = next(hub(1), |plan| plan.prefixes = vec![lake]);
+        lab.internet.serve(22);
+        lab.apply(&plan);
+        let inside = lab.attach(&plan, "a");
+        let nft = shell("command -v nft").trim().to_owned();
+        shell(&format!("printf '#!/bin/sh\\nexit 1\\n' > {0}/nft; chmod 755 {0}/nft", lab.directory.path().display()));
+        shell(&format!("mount --bind {}/nft {nft}", lab.directory.path().display()));
+        let plan = next(plan, |plan| plan.prefixes[0].ports[0].last = 23);
+        assert!(matches!(lab.try_apply(&plan).wall, WallState::Shut { .. }));
+        shell(&format!("umount {nft}"));
+        let took = until("it stands again", || lab.report(&plan).wall == WallState::Standing);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert_eq!(inside.connect("203.0.113.7:22").unwrap(), "198.18.0.1");
     });
 }

@@ -132,7 +132,7 @@ fn a_rule_that_goes_cuts_what_it_had_let_through() {
         lab.apply(&next(plan, |plan| plan.prefixes = vec![time]));
         assert!(begin.elapsed() < Duration::from_secs(1));
         let error = echo(&mut going).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::ConnectionAborted), "{error}");
         echo(&mut staying).unwrap();
         assert_refused(inside.connect("203.0.113.7:22"));
     });
@@ -193,7 +193,6 @@ fn open_modes_let_the_internet_through_and_log_it() {
         // And back to approved only, on the live hub.
         let plan = next(plan, |plan| plan.mode = Mode::ApprovedOutbound);
         lab.apply(&plan);
-        let _ = stream.write_all(b"x");
         assert!(stream.read(&mut [0]).is_err());
         assert_refused(inside.connect("203.0.113.7:22"));
         let log = inside.tell_firewall("log");

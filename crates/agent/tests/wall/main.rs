@@ -12,6 +12,7 @@
 
 mod drift;
 mod egress;
+mod flows;
 mod host;
 mod life;
 mod real;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,7 @@ fn stub_firewall() {
         control: Mutex::new(UnixStream::from(control)),
         heard: Mutex::default(),
         upstream: Mutex::default(),
+        host: Mutex::default(),
     });
     let reader = stub.control.lock().unwrap().try_clone().unwrap();
     stub.say(&FromWorker::Confined);
@@ -59,6 +60,7 @@ struct Stub {
     control: Mutex<UnixStream>,
     heard: Mutex<Vec<String>>,
     upstream: Mutex<Option<UdpSocket>>,
+    host: Mutex<Option<Result<TcpStream, String>>>,
 }
 
 impl Stub {
@@ -94,6 +96,10 @@ impl Stub {
                     }
                 });
             }
+            ToWorker::Host { .. } => *self.host.lock().unwrap() = Some(Ok(TcpStream::from(descriptors.remove(0)))),
+            ToWorker::NoHost { reason, .. } => *self.host.lock().unwrap() = Some(Err(reason)),
+            // It reads no endings; the real one does.
+            ToWorker::Endings => drop(descriptors.remove(0)),
             ToWorker::Upstream { .. } => *self.upstream.lock().unwrap() = Some(UdpSocket::from(descriptors.remove(0))),
             ToWorker::Change { change } => self.say(&FromWorker::Applied { stamp: change.to, inactive: Vec::new() }),
             ToWorker::Plan { plan, .. } => self.say(&FromWorker::Applied { stamp: plan.stamp, inactive: Vec::new() }),
@@ -128,6 +134,7 @@ impl Stub {
                     let environment = std::fs::read("/proc/self/environ").unwrap();
                     String::from_utf8_lossy(&environment).into_owned()
                 }
+                ["beside", to, rest @ ..] => self.ask_host(to.parse().unwrap(), rest.first().copied()),
                 ["upstream", rest @ ..] => self.ask_upstream(rest.first().copied()),
                 _ => line.clone(),
             };
@@ -158,6 +165,31 @@ impl Stub {
                 .map_or_else(|error| format!("{:?}", error.kind()), |_| "answered".to_owned());
         }
         "no socket came".to_owned()
+    }
+
+    /// Has the agent open a connection to a service of the host, and uses it as it is meant or for something else.
+    fn ask_host(&self, to: SocketAddrV4, elsewhere: Option<&str>) -> String {
+        self.say(&FromWorker::NeedHost { number: 1, address: *to.ip(), port: to.port() });
+        for _ in 0..200 {
+            std::thread::sleep(Duration::from_millis(10));
+            let stream = match self.host.lock().unwrap().take() {
+                None => continue,
+                Some(Err(reason)) => return reason,
+                Some(Ok(stream)) => stream,
+            };
+            if let Some(elsewhere) = elsewhere {
+                rustix::net::connect_unspec(&stream).unwrap();
+                let _ = rustix::net::connect(&stream, &elsewhere.parse::<SocketAddr>().unwrap());
+            }
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            let mut words = [0; 64];
+            return match std::io::Read::read(&mut &stream, &mut words) {
+                Ok(length) => String::from_utf8_lossy(&words[..length]).trim().to_owned(),
+                Err(error) => format!("{:?}", error.kind()),
+            };
+        }
+        "no answer came".to_owned()
     }
 
     fn say(&self, message: &FromWorker) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bastide_agent::network::namespace::Namespace;
 use bastide_agent::{Agent, AgentError, Engine, Farewell, Leftovers, Retention, Settings};
+use bastide_plan::flow::{FlowQuery, FlowRecord};
 use bastide_plan::hub_plan::{
     Action, ComputeId, Endpoint, HubId, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, Service,
     Stamp,
@@ -112,6 +113,21 @@ impl Lab {
             Answer::Changed { report } => *report,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// What is on record of a hub.
+    pub fn flows(&self, plan: &HubPlan) -> Vec<FlowRecord> {
+        let query = FlowQuery { limit: 1000, ..FlowQuery::default() };
+        match self.ask(Request::Flows { hub: plan.hub, query }) {
+            Answer::Flows { flows } => flows.records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The leg of a compute of a plan.
+    pub fn inside(&self, leg: &Leg) -> Inside {
+        let namespace = bastide_agent::network::names::leg_namespace(leg.compute);
+        Inside { namespace: Namespace::open(&namespace).unwrap(), address: leg.address }
     }
 
     /// Attaches a leg.
@@ -386,7 +402,7 @@ pub fn hub(number: u128) -> HubPlan {
 
 pub fn leg(number: u8) -> Leg {
     let compute = ComputeId(Uuid::from_u128(0xc0c0_0000 + u128::from(number)));
-    Leg { compute, name: format!("compute-{number}"), address: Ipv4Addr::new(10, 77, 0, 10 + number) }
+    Leg { compute, name: format!("compute-{number}"), project: None, address: Ipv4Addr::new(10, 77, 0, 10 + number) }
 }
 
 pub fn name(rule: &str, pattern: &str, ports: &[u16]) -> NameRule {
@@ -431,10 +447,15 @@ pub fn shell(command: &str) -> String {
 }
 
 /// Waits for something that must happen within two seconds, and says after how long it did.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) -> Duration {
+    within(Duration::from_secs(4), what, is_so)
+}
+
+/// Waits for something, and says after how long it happened.
+pub fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(4), "not in time: {what}");
+        assert!(begin.elapsed() < limit, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
     begin.elapsed()

@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// Only of this compute.
     #[arg(long, value_name = "NAME")]
     compute: Option<String>,
+    /// Only of the computes of this project; the hub's own by the name of the hub.
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
     /// Only what was not let through.
     #[arg(long)]
     denied: bool,
@@ -93,13 +96,14 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn filters(arguments: &Arguments) -> Vec<(&'static str, String)> {
-    let Arguments { compute, since, until, name, rule, verdict, kind, port, .. } = arguments;
+    let Arguments { compute, project, since, until, name, rule, verdict, kind, port, .. } = arguments;
     let ago = |time: &SignedDuration| (Timestamp::now() - *time).to_string();
     let given = [
         ("since", since.as_ref().map(ago)),
         ("until", until.as_ref().map(ago)),
         ("denied", arguments.denied.then(|| "true".to_owned())),
         ("compute", compute.clone()),
+        ("project", project.clone()),
         ("name", name.clone()),
         ("rule", rule.clone()),
         ("verdict", verdict.clone()),
@@ -111,7 +115,8 @@ fn filters(arguments: &Arguments) -> Vec<(&'static str, String)> {
 
 fn records(answer: &Value) -> String {
     let mut rows = vec![
-        ["TIME", "COMPUTE", "KIND", "DESTINATION", "VERDICT", "RULE", "SENT", "RECEIVED", "REASON"].map(str::to_owned),
+        ["TIME", "PROJECT", "COMPUTE", "KIND", "DESTINATION", "VERDICT", "RULE", "SENT", "RECEIVED", "REASON"]
+            .map(str::to_owned),
     ];
     rows.extend(field(answer, "value").as_array().into_iter().flatten().map(row));
     let mut told = columns(&rows);
@@ -121,7 +126,7 @@ fn records(answer: &Value) -> String {
     told
 }
 
-fn row(record: &Value) -> [String; 9] {
+fn row(record: &Value) -> [String; 10] {
     let at = field(record, "at").as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
     let at = at.map(|at| at.strftime("%H:%M:%S").to_string()).unwrap_or_default();
     let destination = match (text(field(record, "name")), text(field(record, "address"))) {
@@ -133,6 +138,7 @@ fn row(record: &Value) -> [String; 9] {
         field(record, "port").as_u64().filter(|port| *port > 0).map(|port| format!(":{port}")).unwrap_or_default();
     [
         at,
+        text(field(record, "project")),
         text(field(record, "compute")),
         text(field(record, "kind")),
         format!("{destination}{port}"),

@@ -172,6 +172,7 @@ impl Resolver {
             at: exchange.at,
             duration: u64::try_from(exchange.duration.as_millis()).unwrap_or(u64::MAX),
             compute: exchange.leg.map(|leg| leg.name.clone()),
+            project: exchange.leg.and_then(|leg| leg.project.clone()),
             source: exchange.source,
             kind: FlowKind::Dns,
             name: exchange.name.clone(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, mem, net, thread};
 
+use bastide_plan::flow::FlowRecord;
 use bastide_plan::hub_plan::{ComputeId, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, Stamp};
 use bastide_plan::name_change::NameChange;
 use bastide_plan::worker::{FromWorker, Purpose, ToWorker, Transport};
@@ -32,16 +33,30 @@ const NAME_SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 2), 53);
 pub struct Control {
     socket: Arc<Mutex<UnixStream>>,
     answers: Mutex<Receiver<FromWorker>>,
+    keep: Arc<Mutex<Option<Keep>>>,
     revision: i64,
     applied: Option<HubPlan>,
 }
+
+/// To be called when records are kept.
+pub type Done = Box<dyn FnOnce() + Send>;
+
+/// Keeps records, and how many were let go.
+type Keep = Box<dyn Fn(Vec<FlowRecord>, u64, Done) + Send>;
 
 impl Control {
     /// Speaks to a firewall in the namespace `hub`; gives it the sockets it asks for.
     pub fn new(socket: UnixStream, hub: String) -> Self {
         let (sender, answers) = channel();
         let writer = Arc::new(Mutex::new(socket.try_clone().unwrap()));
-        let control = Self { socket: Arc::clone(&writer), answers: Mutex::new(answers), revision: 0, applied: None };
+        let keep = Arc::<Mutex<Option<Keep>>>::default();
+        let control = Self {
+            socket: Arc::clone(&writer),
+            answers: Mutex::new(answers),
+            keep: Arc::clone(&keep),
+            revision: 0,
+            applied: None,
+        };
         thread::spawn(move || {
             let mut socket = socket;
             while let Some(answer) = read(&mut socket) {
@@ -49,6 +64,15 @@ impl Control {
                     FromWorker::NeedUpstream { transport } => {
                         let upstream = inside(&hub, || upstream(transport));
                         send(&writer, &ToWorker::Upstream { transport }, Some(upstream.as_fd()));
+                    }
+                    FromWorker::Collected { records, dropped, .. } => {
+                        let writer = Arc::clone(&writer);
+                        let done = Box::new(move || {
+                            let more = frame::encode(&ToWorker::Collect { is_last: false }).unwrap();
+                            // It may have ended since.
+                            let _ = writer.lock().unwrap().write_all(&more);
+                        });
+                        keep.lock().unwrap().as_ref().unwrap()(records, dropped, done);
                     }
                     // Who ends no longer listens.
                     answer => drop(sender.send(answer)),
@@ -61,6 +85,12 @@ impl Control {
     /// Says something to the firewall.
     pub fn send(&self, message: &ToWorker) {
         send(&self.socket, message, None);
+    }
+
+    /// Collects what happens, as an agent does: what comes next when the last is kept.
+    pub fn collect(&self, keep: impl Fn(Vec<FlowRecord>, u64, Done) + Send + 'static) {
+        *self.keep.lock().unwrap() = Some(Box::new(keep));
+        self.send(&ToWorker::Collect { is_last: false });
     }
 
     /// The next answer, which must come soon.
@@ -94,7 +124,12 @@ impl Control {
         self.revision += 1;
         let mut names: Vec<_> = names.iter().copied().map(rule).collect();
         names.sort_by(|one, other| one.rule.cmp(&other.rule));
-        let leg = Leg { compute: ComputeId(uuid::Uuid::from_u128(2)), name: "dev".to_owned(), address: LEG };
+        let leg = Leg {
+            compute: ComputeId(uuid::Uuid::from_u128(2)),
+            name: "dev".to_owned(),
+            project: Some("churn".to_owned()),
+            address: LEG,
+        };
         HubPlan {
             version: PLAN_VERSION,
             hub: HubId(uuid::Uuid::nil()),

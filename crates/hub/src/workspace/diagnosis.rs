@@ -65,6 +65,10 @@ impl Patient<'_> {
         if let (Some(reason), true) = (why_not, self.mode != IsolationMode::Disabled) {
             diagnosis.note(OTHER, "ManagedNetworkInactive", WARNING, reason.to_owned());
         }
+        for obstacle in crate::managed_network::obstacles(self.observed).into_iter().flatten().filter_map(Value::as_str)
+        {
+            diagnosis.note(OTHER, "NodeObstructsNetwork", WARNING, obstacle.to_owned());
+        }
         for Associated { property, .. } in ASSOCIATED {
             let Some(id) = self.named(property) else { continue };
             match linked_by(&self.hub.document.properties, property, self.linked) {

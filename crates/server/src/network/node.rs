@@ -90,6 +90,7 @@ impl Node {
                 wall: WallState::Simulated,
                 rules: BTreeMap::new(),
                 repairs: 0,
+                obstacles: Vec::new(),
                 at: Timestamp::now().as_millisecond(),
             }),
             Self::Agent(link) => match link.ask(Request::Apply { plan: Box::new(plan.clone()) }).await? {

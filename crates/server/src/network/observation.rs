@@ -8,6 +8,7 @@ use bastide_hub::plan::Compiled;
 use bastide_plan::HubReport;
 use bastide_plan::hub_plan::RuleName;
 use bastide_plan::report::{RuleState, WallState};
+use serde_json::json;
 
 use super::node::Away;
 
@@ -37,7 +38,9 @@ pub(super) fn observed(compiled: &Compiled, answered: &Result<HubReport, Away>, 
         });
         (name.0.to_ascii_lowercase(), Arc::new(Observed::new(by, why_not)))
     };
-    Observed { parts: names.map(rule).collect::<BTreeMap<_, _>>(), ..Observed::new(by, reason) }
+    let parts = names.map(rule).collect::<BTreeMap<_, _>>();
+    let obstacles = answered.as_ref().map_or(&[][..], |report| &report.obstacles);
+    Observed { parts, detail: json!({"obstacles": obstacles}), ..Observed::new(by, reason) }
 }
 
 fn rule_names(compiled: &Compiled) -> impl Iterator<Item = &RuleName> {

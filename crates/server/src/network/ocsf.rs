@@ -40,7 +40,12 @@ pub(super) fn event(hub: &ResourceId, record: &FlowRecord) -> Value {
         "status": if record.verdict == FlowVerdict::Allowed { "Success" } else { "Failure" },
         "src_endpoint": {"ip": record.source, "name": record.compute},
         "connection_info": {"direction_id": 2, "direction": "Outbound", "protocol_name": protocol(record.kind)},
-        "unmapped": {"hub": hub.to_string(), "kind": record.kind, "verdict": record.verdict},
+        "unmapped": {
+            "hub": hub.to_string(),
+            "project": record.project,
+            "kind": record.kind,
+            "verdict": record.verdict,
+        },
     });
     let Some(fields) = event.as_object_mut() else { return event };
     if is_question {
@@ -103,6 +108,7 @@ mod tests {
             at: 1_000,
             duration: 250,
             compute: Some("dev".into()),
+            project: Some("churn".into()),
             source: [100, 127, 0, 2].into(),
             kind,
             name: Some("pypi.org".into()),
@@ -125,6 +131,7 @@ mod tests {
         .unwrap();
         let passed = event(&hub, &record(FlowKind::Tls, FlowVerdict::Allowed));
         assert_eq!((&passed["class_uid"], &passed["type_uid"]), (&json!(4001), &json!(400_106)));
+        assert_eq!((&passed["src_endpoint"]["name"], &passed["unmapped"]["project"]), (&json!("dev"), &json!("churn")));
         assert_eq!((&passed["traffic"]["bytes"], &passed["end_time"]), (&json!(42), &json!(1250)));
         assert_eq!(passed["dst_endpoint"], json!({"ip": "198.18.0.9", "port": 443, "hostname": "pypi.org"}));
         let refused = event(&hub, &FlowRecord { address: None, ..record(FlowKind::Dns, FlowVerdict::Denied) });

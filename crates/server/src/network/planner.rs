@@ -21,7 +21,7 @@ use super::computes::Places;
 use super::link::Event;
 use super::node::{Away, unexpected};
 use super::outside::Lookout;
-use super::survey::{Hub, Survey};
+use super::survey::{Homes, Hub, Survey};
 use super::{Networks, observation};
 use crate::failure::Failure;
 
@@ -255,10 +255,12 @@ impl Planner {
     async fn looked(&self, key: &str, fence: i64) -> Result<Option<Sent>, Failure> {
         // Before anything is read: what is committed meanwhile is for a later plan.
         let revision = *self.store.revisions().borrow();
-        let Some(Hub { hub, rules, projects, mut instances }) = self.survey.hub(key).await? else { return Ok(None) };
+        let Some(Hub { hub, rules, projects, mut instances, homes }) = self.survey.hub(key).await? else {
+            return Ok(None);
+        };
         let before = self.sent.get(key);
         let outside = self.lookout.outside(&hub, &rules).await?;
-        let (legs, places) = self.stand(&hub, &instances, before).await?;
+        let (legs, places) = self.stand(&hub, &instances, &homes, before).await?;
         self.networks.shared.computes.place(before.map(|before| &before.places), &places);
         // Whoever finds no address cannot run.
         instances.retain(|instance| places.addresses.contains_key(&instance.compute));
@@ -285,21 +287,24 @@ impl Planner {
         &self,
         hub: &Linked,
         instances: &[Instance],
+        homes: &Homes,
         before: Option<&Sent>,
     ) -> Result<(Vec<Leg>, Places), Failure> {
-        let mut names: Vec<(ComputeId, String)> =
-            instances.iter().map(|instance| (instance.compute, instance.name.clone())).collect();
+        let named =
+            |instance: &Instance| (instance.compute, instance.name.clone(), homes.get(&instance.compute).cloned());
+        let mut names: Vec<(ComputeId, String, Option<String>)> = instances.iter().map(named).collect();
         let lingering = self.networks.shared.computes.held(HubId(hub.incarnation));
         for compute in lingering.into_iter().filter(|held| instances.iter().all(|instance| instance.compute != *held)) {
             let stood = before.and_then(|before| before.compiled.plan.legs.iter().find(|leg| leg.compute == compute));
-            names.push((compute, stood.map_or_else(|| compute.to_string(), |leg| leg.name.clone())));
+            let name = stood.map_or_else(|| compute.to_string(), |leg| leg.name.clone());
+            names.push((compute, name, stood.and_then(|leg| leg.project.clone())));
         }
-        let computes: Vec<ComputeId> = names.iter().map(|(compute, _)| *compute).collect();
+        let computes: Vec<ComputeId> = names.iter().map(|(compute, ..)| *compute).collect();
         let held = before.map(|before| &before.places.addresses);
         let addresses = self.survey.addresses(hub, self.site.subnet, &computes, held).await?;
         let crowded_out = computes.into_iter().filter(|compute| !addresses.contains_key(compute)).collect();
-        let leg = |(compute, name): (ComputeId, String)| {
-            addresses.get(&compute).map(|address| Leg { compute, name, address: *address })
+        let leg = |(compute, name, project): (ComputeId, String, Option<String>)| {
+            addresses.get(&compute).map(|address| Leg { compute, name, project, address: *address })
         };
         let legs = names.into_iter().filter_map(leg).collect();
         Ok((legs, Places { addresses, crowded_out }))

@@ -34,7 +34,12 @@ pub(super) struct Hub {
     pub projects: Vec<String>,
     /// What must run for it and its projects, older computes first.
     pub instances: Vec<Instance>,
+    /// The names of the workspaces that the instances belong to.
+    pub homes: Homes,
 }
+
+/// The project, or the hub, that each compute belongs to, by name.
+pub(super) type Homes = BTreeMap<ComputeId, String>;
 
 /// Reads the store for the planner.
 #[derive(Debug, Clone)]
@@ -61,11 +66,12 @@ impl Survey {
         let Some(row) = self.store.resource(key).await? else { return Ok(None) };
         let entry = Entry::read(row)?;
         let hub = entry.linked();
-        let mut computes = self.computes(&hub, None).await?;
+        let mut homes = Homes::new();
+        let mut computes = self.computes(&hub, None, &mut homes).await?;
         let mut projects = Vec::new();
         for key in self.projects(key).await? {
             let Some(row) = self.store.resource(&key).await? else { continue };
-            computes.extend(self.computes(&Entry::read(row)?.linked(), Some(&hub)).await?);
+            computes.extend(self.computes(&Entry::read(row)?.linked(), Some(&hub), &mut homes).await?);
             projects.push(key);
         }
         if computes.is_empty() && !is_wanted(&hub.document) {
@@ -74,7 +80,7 @@ impl Survey {
         computes.sort_by_key(|(made, _)| *made);
         let instances = computes.into_iter().flat_map(|(_, instances)| instances).collect();
         let rules = self.rules(&hub.id).await?;
-        Ok(Some(Hub { hub, rules, projects, instances }))
+        Ok(Some(Hub { hub, rules, projects, instances, homes }))
     }
 
     /// Keys of all workspaces.
@@ -122,11 +128,12 @@ impl Survey {
         Ok(records.iter().filter_map(|record| linking(record, hub)).map(str::to_owned).filter(is_workspace).collect())
     }
 
-    /// What runs for the computes of one workspace, with the time each was made.
+    /// What runs for the computes of one workspace, with the time each was made; `homes` takes note of whose they are.
     async fn computes(
         &self,
         workspace: &Linked,
         hub: Option<&Linked>,
+        homes: &mut Homes,
     ) -> Result<Vec<(Timestamp, Vec<Instance>)>, Failure> {
         let query = ResourceQuery {
             prefix: Some(format!("{}computes/", workspace.id.prefix())),
@@ -140,6 +147,7 @@ impl Survey {
             let mut instances = order::instances(&compute, workspace, hub, &self.capacity);
             for instance in &mut instances {
                 self.inside.furnish(instance, &compute, workspace);
+                homes.insert(instance.compute, workspace.id.name().to_owned());
             }
             computes.push((entry.row.created.at, instances));
         }

@@ -100,6 +100,7 @@ pub(super) fn flow_query(context: &Context) -> Result<FlowQuery, ArmError> {
         until: time(context, "until")?,
         denied: context.query_value("denied").is_some_and(|text| text.eq_ignore_ascii_case("true")),
         compute: context.query_value("compute"),
+        project: context.query_value("project"),
         name: context.query_value("name").map(|name| name.to_ascii_lowercase()),
         verdict: word(context, "verdict", "allowed, denied, cut or failed")?,
         rule: context.query_value("rule"),

@@ -91,7 +91,7 @@ impl Agent {
     /// As [`Agent::house`], with private ranges that count as internet.
     pub async fn house_with(&self, hub: Value, internet: Vec<Ipv4Net>) -> (House, String) {
         let enforcement = Enforcement::Agent(socket(&self.directory));
-        let network = NetworkSettings { enforcement, ..NetworkSettings::default() };
+        let network = NetworkSettings { enforcement, internet, ..NetworkSettings::default() };
         let house = House::found_with(Options { network, ..Options::default() }).await;
         house.make_group("rg").await;
         let path = house.hub("rg", "hub");
@@ -341,6 +341,7 @@ impl Told {
             },
             rules: rules.map(|rule| (rule.clone(), state(rule))).collect(),
             repairs: 0,
+            obstacles: Vec::new(),
             at: 0,
         }
     }

@@ -12,6 +12,7 @@ fn record(number: u64) -> FlowRecord {
         at: now(),
         duration: 1,
         compute: Some("dev".into()),
+        project: None,
         source: [100, 127, 0, 2].into(),
         kind: FlowKind::Tls,
         name: Some(format!("n{number}.org")),

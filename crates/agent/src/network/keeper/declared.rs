@@ -20,10 +20,15 @@ pub(super) struct Declared {
 }
 
 /// Where the declared targets of a plan are.
+#[derive(Debug, Default)]
 pub(super) struct Placed {
     pub externals: Places,
     /// Those that are this host's.
     pub admitted: Places,
+    /// Those on this host's loopback, which no way out leads to.
+    pub beside: Places,
+    /// The address that stands for each name.
+    pub chosen: BTreeMap<String, Ipv4Addr>,
     /// Why others are refused, by rule.
     pub refusals: BTreeMap<String, String>,
 }
@@ -43,11 +48,16 @@ impl Declared {
 
     /// Where the declared targets of a plan are.
     pub fn places(&mut self, plan: &HubPlan, filter: &AddressFilter) -> Placed {
-        let mut placed = Placed { externals: Places::new(), admitted: Places::new(), refusals: BTreeMap::new() };
+        let mut placed = Placed::default();
         for external in externals(plan) {
             for address in self.addresses(external) {
                 if let Some(reason) = refusal(external, address, filter) {
                     placed.refusals.extend(external.rule.map(|rule| (rule.to_string(), reason)));
+                    continue;
+                }
+                placed.chosen.entry(external.host.to_owned()).or_insert(address);
+                if address.is_loopback() {
+                    placed.beside.insert((address, external.port));
                     continue;
                 }
                 placed.externals.insert((address, external.port));

@@ -1,9 +1,10 @@
 //! The legs of a hub: a namespace each, with one way out.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use bastide_plan::HubPlan;
-use bastide_plan::hub_plan::Leg;
+use bastide_plan::hub_plan::{ComputeId, Leg};
 
 use super::Stirred;
 use super::compiled::Compiled;
@@ -45,31 +46,61 @@ impl HubRecord {
     }
 }
 
-/// Makes interfaces, routes and settings match, inside the hub and in each leg. Whether anything had to be done.
-pub(super) fn lay(compiled: &Compiled, stirred: Stirred) -> Result<bool, Fault> {
-    let system = |error| Fault::System("the kernel's settings", error);
-    let mut has_changed = settle(&layout::HUB_SETTINGS).map_err(system)?;
-    if stirred == Stirred::Hub && compiled.layout.changes(&Layout::read().map_err(system)?).is_empty() {
-        return Ok(has_changed);
-    }
-    remove_legs(&compiled.layout)?;
-    let names = compiled.plan.legs.iter().map(|leg| leg_namespace(leg.compute));
-    let namespaces = namespace::ensure_all(&names.collect::<Vec<_>>())?;
-    for namespace in &namespaces {
-        has_changed |= namespace.within(|| settle(&layout::LEG_SETTINGS))?;
-    }
-    has_changed |= compiled.layout.establish()?;
-    for (leg, namespace) in compiled.plan.legs.iter().zip(&namespaces) {
-        let wanted = layout::leg(leg, compiled.plan.gateway());
-        match namespace.within(|| Ok(wanted.establish()))? {
-            Ok(changed) => has_changed |= changed,
-            Err(error) => {
-                give_up_lost(leg, namespace)?;
-                return Err(error.into());
+/// The namespaces of a hub's legs, held open: whatever becomes of a name, what runs in it keeps its network.
+#[derive(Debug, Default)]
+pub(super) struct Legs(BTreeMap<ComputeId, Namespace>);
+
+impl Legs {
+    /// Makes interfaces, routes and settings match, inside the hub and in each leg. Whether anything had to be done.
+    pub fn lay(&mut self, compiled: &Compiled, stirred: Stirred) -> Result<bool, Fault> {
+        let system = |error| Fault::System("the kernel's settings", error);
+        let mut has_changed = settle(&layout::HUB_SETTINGS).map_err(system)?;
+        if stirred == Stirred::Hub && compiled.layout.changes(&Layout::read().map_err(system)?).is_empty() {
+            return Ok(has_changed);
+        }
+        remove_legs(&compiled.layout)?;
+        let legs = &compiled.plan.legs;
+        self.0.retain(|compute, _| legs.iter().any(|leg| leg.compute == *compute));
+        has_changed |= self.name_again()?;
+        let names = legs.iter().map(|leg| leg_namespace(leg.compute));
+        let namespaces = namespace::ensure_all(&names.collect::<Vec<_>>())?;
+        for namespace in &namespaces {
+            has_changed |= namespace.within(|| settle(&layout::LEG_SETTINGS))?;
+        }
+        has_changed |= compiled.layout.establish()?;
+        for (leg, namespace) in legs.iter().zip(&namespaces) {
+            let wanted = layout::leg(leg, compiled.plan.gateway());
+            match namespace.within(|| Ok(wanted.establish()))? {
+                Ok(changed) => has_changed |= changed,
+                Err(error) => {
+                    give_up_lost(leg, namespace)?;
+                    return Err(error.into());
+                }
             }
         }
+        self.0 = legs.iter().map(|leg| leg.compute).zip(namespaces).collect();
+        Ok(has_changed)
     }
-    Ok(has_changed)
+
+    /// Whether the names of all of them still lead to them.
+    pub fn are_named(&self) -> bool {
+        self.0.values().all(Namespace::is_named)
+    }
+
+    /// The namespace of a compute.
+    pub fn of(&self, compute: ComputeId) -> Option<&Namespace> {
+        self.0.get(&compute)
+    }
+
+    /// Gives those that have lost their name that name again. Whether there were any.
+    fn name_again(&self) -> Result<bool, Fault> {
+        let mut has_changed = false;
+        for namespace in self.0.values().filter(|namespace| !namespace.is_named()) {
+            namespace.within(|| Ok(namespace.rename()))??;
+            has_changed = true;
+        }
+        Ok(has_changed)
+    }
 }
 
 /// Takes away the hub's end of a leg whose other end is in a namespace that has lost its name, so that the next attempt

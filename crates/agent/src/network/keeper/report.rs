@@ -62,6 +62,7 @@ impl Keeper {
             wall,
             rules,
             repairs,
+            obstacles: self.surroundings.host.obstacles(),
             at: i64::try_from(at).unwrap_or(i64::MAX),
         }
     }

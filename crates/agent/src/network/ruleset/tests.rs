@@ -36,7 +36,7 @@ fn plan(mode: Mode) -> HubPlan {
 
 fn leg(number: u8) -> Leg {
     let compute = ComputeId(Uuid::from_u128(number.into()));
-    Leg { compute, name: format!("compute-{number}"), address: Ipv4Addr::new(10, 77, 0, number + 1) }
+    Leg { compute, name: format!("compute-{number}"), project: None, address: Ipv4Addr::new(10, 77, 0, number + 1) }
 }
 
 fn prefix(rule: &str, action: Action, protocol: Protocol, prefixes: &[&str], ports: &[(u16, u16)]) -> PrefixRule {

@@ -201,7 +201,12 @@ impl Act {
 
 /// A hub whose rules approve `exact.org`, what is below `wild.org`, and nothing else.
 pub(crate) fn plan(mode: Mode) -> HubPlan {
-    let leg = |name: &str, address| Leg { compute: ComputeId(uuid::Uuid::nil()), name: name.into(), address };
+    let leg = |name: &str, address| Leg {
+        compute: ComputeId(uuid::Uuid::nil()),
+        name: name.into(),
+        project: Some("churn".into()),
+        address,
+    };
     HubPlan {
         version: PLAN_VERSION,
         hub: HubId(uuid::Uuid::nil()),
