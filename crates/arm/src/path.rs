@@ -1,5 +1,7 @@
 //! The path of a request, decoded once and split into segments that are safe to compare.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use crate::error::{ArmError, shown};
@@ -62,6 +64,20 @@ impl PathSegments {
     }
 }
 
+/// A raw path with its repeated slashes made one, for readers of text. [`PathSegments::parse`] reads both alike.
+pub fn tidied(raw_path: &str) -> Cow<'_, str> {
+    if !raw_path.contains("//") {
+        return Cow::Borrowed(raw_path);
+    }
+    let mut tidied = String::with_capacity(raw_path.len());
+    for letter in raw_path.chars() {
+        if letter != '/' || !tidied.ends_with('/') {
+            tidied.push(letter);
+        }
+    }
+    Cow::Owned(tidied)
+}
+
 fn check_length(text: &str) -> Result<(), ArmError> {
     if text.len() > MAX_BYTES {
         return Err(ArmError::invalid_request_uri(format!(
@@ -88,7 +104,7 @@ fn decode(segment: &str) -> Result<String, ArmError> {
             )));
         }
     }
-    percent_decode_str(segment).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| {
+    percent_decode_str(segment).decode_utf8().map(Cow::into_owned).map_err(|_| {
         ArmError::invalid_request_uri(format!("The path segment '{}' is not UTF-8 after decoding.", shown(segment)))
     })
 }

@@ -43,6 +43,17 @@ pub trait ResourceType: Send + Sync {
         Ok(Dismissed::default())
     }
 
+    /// How a deletion can be taken back; none: what is deleted is gone.
+    fn soft_delete(&self) -> Option<&'static SoftDelete> {
+        None
+    }
+
+    /// For how many days a deletion of this resource can be taken back; none: it is for good.
+    fn kept_days(&self, document: &Document) -> Option<u32> {
+        let _ = document;
+        None
+    }
+
     /// Whether a list that was asked for with these query parameters shows the resource.
     fn is_listed(&self, document: &Document, query: &[(String, String)]) -> bool {
         let _ = (document, query);
@@ -136,6 +147,12 @@ pub trait ResourceType: Send + Sync {
     /// The space in which names of this type are unique in all of Bastide, for types whose names become host names.
     fn host_names(&self) -> Option<HostNames> {
         None
+    }
+
+    /// Whether an action is told in the path what it is about: `regenerateAdminKey/primary`.
+    fn takes_argument(&self, action: &str) -> bool {
+        let _ = action;
+        false
     }
 
     /// Answers a POST action that [`Descriptor::actions`] declares.
@@ -516,8 +533,25 @@ pub struct Dismissal<'a> {
 pub struct Dismissed {
     /// Other resources that are deleted in the same transaction; the caller needs the right to delete each.
     pub also: Vec<ResourceId>,
-    /// For how many days all of it is kept to be restored; `None` is for good.
-    pub kept_days: Option<u32>,
+}
+
+/// How the deletions of a type can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoftDelete {
+    /// What people call a resource of the type, `vault`.
+    pub noun: &'static str,
+    /// Type of what a deletion leaves, in canonical spelling: `Microsoft.KeyVault/deletedVaults`.
+    pub leaves: &'static str,
+    /// Where that stands: in the resource group, with which it goes for good, or in the subscription, where it outlives the
+    /// group.
+    pub placement: Placement,
+    /// Property of a PUT that asks for the deleted resource, and the value that does.
+    pub recovered_by: (&'static str, &'static str),
+    /// Whether the rest of such a PUT is applied to what has come back. Otherwise it comes back as it was, and there must
+    /// be one.
+    pub recovery_changes: bool,
+    /// Query parameter of a DELETE that wants it gone for good, for types that let whoever deletes decide that.
+    pub forced_by: Option<&'static str>,
 }
 
 /// A change beside the resource's own row, committed with it.
@@ -539,6 +573,26 @@ pub enum Effect {
         principal: Principal,
         /// The secret.
         secret: Secret,
+    },
+    /// Tokens of an outside issuer stand for a managed identity from now on, under a name that tells what it trusts apart.
+    TrustTokens {
+        /// Object id of the identity.
+        principal_id: Uuid,
+        /// The name.
+        name: String,
+        /// Exactly the tokens' `iss`.
+        issuer: String,
+        /// Exactly their `sub`.
+        subject: String,
+        /// One of their `aud`.
+        audience: String,
+    },
+    /// The trust of that name ends.
+    DistrustTokens {
+        /// Object id of the identity.
+        principal_id: Uuid,
+        /// The name.
+        name: String,
     },
     /// All secrets of this resource go; what is put after this stays.
     ForgetSecrets,
@@ -597,6 +651,8 @@ pub struct View<'a> {
     pub zone: &'a str,
     /// The tenant.
     pub tenant_id: Uuid,
+    /// When it is looked at.
+    pub now: Timestamp,
 }
 
 /// What was last seen of a resource outside the database: whether the kernel does what it asks for. Words such as `Active`
@@ -619,6 +675,8 @@ pub struct ActionCall<'a> {
     pub id: &'a ResourceId,
     /// The action in canonical spelling.
     pub action: &'a str,
+    /// What the path says after the action ([`ResourceType::takes_argument`]).
+    pub argument: Option<&'a str>,
     /// The resource.
     pub existing: Existing<'a>,
     /// The body, `{}` when there was none.
@@ -651,8 +709,6 @@ pub struct Acted {
     /// The body of the answer; none is 200 without a body.
     pub answer: Option<Value>,
     /// The document that takes the place of the one there is.
-    /// When it is looked at.
-    pub now: Timestamp,
     pub document: Option<Document>,
     /// What to commit.
     pub effects: Vec<Effect>,

@@ -6,10 +6,9 @@
 pub mod account_network;
 pub mod compute;
 pub mod connection;
-pub mod deleted_workspace;
 pub mod external_service;
-pub mod isolation_lift;
 mod field;
+pub mod isolation_lift;
 pub mod isolation_mode;
 mod managed_network;
 pub mod model_endpoint;

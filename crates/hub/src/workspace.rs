@@ -24,11 +24,11 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
     Acted, ActionCall, Admission, Admitted, Companion, DataPlane, Descriptor, Dismissal, Dismissed, Document,
-    IdentitySupport, Link, Linked, Making, NameRule, Parity, Placement, PutStatus, ResourceType, Surroundings, View,
+    IdentitySupport, Link, Linked, Making, NameRule, Parity, Placement, PutStatus, ResourceType, SoftDelete,
+    Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use crate::deleted_workspace::RETENTION_DAYS;
 use crate::field::{self, refused};
 use crate::isolation_mode::IsolationMode;
 use crate::managed_network;
@@ -138,13 +138,18 @@ impl ResourceType for Workspace {
     }
 
     fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
-        let days = dismissal.existing.document.properties.get("softDeleteRetentionInDays").and_then(Value::as_u64);
+        // Projects go with their hub (mission.md P2).
+        Ok(Dismissed { also: projects(dismissal.id, dismissal.referrers).cloned().collect() })
+    }
+
+    fn soft_delete(&self) -> Option<&'static SoftDelete> {
+        Some(&SOFT_DELETE)
+    }
+
+    fn kept_days(&self, document: &Document) -> Option<u32> {
+        let days = document.properties.get("softDeleteRetentionInDays").and_then(Value::as_u64);
         let days = days.map_or(RETENTION_DAYS, |days| u32::try_from(days).unwrap_or(u32::MAX));
-        Ok(Dismissed {
-            // Projects go with their hub (mission.md P2).
-            also: projects(dismissal.id, dismissal.referrers).cloned().collect(),
-            kept_days: Some(days).filter(|days| *days > 0),
-        })
+        Some(days).filter(|days| *days > 0)
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
@@ -203,6 +208,18 @@ fn is_name(name: &str) -> bool {
 pub(crate) const NAME: NameRule = NameRule {
     accepts: is_name,
     explanation: "3 to 33 letters, digits, hyphens or underscores, starting with a letter or digit",
+};
+
+/// Days for which a deleted workspace is kept when its `softDeleteRetentionInDays` does not say (P7).
+const RETENTION_DAYS: u32 = 14;
+
+static SOFT_DELETE: SoftDelete = SoftDelete {
+    noun: "workspace",
+    leaves: "Microsoft.MachineLearningServices/deletedWorkspaces",
+    placement: Placement::ResourceGroup,
+    recovered_by: ("allowRecoverSoftDeletedWorkspace", "true"),
+    recovery_changes: true,
+    forced_by: Some("forceToPurge"),
 };
 
 /// What one must be allowed to do on a hub to make a project in it.

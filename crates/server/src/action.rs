@@ -10,6 +10,7 @@ use http::{StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::associated_resources::LIST_ASSOCIATED_RESOURCES;
 use crate::batch::BATCH_OUTBOUND_RULES;
 use crate::connection_test::TEST_CONNECTION;
 use crate::failure::Failure;
@@ -33,16 +34,19 @@ impl Front {
         if name == BATCH_OUTBOUND_RULES {
             return self.batch_outbound_rules(request, pass, entry).await;
         }
+        if name == LIST_ASSOCIATED_RESOURCES {
+            return self.list_associated_resources(request, pass, &entry).await;
+        }
         if name == TEST_CONNECTION {
             return self.test_connection(request, pass, &entry).await;
+        }
+        if name == DIAGNOSE && registered.name == WORKSPACE {
+            return self.diagnose(request, pass, &entry).await;
         }
         let empty = json!({});
         let around = self.around(request.context, pass, registered, &entry).await?;
         let secrets = self.secrets(entry.row.incarnation).await?;
         let is_secret = registered.rules.descriptor().action(name).is_none_or(|action| action.secret);
-        if name == DIAGNOSE && registered.name == WORKSPACE {
-            return self.diagnose(request, pass, &entry).await;
-        }
         let mut linked_secrets = BTreeMap::new();
         for (key, linked) in around.linked.iter().filter(|_| is_secret) {
             linked_secrets.insert(key.clone(), self.secrets(linked.incarnation).await?);
@@ -52,6 +56,7 @@ impl Front {
             registered.rules.act(&ActionCall {
                 id: &entry.id,
                 action: name,
+                argument: request.matched.values.first().map(String::as_str),
                 existing: entry.existing(),
                 body: request.body.unwrap_or(&empty),
                 secrets: &secrets,

@@ -15,7 +15,7 @@ use bastide_arm::path::PathSegments;
 use bastide_arm::resource_type::{Effect, Parity, Principal, Secret};
 use bastide_hub::plan::Site;
 use bastide_hub::quota::Capacity;
-use bastide_identity::{AuthenticationError, Directory, Identity, Principal as Caller};
+use bastide_identity::{AuthenticationError, Directory, Identity, NewFederatedCredential, Principal as Caller};
 use bastide_store::{Change, SealedSecret};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -422,6 +422,9 @@ impl Front {
             Operation::UpdateQuotas => self.update_quotas(request, pass).await,
             Operation::ListVmSizes => self.list_vm_sizes(request),
             Operation::RestoreResource => self.restore_resource(request, pass).await,
+            Operation::ListDeleted => self.list_deleted(request, pass).await,
+            Operation::ReadDeleted => self.read_deleted(request, pass).await,
+            Operation::PurgeDeleted => self.purge_deleted(request, pass).await,
             Operation::ReadResource => self.read_resource(request, pass).await,
             Operation::CheckResource => self.check_resource(request, pass).await,
             Operation::PutResource => self.put_resource(request, pass).await,
@@ -476,12 +479,12 @@ impl Front {
             }
             (Some(action), _) => gatekeeper.authorise(caller, action, target).await?,
         };
-        gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
-        Ok(pass)
-    }
         if matched.route.operation.takes_owner() {
             gatekeeper.authorise(caller, ASSIGN, target).await?;
         }
+        gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
+        Ok(pass)
+    }
 
     /// The subscription a path names must be ours.
     async fn settle_scope(&self, matched: &Matched) -> Result<(), Failure> {
@@ -510,7 +513,12 @@ impl Front {
             matched.target = matched.target.with_spelling(descriptor.namespace, descriptor.types);
         }
         if let Some(asked) = &matched.action_name {
-            let action = descriptor.action(asked).ok_or_else(|| {
+            let is_about = !matched.values.is_empty();
+            let action = descriptor.action(asked);
+            if is_about && !action.is_some_and(|action| registered.rules.takes_argument(action.name)) {
+                return Err(ArmError::method_not_allowed("POST", &["GET", "HEAD", "PUT", "PATCH", "DELETE"]).into());
+            }
+            let action = action.ok_or_else(|| {
                 let message = format!(
                     "Resources of type '{}' have no action '{asked}'. See the provider's list of operations.",
                     registered.name
@@ -562,6 +570,18 @@ impl Front {
                     // Revealed to be fingerprinted; only the caller's answer carries it further.
                     let replacement = Directory::identity_endpoint_replacement(owner, vec![owner], secret.reveal());
                     changes.extend(replacement);
+                }
+                Effect::TrustTokens { principal_id, name, issuer, subject, audience } => {
+                    changes.push(directory.issuer_trust(NewFederatedCredential {
+                        service_principal: principal_id,
+                        display_name: name,
+                        issuer,
+                        subject,
+                        audience,
+                    }));
+                }
+                Effect::DistrustTokens { principal_id, name } => {
+                    changes.push(Directory::issuer_distrust(principal_id, &name));
                 }
                 Effect::ForgetSecrets => changes.push(Change::DeleteSecrets(incarnation)),
                 Effect::PutSecret { field, secret } => {

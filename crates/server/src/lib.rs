@@ -5,6 +5,7 @@
 
 mod action;
 mod activity_log;
+mod associated_resources;
 mod authorization;
 mod batch;
 mod bearer;

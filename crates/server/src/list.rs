@@ -190,7 +190,7 @@ impl Front {
 }
 
 /// The `$filter` of a request, over the properties the list knows.
-fn filter(request: &Request<'_>, properties: &[Property]) -> Result<Option<Expr>, Failure> {
+pub(crate) fn filter(request: &Request<'_>, properties: &[Property]) -> Result<Option<Expr>, Failure> {
     let text = request.context.query_value("$filter").filter(|text| !text.trim().is_empty());
     Ok(text.map(|text| Expr::parse(&text, properties)).transpose()?)
 }
@@ -208,13 +208,13 @@ fn narrow(query: &mut ResourceQuery, filter: Option<&Expr>, scope: &ResourceId) 
     query.tag = value("tagName").map(|name| (name.to_owned(), value("tagValue").map(str::to_owned)));
 }
 
-fn fits(entry: &Entry, filter: Option<&Expr>) -> bool {
+pub(crate) fn fits(entry: &Entry, filter: Option<&Expr>) -> bool {
     let Some(filter) = filter else { return true };
     let empty = BTreeMap::new();
     let tags = if entry.document.tags.is_empty() { &empty } else { &entry.document.tags };
     filter.matches_tagged(tags, &|property| match property.name {
         "name" => Some(entry.id.name()),
-        "resourceType" => Some(&entry.row.type_name),
+        "resourceType" | "type" => Some(&entry.row.type_name),
         "resourceGroup" => entry.id.resource_group(),
         "location" => entry.document.location.as_deref(),
         "kind" => entry.document.kind.as_deref(),
@@ -242,6 +242,11 @@ fn collection_prefix(request: &Request<'_>) -> Result<String, Failure> {
 
 /// `{"value": [...]}` with an absolute link to the rest.
 pub(crate) fn paged(request: &Request<'_>, values: Vec<Value>, rest_after: Option<&str>) -> Reply {
+    Reply::ok(Value::Object(page_body(request, values, rest_after)))
+}
+
+/// The body of [`paged`], for lists that say more.
+pub(crate) fn page_body(request: &Request<'_>, values: Vec<Value>, rest_after: Option<&str>) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("value".into(), Value::Array(values));
     if let Some(after) = rest_after {
@@ -251,7 +256,7 @@ pub(crate) fn paged(request: &Request<'_>, values: Vec<Value>, rest_after: Optio
         let origin = request.context.origin.as_str();
         body.insert("nextLink".into(), next_link(origin, request.context.uri.path(), parameters, &token).into());
     }
-    Reply::ok(Value::Object(body))
+    body
 }
 
 /// What is being listed: a token is good for the same path and filter only.

@@ -150,7 +150,7 @@ impl Locks {
     /// The locks that hold a scope, each with whether it forbids every change: those on it and on what it is in.
     pub fn holding(&self, scope: &ResourceId) -> Vec<(&ResourceId, bool)> {
         let above = std::iter::successors(Some(scope.clone()), ResourceId::parent);
-        let locks = above.flat_map(|scope| self.by_scope.get(scope.key())).flatten();
+        let locks = above.filter_map(|scope| self.by_scope.get(scope.key())).flatten();
         locks.map(|lock| (&lock.id, lock.level == Level::ReadOnly)).collect()
     }
 

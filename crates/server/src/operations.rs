@@ -8,8 +8,8 @@ use std::time::Duration;
 use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::operation::{OperationDocument, Outcome};
-use bastide_arm::resource_type::{Descriptor, Dismissal, Linked};
-use bastide_store::{Change, CommitError, Expectation, Operation, ResourceQuery, Write};
+use bastide_arm::resource_type::{Descriptor, Dismissal, Linked, Placement};
+use bastide_store::{Change, CommitError, Expectation, Operation, Resource, ResourceQuery, Write};
 use futures_util::FutureExt;
 use http::{HeaderName, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
@@ -292,6 +292,13 @@ impl Front {
             let still_may = Expectation::AccessEpoch(pass.epoch());
             let query = ResourceQuery { prefix: Some(group.prefix()), limit: BATCH, ..ResourceQuery::default() };
             let below = self.ledger.store().resources(&query).await?;
+            if let Some(row) = below.iter().find(|row| self.outlives_its_group(row)) {
+                match self.keep_of_group(operation, &group, &pass, row.clone()).await {
+                    Ok(None) | Err(Failure::Raced) => continue,
+                    Ok(Some(refused)) => return self.fail_group_deletion(operation, &group, &refused).await,
+                    Err(failure) => return Err(failure),
+                }
+            }
             let is_last = below.len() < BATCH as usize;
             let mut entries = Entries { expect: vec![still_may], changes: Vec::new() };
             if is_last {
@@ -324,6 +331,35 @@ impl Front {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// Whether the deletion of a resource can be taken back also when its group goes: a vault's.
+    fn outlives_its_group(&self, row: &Resource) -> bool {
+        let soft = self.registry.find(&row.type_name, "").ok().and_then(|found| found.rules.soft_delete());
+        soft.is_some_and(|soft| soft.placement == Placement::Subscription)
+    }
+
+    /// Removes such a resource, with what is below it, and keeps it. The id of what may not be removed with it.
+    async fn keep_of_group(
+        &self,
+        operation: &Operation,
+        group: &ResourceId,
+        pass: &Pass,
+        row: Resource,
+    ) -> Result<Option<ResourceId>, Failure> {
+        let entry = Entry::read(row)?;
+        let is_running = Expectation::OperationStatus { id: operation.id, status: RUNNING.to_owned() };
+        let expect = vec![Expectation::AccessEpoch(pass.epoch()), entry.unchanged(), is_running];
+        let mut entries = Entries { expect, changes: Vec::new() };
+        if let Some(refused) = self.remove_dependants(operation, group, &entry, &mut entries).await? {
+            return Ok(Some(refused));
+        }
+        let below = self.remove_below(pass, &entry.id, &mut entries).await?;
+        self.remove(&entry, &mut entries)?;
+        let gone: Vec<Entry> = [entry].into_iter().chain(below).collect();
+        self.keep(pass, self.clock.now(), &gone, &mut entries).await?;
+        self.commit_for(operation, group, "Succeeded", entries).await?;
+        Ok(None)
     }
 
     /// What goes with the resources of a group although it stands in other groups: projects go with their hub (mission.md

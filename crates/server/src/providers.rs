@@ -12,11 +12,13 @@ mod cognitive_services_deployment;
 mod cognitive_services_listing;
 mod cognitive_services_project;
 mod container_registry;
+pub(crate) mod deleted;
 mod federated_identity_credential;
 pub(crate) mod generic_resource;
 mod insights_component;
 mod key_vault;
 mod log_analytics_workspace;
+mod managed_hsm;
 mod network;
 pub(crate) mod resource_group;
 mod search_service;
@@ -33,7 +35,9 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(user_assigned_identity::UserAssignedIdentity),
         Arc::new(federated_identity_credential::FederatedIdentityCredential),
         Arc::new(bastide_hub::workspace::Workspace),
-        Arc::new(bastide_hub::deleted_workspace::DeletedWorkspace),
+        Arc::new(deleted::WORKSPACES),
+        Arc::new(deleted::VAULTS),
+        Arc::new(deleted::ACCOUNTS),
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_workspaces()),
         Arc::new(bastide_hub::outbound_rule::OutboundRule::of_accounts()),
         Arc::new(bastide_hub::account_network::AccountNetwork),
@@ -53,6 +57,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(blob_service::BlobService),
         Arc::new(blob_service::BlobContainer),
         Arc::new(key_vault::KeyVault),
+        Arc::new(managed_hsm::DeletedManagedHsm),
         Arc::new(insights_component::InsightsComponent),
         Arc::new(log_analytics_workspace::LogAnalyticsWorkspace),
         Arc::new(container_registry::ContainerRegistry),

@@ -31,7 +31,7 @@ use crate::providers::{self, resource_group};
 use crate::registry::Registered;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::soft_delete;
+use crate::soft_delete::{self, is_forced, refuse_recovery};
 use crate::surroundings::{Around, link_changes};
 
 /// What a body asks for, and what is to be said with the answer.
@@ -90,9 +90,16 @@ impl Front {
         let descriptor = registered.rules.descriptor();
         let mut existing = self.ledger.resource(pass, &request.matched.target).await?;
         check_preconditions(request, existing.as_ref())?;
+        let was_new = existing.is_none();
         let mut warnings = Vec::new();
-        if existing.is_none() && !request.is_rehearsal && registered.name == WORKSPACE {
-            (existing, warnings) = self.recovered(request, pass).await?;
+        if let Some(soft) = registered.rules.soft_delete().filter(|_| !request.is_rehearsal) {
+            match &existing {
+                Some(stands) => refuse_recovery(soft, request.body, &stands.id)?,
+                None => (existing, warnings) = self.recovered(request, pass, soft).await?,
+            }
+            if let Some(back) = existing.take_if(|_| was_new && !soft.recovery_changes) {
+                return self.written(request, pass, registered, false, back, &warnings).await;
+            }
         }
         let mut envelope = Envelope::read_patch(request.object()?)?;
         for name in descriptor.read_only {
@@ -124,8 +131,8 @@ impl Front {
         if is_connection(&request.registered()?.name) {
             return self.disconnect(request, pass).await;
         }
-        let is_for_good =
-            request.context.query_value("forceToPurge").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let registered = request.registered()?;
+        let is_for_good = is_forced(registered.rules.soft_delete(), request);
         let Some(existing) = self.ledger.resource(pass, id).await? else {
             check_preconditions(request, None)?;
             self.group_stands(pass, id).await?;
@@ -134,7 +141,6 @@ impl Front {
         };
         check_preconditions(request, Some(&existing))?;
         let mut entries = Entries { expect: vec![existing.unchanged()], changes: Vec::new() };
-        let registered = request.registered()?;
         let around = self.around(request.context, pass, registered, &existing).await?;
         if registered.rules.descriptor().surroundings.referrers {
             entries.expect.push(self.nobody_new_links(request.context.now, id).await?);
@@ -161,8 +167,8 @@ impl Front {
         if let Some(existing) = gone.first() {
             self.remove(existing, &mut entries)?;
         }
-        if let Some(days) = dismissed.kept_days.filter(|_| !is_for_good) {
-            self.keep(request, pass, &gone, days, &mut entries).await?;
+        if !is_for_good {
+            self.keep(pass, request.context.now, &gone, &mut entries).await?;
         }
         let existing = gone.first().filter(|existing| existing.id == *id);
         let runs = existing.filter(|existing| registered.rules.instances(Uuid::nil(), &existing.document).is_some());
@@ -203,13 +209,13 @@ impl Front {
             origin: request.context.origin.as_str(),
             zone: &zone,
             tenant_id: request.tenant_id,
+            now: request.context.now,
         };
         let mut properties = registered.rules.answer(&view);
         if around.referrers.iter().any(|referrer| Endpoint::of(referrer).is_some()) {
             let connections = self.connection_answers(&entry.id, request.context.now).await?;
             properties.insert("privateEndpointConnections".to_owned(), connections.into());
         }
-            now: request.context.now,
         Ok(wire_form(registered, entry, properties, request.tenant_id))
     }
 
@@ -230,7 +236,7 @@ impl Front {
         if Endpoint::of(&entry.linked()).is_some() {
             entries.changes.push(forget_decision(entry));
         }
-        entries.changes.extend(soft_delete::purge(entry));
+        entries.changes.extend(soft_delete::forget(entry));
         effects.extend(identities::release(entry.document.identity.as_ref()));
         self.apply_effects(entry.row.incarnation, &entry.id, effects, &mut entries.changes)?;
         if crate::pass::decides_access(&entry.row.type_name) || crate::policy::decides(&entry.row.type_name) {
@@ -717,7 +723,5 @@ pub(crate) fn author(pass: &Pass) -> Author {
 pub(crate) fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
-
-const WORKSPACE: &str = "Microsoft.MachineLearningServices/workspaces";
 
 pub(crate) const X_MS_BASTIDE_WARNING: header::HeaderName = header::HeaderName::from_static("x-ms-bastide-warning");

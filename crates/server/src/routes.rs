@@ -17,8 +17,8 @@ pub struct Route {
     /// The method.
     pub method: Method,
     /// The path: literal segments in lower case, `{name}` for one segment, `{scope}` for any resource id, `{level}` for
-    /// the tenant, a subscription or a group, `{deployment}` for the name of a deployment there, and the three generic
-    /// forms `{resource}`, `{collection}` and `{resource}/{action}`.
+    /// the tenant, a subscription or a group, `{deployment}` for the name of a deployment there, and the generic forms
+    /// `{resource}`, `{collection}`, `{resource}/{action}` and `{resource}/{action}/{argument}`.
     pub path: &'static str,
     /// What the caller must be allowed to do.
     pub action: Action,
@@ -172,6 +172,9 @@ pub enum Operation {
     UpdateQuotas,
     ListVmSizes,
     RestoreResource,
+    ListDeleted,
+    ReadDeleted,
+    PurgeDeleted,
     ReadResource,
     CheckResource,
     PutResource,
@@ -182,9 +185,6 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// How its body is written: templates are not JSON.
-    pub fn dialect(self) -> Dialect {
-        match self {
     /// Whether it takes, beside the action of its route, the right to give rights away: to decide what the rules of others
     /// mean, or that there is no wall for a time. It is asked before a body is read.
     pub fn takes_owner(self) -> bool {
@@ -199,6 +199,9 @@ impl Operation {
         }
     }
 
+    /// How its body is written: templates are not JSON.
+    pub fn dialect(self) -> Dialect {
+        match self {
             Self::PutDeployment | Self::ValidateDeployment | Self::ForetellDeployment => Dialect::Relaxed,
             _ => Dialect::Strict,
         }
@@ -226,7 +229,7 @@ pub fn find(method: &Method, path: &PathSegments) -> Result<Matched, ArmError> {
     let mut allowed: Vec<&str> = Vec::new();
     let mut generic_allowed: Vec<&str> = Vec::new();
     for route in ROUTES {
-        let is_generic = matches!(route.path, RESOURCE | COLLECTION | INVOCATION);
+        let is_generic = matches!(route.path, RESOURCE | COLLECTION | INVOCATION | INVOCATION_ABOUT);
         // A path of its own hides the generic forms: DELETE on a tag name must not delete a resource.
         if is_generic && !allowed.is_empty() {
             break;
@@ -287,7 +290,7 @@ impl Matched {
 /// Binds a path to a row; `None` when the row is about other paths, an error when it is but the path is malformed.
 fn bind(route: &'static Route, path: &PathSegments, lower: &[String]) -> Option<Result<Matched, ArmError>> {
     match route.path {
-        RESOURCE | COLLECTION | INVOCATION => bind_generic(route, path),
+        RESOURCE | COLLECTION | INVOCATION | INVOCATION_ABOUT => bind_generic(route, path),
         pattern => match (pattern.strip_prefix("{scope}"), pattern.strip_prefix("{level}")) {
             (Some(rest), _) => bind_extension(route, rest, path, lower),
             (_, Some(rest)) => bind_level(route, rest, path, lower),
@@ -394,6 +397,13 @@ fn bind_generic(route: &'static Route, path: &PathSegments) -> Option<Result<Mat
             let (type_name, action) = (id.type_name(), action.to_owned());
             Ok(matched(id, type_name, Some(action)))
         }
+        // What reads as a child is an action with its argument, where the parent's type has such a one.
+        (INVOCATION_ABOUT, Ok(ArmPath::Resource(id))) => {
+            let parent = id.parent().filter(ResourceId::is_resource)?;
+            let (type_name, argument) = (parent.type_name(), id.name().to_owned());
+            let action = id.types().last().map(|word| (*word).to_owned());
+            Ok(Matched { values: vec![argument], ..matched(parent, type_name, action) })
+        }
         _ => return None,
     })
 }
@@ -407,18 +417,19 @@ const fn route(method: Method, path: &'static str, action: Action, operation: Op
     Route { method, path, action, operation }
 }
 
+const MEBIBYTE: usize = 1024 * 1024;
+
 const NAME: &str = "{name}";
 const RESOURCE: &str = "{resource}";
 const COLLECTION: &str = "{collection}";
 const INVOCATION: &str = "{resource}/{action}";
+const INVOCATION_ABOUT: &str = "{resource}/{action}/{argument}";
 
 /// The table. Rows with a path of their own come before the generic ones.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     route(Method::GET, "/tenants", Action::SignedIn, Operation::ListTenants),
     route(Method::GET, "/providers", Action::SignedIn, Operation::ListTenantProviders),
-const MEBIBYTE: usize = 1024 * 1024;
-
     route(Method::GET, "/providers/{namespace}", Action::SignedIn, Operation::ReadProvider),
     route(Method::GET, "/providers/{namespace}/operations", Action::SignedIn, Operation::ListProviderOperations),
     route(Method::PUT, "/providers/microsoft.subscription/aliases/{alias}", Action::Fixed("Microsoft.Subscription/aliases/write"), Operation::CreateSubscription),
@@ -511,6 +522,10 @@ const MEBIBYTE: usize = 1024 * 1024;
     route(Method::GET, "{scope}/bastide/presets", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ListPresets),
     route(Method::POST, "{scope}/bastide/applypreset", Action::Fixed("Microsoft.MachineLearningServices/workspaces/batchOutboundRules/action"), Operation::ApplyPreset),
     route(Method::GET, "{scope}/bastide/cost", Action::Fixed("Microsoft.MachineLearningServices/workspaces/outboundRules/read"), Operation::ReadCost),
+    route(Method::GET, "{scope}/bastide/isolation", Action::Fixed("Microsoft.MachineLearningServices/workspaces/read"), Operation::ReadIsolation),
+    route(Method::POST, "{scope}/bastide/liftisolation", Action::Fixed("Bastide.Network/isolation/lift/action"), Operation::LiftIsolation),
+    // Whoever may write the hub may isolate it.
+    route(Method::POST, "{scope}/bastide/restoreisolation", Action::Fixed("Microsoft.MachineLearningServices/workspaces/write"), Operation::RestoreIsolation),
     route(Method::GET, "/subscriptions/{subscription}/providers/bastide.network/servicetagpacks", Action::Fixed("Bastide.Network/serviceTagPacks/read"), Operation::ListTagPacks),
     route(Method::GET, "/subscriptions/{subscription}/providers/bastide.network/servicetagpacks/{name}", Action::Fixed("Bastide.Network/serviceTagPacks/read"), Operation::ReadTagPack),
     route(Method::PUT, "/subscriptions/{subscription}/providers/bastide.network/servicetagpacks/{name}", Action::Fixed("Bastide.Network/serviceTagPacks/write"), Operation::PutTagPack),
@@ -522,10 +537,6 @@ const MEBIBYTE: usize = 1024 * 1024;
     route(Method::DELETE, "{scope}/providers/bastide.authorization/accessrequests/{name}", Action::Own("Bastide.Authorization/accessRequests/delete"), Operation::DeleteAccessRequest),
     route(Method::POST, "{scope}/providers/bastide.authorization/accessrequests/{name}/approve", Action::Own("Bastide.Authorization/accessRequests/approve/action"), Operation::ApproveAccessRequest),
     route(Method::POST, "{scope}/providers/bastide.authorization/accessrequests/{name}/deny", Action::Own("Bastide.Authorization/accessRequests/deny/action"), Operation::DenyAccessRequest),
-    route(Method::GET, "{scope}/bastide/isolation", Action::Fixed("Microsoft.MachineLearningServices/workspaces/read"), Operation::ReadIsolation),
-    route(Method::POST, "{scope}/bastide/liftisolation", Action::Fixed("Bastide.Network/isolation/lift/action"), Operation::LiftIsolation),
-    // Whoever may write the hub may isolate it.
-    route(Method::POST, "{scope}/bastide/restoreisolation", Action::Fixed("Microsoft.MachineLearningServices/workspaces/write"), Operation::RestoreIsolation),
     route(Method::GET, "/providers/microsoft.authorization/provideroperations", Action::SignedIn, Operation::ReadProviderOperations),
     route(Method::GET, "/providers/microsoft.authorization/provideroperations/{namespace}", Action::SignedIn, Operation::ReadProviderOperations),
     route(Method::GET, "{scope}/providers/microsoft.authorization/locks", Action::Fixed("Microsoft.Authorization/locks/read"), Operation::ListLocks),
@@ -584,6 +595,14 @@ const MEBIBYTE: usize = 1024 * 1024;
     route(Method::POST, "/subscriptions/{subscription}/providers/microsoft.machinelearningservices/locations/{location}/updatequotas", Action::Fixed("Microsoft.MachineLearningServices/locations/updateQuotas/action"), Operation::UpdateQuotas),
     route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.machinelearningservices/locations/{location}/vmsizes", Action::Fixed("Microsoft.MachineLearningServices/locations/vmSizes/read"), Operation::ListVmSizes),
     route(Method::POST, "/subscriptions/{subscription}/resourcegroups/{group}/providers/microsoft.machinelearningservices/deletedworkspaces/{name}/restore", Action::Fixed("Microsoft.MachineLearningServices/deletedWorkspaces/restore/action"), Operation::RestoreResource),
+    route(Method::POST, "/subscriptions/{subscription}/providers/microsoft.keyvault/deletedvaults/{name}/restore", Action::Fixed("Microsoft.KeyVault/deletedVaults/restore/action"), Operation::RestoreResource),
+    route(Method::POST, "/subscriptions/{subscription}/providers/microsoft.cognitiveservices/deletedaccounts/{name}/restore", Action::Fixed("Microsoft.CognitiveServices/deletedAccounts/restore/action"), Operation::RestoreResource),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.keyvault/deletedvaults", Action::Fixed("Microsoft.KeyVault/deletedVaults/read"), Operation::ListDeleted),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.keyvault/locations/{location}/deletedvaults/{name}", Action::Fixed("Microsoft.KeyVault/locations/deletedVaults/read"), Operation::ReadDeleted),
+    route(Method::POST, "/subscriptions/{subscription}/providers/microsoft.keyvault/locations/{location}/deletedvaults/{name}/purge", Action::Fixed("Microsoft.KeyVault/locations/deletedVaults/purge/action"), Operation::PurgeDeleted),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.cognitiveservices/deletedaccounts", Action::Fixed("Microsoft.CognitiveServices/deletedAccounts/read"), Operation::ListDeleted),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.cognitiveservices/locations/{location}/resourcegroups/{group}/deletedaccounts/{name}", Action::Fixed("Microsoft.CognitiveServices/locations/resourceGroups/deletedAccounts/read"), Operation::ReadDeleted),
+    route(Method::DELETE, "/subscriptions/{subscription}/providers/microsoft.cognitiveservices/locations/{location}/resourcegroups/{group}/deletedaccounts/{name}", Action::Fixed("Microsoft.CognitiveServices/locations/resourceGroups/deletedAccounts/delete"), Operation::PurgeDeleted),
 
     route(Method::GET, RESOURCE, Action::Read, Operation::ReadResource),
     route(Method::HEAD, RESOURCE, Action::Read, Operation::CheckResource),
@@ -592,6 +611,7 @@ const MEBIBYTE: usize = 1024 * 1024;
     route(Method::DELETE, RESOURCE, Action::Delete, Operation::DeleteResource),
     route(Method::GET, COLLECTION, Action::Read, Operation::ListCollection),
     route(Method::POST, INVOCATION, Action::Invoke, Operation::InvokeAction),
+    route(Method::POST, INVOCATION_ABOUT, Action::Invoke, Operation::InvokeAction),
 ];
 
 #[cfg(test)]
@@ -613,7 +633,11 @@ mod tests {
                     assert!(!action.contains('*'), "{}: {action}", route.path);
                 }
                 Action::Read | Action::Write | Action::Delete | Action::Invoke => {
-                    assert!(matches!(route.path, RESOURCE | COLLECTION | INVOCATION), "{}", route.path);
+                    assert!(
+                        matches!(route.path, RESOURCE | COLLECTION | INVOCATION | INVOCATION_ABOUT),
+                        "{}",
+                        route.path
+                    );
                 }
                 // A question about the caller that is too long for a URL.
                 Action::SignedIn if route.operation == Operation::CheckAccess => {}

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bastide_arm::clock::Clock;
 use bastide_arm::id::ResourceId;
+use bastide_arm::path::tidied;
 use bastide_arm::resource_type::Parity;
 use bastide_identity::{Identity, Principal, WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES};
 use bastide_store::Store;
@@ -83,8 +84,8 @@ impl Server {
             directory: identity.directory().clone(),
         };
         let inside = Inside { api: settings.network.api.clone(), sealer: sealer.clone() };
-        let survey = Survey::new(store.clone(), capacity, inside);
         let lookout = Lookout::new(approvals, Arc::clone(&clock));
+        let survey = Survey::new(store.clone(), capacity, inside);
         let planner = Planner::new(networks.clone(), store.clone(), site.clone(), survey, lookout.clone());
         let own = settings.origins.all().map(|origin| origin.as_str().to_owned());
         let audiences = own.chain(WELL_KNOWN_RESOURCE_MANAGER_AUDIENCES.map(str::to_owned)).collect();
@@ -92,14 +93,14 @@ impl Server {
         let zone = settings.origins.zone();
         let policies = Arc::new(Book::new(store.clone(), registry.clone(), zone, settings.tenant_id));
         let front = Arc::new(Front {
-            registry,
             ledger: Ledger::new(store, networks.clone(), Arc::clone(&policies)),
+            registry,
             policies,
             networks: networks.clone(),
-            activity: Activity::new(Arc::clone(&clock)),
             site,
             lookout,
             internet: settings.network.internet,
+            activity: Activity::new(Arc::clone(&clock)),
             quota_turn: tokio::sync::Mutex::default(),
             gatekeeper,
             identity,
@@ -205,12 +206,7 @@ async fn ready(State(store): State<Store>) -> Response {
 /// Clients append paths to endpoints that may end in a slash (wire-az-cli.md section 2), so repeated slashes are one.
 async fn tidy_path(mut request: Request, next: Next) -> Response {
     if request.uri().path().contains("//") {
-        let mut path = String::with_capacity(request.uri().path().len());
-        for letter in request.uri().path().chars() {
-            if letter != '/' || !path.ends_with('/') {
-                path.push(letter);
-            }
-        }
+        let path = tidied(request.uri().path());
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = request.uri().clone().into_parts();
         parts.path_and_query = format!("{path}{query}").parse().ok().or(parts.path_and_query);

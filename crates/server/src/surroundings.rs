@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::identities;
 use crate::ledger::{Entries, Entry};
 use crate::pass::Pass;
 use crate::registry::Registered;
@@ -82,14 +83,9 @@ impl Front {
     pub(crate) async fn referrers(&self, now: Timestamp, id: &ResourceId) -> Result<Vec<Entry>, Failure> {
         let (kind, owner) = (LINK.to_owned(), Some(id.key().to_owned()));
         let query = RecordQuery { kind, owner, now, after: None, limit: MAX_REFERRERS };
-        let mut referrers = Vec::new();
-        for record in self.ledger.store().records(&query).await? {
-            let Some(referrer) = linking(&record, id.key()) else { continue };
-            if let Some(row) = self.ledger.store().resource(referrer).await? {
-                referrers.push(Entry::read(row)?);
-            }
-        }
-        Ok(referrers)
+        let records = self.ledger.store().records(&query).await?;
+        let keys: Vec<&str> = records.iter().filter_map(|record| linking(record, id.key())).collect();
+        self.ledger.store().resources_at(&keys).await?.into_iter().map(Entry::read).collect()
     }
 
     /// What must hold for a deletion that has seen who links to a resource: nobody new has come.
@@ -266,7 +262,11 @@ pub(crate) fn link_changes(
     after: Option<&Document>,
 ) -> Result<Vec<Change>, ArmError> {
     let links = |document: Option<&Document>| match document {
-        Some(document) => registered.rules.links(document),
+        Some(document) => {
+            let mut links = registered.rules.links(document)?;
+            links.extend(identities::links_of(document.identity.as_ref())?);
+            Ok(links)
+        }
         None => Ok(Vec::new()),
     };
     let (before, after) = (links(before)?, links(after)?);

@@ -135,6 +135,64 @@ async fn a_regenerated_key_replaces_one_and_leaves_the_other() {
 }
 
 #[tokio::test]
+async fn an_admin_key_of_a_search_service_is_renewed_by_its_kind() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let service = id(&house, "Microsoft.Search/searchServices", "search1");
+    house.put(&service, json!({"location": "local", "sku": {"name": "basic"}})).await;
+    let post = async |path: &str| house.call(Method::POST, &format!("{service}/{path}"), None).await;
+    let before = post("listAdminKeys").await.body;
+    let renewed = post("regenerateadminkey/Primary").await;
+    assert_eq!((renewed.status, renewed.header("cache-control")), (StatusCode::OK, "no-store"));
+    assert_ne!(renewed.body["primaryKey"], before["primaryKey"]);
+    assert_eq!(renewed.body["secondaryKey"], before["secondaryKey"]);
+    assert_eq!(post("listAdminKeys").await.body, renewed.body);
+    let wrong = post("regenerateAdminKey/third").await;
+    assert_eq!(
+        (wrong.status, &wrong.body["error"]["target"]),
+        (StatusCode::BAD_REQUEST, &json!("keyKind")),
+        "{wrong:?}"
+    );
+    assert_eq!(post("regenerateAdminKey").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(post("listAdminKeys/primary").await.status, StatusCode::METHOD_NOT_ALLOWED, "it takes no argument");
+}
+
+#[tokio::test]
+async fn an_identity_tells_who_carries_it_as_far_as_the_caller_may_read() {
+    let house = House::found().await;
+    for group in ["rg", "other"] {
+        house.make_group(group).await;
+    }
+    let identity = house.identity_id("rg", "robot");
+    house.put(&identity, json!({"location": "westeurope"})).await;
+    let carried = json!({"type": "UserAssigned", "userAssignedIdentities": {&identity: {}}});
+    let search = |group: &str| format!("{}/providers/Microsoft.Search/searchServices/{group}1", house.group(group));
+    for group in ["rg", "other"] {
+        let body = json!({"location": "local", "identity": carried});
+        assert_eq!(house.put(&search(group), body).await.status, StatusCode::CREATED);
+    }
+    let list = format!("{identity}/listAssociatedResources");
+    let names = |body: &Value| -> Vec<String> {
+        body["value"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = house.call(Method::POST, &list, None).await;
+    assert_eq!((all.body["totalCount"].as_u64(), names(&all.body)), (Some(2), vec![search("other"), search("rg")]));
+    let first = house.call(Method::POST, &format!("{list}?$top=1"), None).await.body;
+    assert_eq!((first["totalCount"].as_u64(), names(&first)), (Some(2), vec![search("other")]));
+    assert!(first["nextLink"].as_str().unwrap().contains("skiptoken"), "{first}");
+    let filter = format!("{list}?$filter=resourceGroup%20eq%20%27rg%27");
+    assert_eq!(names(&house.call(Method::POST, &filter, None).await.body), [search("rg")]);
+
+    let (reader, token) = house.stranger().await;
+    let role = "/providers/Microsoft.Authorization/roleDefinitions/b24988ac-6180-42a0-ab88-20f7382dd24c";
+    house.grant_at(&house.group("rg"), reader.object_id, role).await;
+    let seen = house.call_as(&token, Method::POST, &list, None, &[]).await;
+    assert_eq!(names(&seen.body), [search("rg")], "{seen:?}");
+    house.put(&search("rg"), json!({"location": "local", "identity": {"type": "None"}})).await;
+    assert_eq!(names(&house.call(Method::POST, &list, None).await.body), [search("other")]);
+}
+
+#[tokio::test]
 async fn names_that_become_host_names_are_unique_until_they_are_free_again() {
     let house = House::found().await;
     for group in ["rg", "other"] {
@@ -213,7 +271,7 @@ async fn a_private_endpoint_does_not_claim_to_carry_anything() {
 }
 
 #[tokio::test]
-async fn what_stands_below_accounts_identities_and_networks_is_stored_and_says_so() {
+async fn what_stands_below_accounts_and_networks_is_stored_and_says_so() {
     let house = House::found().await;
     house.make_group("rg").await;
     let provider = |path: &str| format!("{}/providers/{path}", house.group("rg"));
@@ -226,14 +284,6 @@ async fn what_stands_below_accounts_identities_and_networks_is_stored_and_says_s
     let refused = house.put(&format!("{account}/deployments/nothing"), json!({"properties": {}})).await;
     assert_eq!(refused.body["error"]["target"], "properties.model.format", "{refused:?}");
 
-    let identity = house.identity_id("rg", "robot");
-    house.put(&identity, json!({"location": "westeurope"})).await;
-    let credential = format!("{identity}/federatedIdentityCredentials/github");
-    let trust = json!({"issuer": "https://issuer.example", "subject": "repo:a/b", "audiences": ["api://x"]});
-    assert_eq!(house.put(&credential, json!({"properties": trust})).await.status, StatusCode::CREATED);
-    let refused = house.put(&credential, json!({"properties": {"issuer": "http://issuer.example"}})).await;
-    assert_eq!(refused.body["error"]["target"], "properties.issuer", "{refused:?}");
-
     let group = provider("Microsoft.Network/networkSecurityGroups/nsg");
     house.put(&group, json!({"location": "westeurope"})).await;
     let rule = json!({"properties": {"priority": 100, "direction": "Outbound", "access": "Deny", "protocol": "*"}});
@@ -241,4 +291,31 @@ async fn what_stands_below_accounts_identities_and_networks_is_stored_and_says_s
     let seen = house.get(&group).await.body;
     assert_eq!(seen["properties"]["securityRules"][0]["name"], "none", "{seen}");
     assert_eq!(seen["properties"]["defaultSecurityRules"], json!([]));
+}
+
+#[tokio::test]
+async fn a_federated_credential_of_an_identity_is_one_of_its_principal_until_it_goes() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let identity = house.identity_id("rg", "robot");
+    let made = house.put(&identity, json!({"location": "westeurope"})).await.body;
+    let principal = made["properties"]["principalId"].as_str().unwrap().parse().unwrap();
+    let credential = format!("{identity}/federatedIdentityCredentials/github");
+    let trust = json!({"issuer": "https://issuer.example", "subject": "repo:a/b", "audiences": ["api://x"]});
+    let stored = house.put(&credential, json!({"properties": trust})).await;
+    assert_eq!((stored.status, &stored.body["properties"]), (StatusCode::CREATED, &trust), "{stored:?}");
+    let proofs = async || -> Vec<Value> {
+        let credentials = house.identity.directory().credentials(principal).await.unwrap();
+        credentials.into_iter().map(|credential| serde_json::to_value(credential.proof).unwrap()).collect()
+    };
+    let proof = |subject: &str| json!({"type": "federated", "issuer": "https://issuer.example", "subject": subject, "audience": "api://x"});
+    assert_eq!(proofs().await, [proof("repo:a/b")]);
+    let mut other = trust.clone();
+    other["subject"] = json!("repo:a/c");
+    assert_eq!(house.put(&credential, json!({"properties": other})).await.status, StatusCode::OK);
+    assert_eq!(proofs().await, [proof("repo:a/c")], "a changed one takes the place of the old one");
+    let refused = house.put(&credential, json!({"properties": {"issuer": "http://issuer.example"}})).await;
+    assert_eq!(refused.body["error"]["target"], "properties.issuer", "{refused:?}");
+    house.call(Method::DELETE, &credential, None).await;
+    assert_eq!(proofs().await, Vec::<Value>::new());
 }

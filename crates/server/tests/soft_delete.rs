@@ -1,4 +1,5 @@
-//! Deleted workspaces: gone for those who ask for them, listed, restored, purged (mission.md P2, P7).
+//! What is deleted and kept - workspaces, vaults, accounts: gone for those who ask for it, listed, restored, purged (mission.md
+//! P2, P7).
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
 
@@ -241,4 +242,171 @@ async fn a_group_takes_its_hubs_projects_in_other_groups_along() {
     assert_eq!(house.wait(&accepted).await.body["status"], "Succeeded");
     assert_eq!(house.get(&project).await.status, StatusCode::NOT_FOUND);
     assert_eq!(house.get(&house.group("other")).await.status, StatusCode::OK);
+}
+
+/// A vault with purge protection or without.
+async fn make_vault(house: &House, name: &str, is_protected: bool) -> String {
+    let vault = format!("{}/providers/Microsoft.KeyVault/vaults/{name}", house.group("rg"));
+    let mut properties = json!({"softDeleteRetentionInDays": 7, "publicNetworkAccess": "Disabled"});
+    if is_protected {
+        properties["enablePurgeProtection"] = json!(true);
+    }
+    let body = json!({"location": "westus", "tags": {"team": "one"}, "properties": properties});
+    let made = house.put(&vault, body).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    vault
+}
+
+/// Where `az keyvault` and Terraform look for a deleted vault.
+fn deleted_vault(house: &House, name: &str) -> String {
+    format!("/subscriptions/{}/providers/Microsoft.KeyVault/locations/westus/deletedVaults/{name}", house.subscription)
+}
+
+async fn deleted_vaults(house: &House) -> Vec<Value> {
+    let list = format!("/subscriptions/{}/providers/Microsoft.KeyVault/deletedVaults", house.subscription);
+    let listed = house.get(&list).await;
+    assert_eq!(listed.status, StatusCode::OK, "{listed:?}");
+    listed.body["value"].as_array().unwrap().clone()
+}
+
+/// What `az keyvault recover` sends.
+fn recover() -> Value {
+    json!({"location": "westus", "properties": {"sku": {"name": "standard", "family": "A"}, "createMode": "recover"}})
+}
+
+#[tokio::test]
+async fn a_deleted_vault_is_found_by_its_name_and_comes_back_as_it_was() {
+    let house = house().await;
+    let vault = make_vault(&house, "vault-one", false).await;
+    let before = house.get(&vault).await.body;
+    let early = house.put(&vault, recover()).await;
+    assert_eq!(early.status, StatusCode::CONFLICT, "one that stands would only lose by it: {early:?}");
+    assert_eq!(delete(&house, &vault).await.status, StatusCode::OK);
+    let found = house.get(&deleted_vault(&house, "VAULT-one")).await;
+    assert_eq!(found.status, StatusCode::OK, "{found:?}");
+    let properties = &found.body["properties"];
+    assert_eq!((&properties["vaultId"], &properties["location"]), (&json!(vault), &json!("westus")));
+    assert_eq!(properties["scheduledPurgeDate"], "2026-11-29T10:00:00Z", "seven days");
+    assert_eq!(properties["tags"], json!({"team": "one"}));
+    assert_eq!(found.body["name"], "vault-one");
+    let listed = deleted_vaults(&house).await;
+    assert_eq!((listed.len(), &listed[0]["id"]), (1, &json!(deleted_vault(&house, "vault-one"))));
+    let back = house.put(&vault, recover()).await;
+    assert_eq!(back.status, StatusCode::OK, "{back:?}");
+    assert_eq!(house.get(&vault).await.body["properties"], before["properties"], "and nothing of the body");
+    assert!(deleted_vaults(&house).await.is_empty());
+    delete(&house, &vault).await;
+    house.put(&vault, recover()).await;
+    let check = format!("/subscriptions/{}/providers/Microsoft.KeyVault/checkNameAvailability", house.subscription);
+    let asked = json!({"name": "vault-one", "type": "Microsoft.KeyVault/vaults"});
+    assert_eq!(house.call(Method::POST, &check, Some(asked)).await.body["nameAvailable"], false, "its name is its own");
+}
+
+#[tokio::test]
+async fn a_vault_that_nobody_deleted_is_not_brought_back() {
+    let house = house().await;
+    let vault = format!("{}/providers/Microsoft.KeyVault/vaults/none", house.group("rg"));
+    let refused = house.put(&vault, recover()).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND, "{refused:?}");
+    assert_eq!(house.get(&deleted_vault(&house, "none")).await.status, StatusCode::NOT_FOUND);
+    let purge = format!("{}/purge", deleted_vault(&house, "none"));
+    assert_eq!(house.call(Method::POST, &purge, None).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_purged_name_leaves_nothing_and_purge_protection_holds_whatever_is_tried() {
+    let house = house().await;
+    let vault = make_vault(&house, "vault-one", false).await;
+    delete(&house, &vault).await;
+    let purge = format!("{}/purge", deleted_vault(&house, "vault-one"));
+    assert_eq!(house.call(Method::POST, &purge, None).await.status, StatusCode::OK);
+    assert_eq!(house.get(&deleted_vault(&house, "vault-one")).await.status, StatusCode::NOT_FOUND);
+    let protected = make_vault(&house, "vault-two", true).await;
+    let forced = delete(&house, &format!("{protected}?forceToPurge=true")).await;
+    assert_eq!(forced.status, StatusCode::OK, "{forced:?}");
+    let purge = format!("{}/purge", deleted_vault(&house, "vault-two"));
+    let refused = house.call(Method::POST, &purge, None).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (405, "MethodNotAllowed"), "{refused:?}");
+    let own = deleted_vaults(&house).await[0]["bastide"]["deletion"].as_str().unwrap().to_owned();
+    assert_eq!(delete(&house, &own).await.status.as_u16(), 405);
+    assert_eq!(deleted_vaults(&house).await[0]["properties"]["purgeProtectionEnabled"], true);
+}
+
+#[tokio::test]
+async fn vaults_and_accounts_outlive_their_group() {
+    let house = house().await;
+    let vault = make_vault(&house, "vault-one", true).await;
+    let account = format!("{}/providers/Microsoft.CognitiveServices/accounts/ai", house.group("rg"));
+    house.put(&account, json!({"location": "westus", "kind": "AIServices"})).await;
+    let model = json!({"properties": {"model": {"format": "OpenAI", "name": "gpt-4o"}}});
+    assert!(house.put(&format!("{account}/deployments/chat"), model).await.status.is_success());
+    let accepted = delete(&house, &house.group("rg")).await;
+    assert_eq!(house.wait(&accepted).await.body["status"], "Succeeded");
+    assert_eq!(deleted_vaults(&house).await.len(), 1);
+    let nowhere = house.put(&vault, recover()).await;
+    assert_eq!((nowhere.status, nowhere.code()), (StatusCode::NOT_FOUND, "ResourceGroupNotFound"), "{nowhere:?}");
+    house.make_group("rg").await;
+    assert_eq!(house.put(&vault, recover()).await.status, StatusCode::OK);
+    let back = house.put(&account, json!({"location": "westus", "properties": {"restore": true}})).await;
+    assert_eq!((back.status, &back.body["kind"]), (StatusCode::OK, &json!("AIServices")), "{back:?}");
+    assert_eq!(house.get(&format!("{account}/deployments/chat")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_deleted_account_is_kept_with_its_keys_under_its_group_and_place() {
+    let house = house().await;
+    let account = format!("{}/providers/Microsoft.CognitiveServices/accounts/ai", house.group("rg"));
+    let body = json!({"location": "West US", "kind": "OpenAI", "properties": {"customSubDomainName": "own"}});
+    let made = house.put(&account, body.clone()).await.body;
+    let keys = async || house.call(Method::POST, &format!("{account}/listKeys"), None).await.body;
+    let before = keys().await;
+    let provider = format!("/subscriptions/{}/providers/Microsoft.CognitiveServices", house.subscription);
+    let by_name = format!("{provider}/locations/westus/resourceGroups/rg/deletedAccounts/ai");
+    delete(&house, &account).await;
+    let found = house.get(&by_name).await.body;
+    assert_eq!((&found["id"], &found["kind"]), (&json!(by_name), &json!("OpenAI")), "{found}");
+    assert_eq!(found["properties"]["scheduledPurgeDate"], "2026-11-24T10:00:00Z", "two days");
+    let elsewhere = by_name.replace("/rg/", "/other/");
+    assert_eq!(house.get(&elsewhere).await.status, StatusCode::NOT_FOUND);
+    house.put(&account, json!({"location": "westus", "properties": {"restore": true}})).await;
+    assert_eq!(keys().await, before);
+    assert_eq!(house.get(&account).await.body["properties"], made["properties"]);
+    delete(&house, &account).await;
+    let listed = house.get(&format!("{provider}/deletedAccounts")).await.body;
+    assert_eq!(listed["value"].as_array().unwrap().len(), 1);
+    assert_eq!(delete(&house, &by_name).await.status, StatusCode::OK);
+    assert_eq!(delete(&house, &by_name).await.status, StatusCode::NO_CONTENT);
+    let again = house.put(&account, body).await;
+    assert_eq!(again.status, StatusCode::CREATED, "{again:?}");
+    assert_ne!(keys().await, before);
+}
+
+#[tokio::test]
+async fn each_deletion_of_a_name_can_be_had_by_its_own_id() {
+    let house = house().await;
+    let vault = make_vault(&house, "vault-one", false).await;
+    delete(&house, &vault).await;
+    let again = house.put(&vault, json!({"location": "westus"})).await;
+    assert!(again.header("x-ms-bastide-warning").contains("deletedVaults"), "{again:?}");
+    delete(&house, &vault).await;
+    let kept = deleted_vaults(&house).await;
+    assert_eq!(kept.len(), 2);
+    let first = kept[0]["bastide"]["deletion"].as_str().unwrap();
+    let restored = house.call(Method::POST, &format!("{first}/restore"), None).await;
+    assert_eq!(restored.status, StatusCode::OK, "{restored:?}");
+    assert_eq!(house.get(&vault).await.body["properties"]["publicNetworkAccess"], "Disabled", "the first one");
+}
+
+#[tokio::test]
+async fn to_purge_takes_a_right_of_its_own() {
+    let house = house().await;
+    let vault = make_vault(&house, "vault-one", false).await;
+    let (member, token) = house.stranger().await;
+    let contributor = "/providers/Microsoft.Authorization/roleDefinitions/b24988ac-6180-42a0-ab88-20f7382dd24c";
+    house.grant_at(&house.group("rg"), member.object_id, contributor).await;
+    assert_eq!(house.call_as(&token, Method::DELETE, &vault, None, &[]).await.status, StatusCode::OK);
+    let purge = format!("{}/purge", deleted_vault(&house, "vault-one"));
+    assert_eq!(house.call_as(&token, Method::POST, &purge, None, &[]).await.status, StatusCode::FORBIDDEN);
+    let back = house.call_as(&token, Method::PUT, &vault, Some(recover()), &[]).await;
+    assert_eq!(back.status, StatusCode::OK, "who may make it may bring it back: {back:?}");
 }

@@ -10,6 +10,7 @@ use bastide_identity::DirectoryObject;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::why_access::person;
 use super::{covers, page_of};
 use crate::failure::Failure;
 use crate::front::Front;
@@ -52,64 +53,52 @@ impl Front {
             }
             people.entry(assignment.principal_id).or_default().push(Held { assignment, reaches, group: None });
         }
-        let mut rows = Vec::with_capacity(people.len());
-        for (principal, held) in people {
-            rows.push((principal.to_string(), self.user_row(&rights, principal, &held).await?));
-        }
-        page_of(request, rows, Value::clone)
-    }
-
-    async fn user_row(&self, rights: &Snapshot, principal: Uuid, held: &[Held<'_>]) -> Result<Value, Failure> {
-        let object = self.directory_object(principal).await?;
-        let mut access = Vec::with_capacity(held.len());
-        for Held { assignment, reaches, group } in held {
-            let role = rights.role(assignment.role_definition_id).map(|role| role.role_name.as_str());
-            let group = match group {
-                Some(group) => self.person(*group).await?,
-                None => Value::Null,
-            };
-            access.push(json!({
-                "roleAssignmentId": assignment.id(),
-                "scope": assignment.scope,
-                "roleDefinitionId": assignment.role_definition_id,
-                "roleName": role,
-                "group": group,
-                "condition": assignment.condition,
-                "reachesProjects": assignment.reaches_projects,
-                "reaches": reaches,
-            }));
-        }
-        let user = object.as_ref().and_then(DirectoryObject::as_user);
-        Ok(json!({
-            "principal": {
-                "objectId": principal,
-                // Assignments of deleted principals stay, and serve nobody.
-                "name": object.as_ref().map(DirectoryObject::name),
-                "type": object.as_ref().map_or("Unknown", |object| object.kind().as_principal_type()),
-                "displayName": user.map(|user| user.display_name.as_str()),
-            },
-            "access": access,
-        }))
+        let ids: Vec<Uuid> = people.keys().chain(members.keys()).copied().collect();
+        let objects = self.identity.directory().objects(&ids).await?;
+        let known: HashMap<Uuid, DirectoryObject> =
+            objects.into_iter().map(|object| (object.object_id(), object)).collect();
+        let rows = people.into_iter().map(|(id, held)| (id.to_string(), user_row(&rights, id, &held, &known)));
+        page_of(request, rows.collect(), Value::clone)
     }
 
     /// Everybody in a group, also through other groups.
     async fn all_members(&self, group: Uuid) -> Result<BTreeSet<Uuid>, Failure> {
-        let (mut found, mut groups) = (BTreeSet::new(), vec![group]);
-        while let Some(group) = groups.pop() {
-            for member in self.identity.directory().members(group).await? {
-                if found.insert(member) && found.len() < MAX_MEMBERS {
-                    groups.push(member);
-                }
-            }
-        }
-        found.remove(&group);
-        Ok(found)
+        let mut members = self.identity.directory().transitive_members(group, MAX_MEMBERS).await?;
+        members.remove(&group);
+        Ok(members)
     }
 
     /// A project's id in the spelling it is stored in.
     async fn spelled(&self, pass: &Pass, id: ResourceId) -> Result<ResourceId, Failure> {
         Ok(self.ledger.surrounding(pass, &id).await?.map_or(id, |entry| entry.id))
     }
+}
+
+fn user_row(rights: &Snapshot, principal: Uuid, held: &[Held<'_>], known: &HashMap<Uuid, DirectoryObject>) -> Value {
+    let access = held.iter().map(|Held { assignment, reaches, group }| {
+        json!({
+            "roleAssignmentId": assignment.id(),
+            "scope": assignment.scope,
+            "roleDefinitionId": assignment.role_definition_id,
+            "roleName": rights.role(assignment.role_definition_id).map(|role| role.role_name.as_str()),
+            "group": group.map(|group| person(group, known.get(&group))),
+            "condition": assignment.condition,
+            "reachesProjects": assignment.reaches_projects,
+            "reaches": reaches,
+        })
+    });
+    let object = known.get(&principal);
+    let user = object.and_then(DirectoryObject::as_user);
+    json!({
+        "principal": {
+            "objectId": principal,
+            // Assignments of deleted principals stay, and serve nobody.
+            "name": object.map(DirectoryObject::name),
+            "type": object.map_or("Unknown", |object| object.kind().as_principal_type()),
+            "displayName": user.map(|user| user.display_name.as_str()),
+        },
+        "access": access.collect::<Vec<Value>>(),
+    })
 }
 
 /// The assignments that reach one of the scopes, or are below one, each with the scopes it has to do with.
@@ -138,4 +127,4 @@ fn assignments_about<'a>(rights: &'a Snapshot, scopes: &[ResourceId]) -> Vec<(&'
 const READ_ASSIGNMENTS: &str = "Microsoft.Authorization/roleAssignments/read";
 
 /// Larger groups are shown by their name, and their first members.
-const MAX_MEMBERS: usize = 5000;
+const MAX_MEMBERS: u32 = 5000;

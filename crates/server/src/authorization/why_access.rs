@@ -83,12 +83,7 @@ impl Front {
     }
 
     pub(super) async fn person(&self, object_id: Uuid) -> Result<Value, Failure> {
-        Ok(match self.directory_object(object_id).await? {
-            Some(object) => {
-                json!({"objectId": object_id, "name": object.name(), "type": object.kind().as_principal_type()})
-            }
-            None => json!({"objectId": object_id, "name": null, "type": "Unknown"}),
-        })
+        Ok(person(object_id, self.directory_object(object_id).await?.as_ref()))
     }
 
     async fn name_group(&self, step: &mut Value) -> Result<(), Failure> {
@@ -103,3 +98,12 @@ impl Front {
 
 /// People named as those who could grant access.
 const MAX_GRANTORS: usize = 20;
+
+/// A principal as people know it.
+pub(super) fn person(object_id: Uuid, object: Option<&DirectoryObject>) -> Value {
+    json!({
+        "objectId": object_id,
+        "name": object.map(DirectoryObject::name),
+        "type": object.map_or("Unknown", |object| object.kind().as_principal_type()),
+    })
+}

@@ -2,8 +2,8 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Effect, HostNames, IdentitySupport,
-    NameRule, Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, HostNames,
+    IdentitySupport, NameRule, Placement, PutStatus, ResourceType, SoftDelete, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -47,6 +47,14 @@ impl ResourceType for CognitiveServicesAccount {
         properties
     }
 
+    fn soft_delete(&self) -> Option<&'static SoftDelete> {
+        Some(&SOFT_DELETE)
+    }
+
+    fn kept_days(&self, _document: &Document) -> Option<u32> {
+        Some(RETENTION_DAYS)
+    }
+
     fn host_names(&self) -> Option<HostNames> {
         Some(HostNames { space: "cognitiveservices", taken: "CustomDomainInUse" })
     }
@@ -84,6 +92,18 @@ const KEYS: [&str; 2] = ["key1", "key2"];
 const APIS: &[&str] =
     &["OpenAI Language Model Instance API", "Content Safety", "Speech Services Speech to Text", "AI Foundry API"];
 
+/// What Azure gives people to change their minds.
+const RETENTION_DAYS: u32 = 2;
+
+static SOFT_DELETE: SoftDelete = SoftDelete {
+    noun: "account",
+    leaves: "Microsoft.CognitiveServices/deletedAccounts",
+    placement: Placement::Subscription,
+    recovered_by: ("restore", "true"),
+    recovery_changes: false,
+    forced_by: None,
+};
+
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.CognitiveServices",
     types: &["accounts"],
@@ -99,6 +119,9 @@ static DESCRIPTOR: Descriptor = Descriptor {
         "privateEndpointConnections",
         "internalId",
         "capabilities",
+        "restore",
+        "deletionDate",
+        "scheduledPurgeDate",
     ],
     patchable: None,
     put: PutStatus::CREATED,

@@ -3,7 +3,7 @@
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, HostNames, IdentitySupport, NameRule,
-    Placement, PutStatus, ResourceType, Surroundings, View,
+    Placement, PutStatus, ResourceType, SoftDelete, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,16 @@ impl ResourceType for KeyVault {
         dismiss_unless_shared(dismissal)
     }
 
+    fn soft_delete(&self) -> Option<&'static SoftDelete> {
+        Some(&SOFT_DELETE)
+    }
+
+    fn kept_days(&self, document: &Document) -> Option<u32> {
+        let is_kept = document.properties.get("enableSoftDelete") != Some(&json!(false));
+        let days = document.properties.get("softDeleteRetentionInDays").and_then(Value::as_u64);
+        days.filter(|_| is_kept).and_then(|days| u32::try_from(days).ok())
+    }
+
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
         properties.insert(
@@ -89,6 +99,16 @@ fn is_vault_name(name: &str) -> bool {
         && !name.ends_with('-')
         && !name.contains("--")
 }
+
+/// To purge takes a right of its own (security.md section 3), so whoever deletes cannot skip the keeping.
+static SOFT_DELETE: SoftDelete = SoftDelete {
+    noun: "vault",
+    leaves: "Microsoft.KeyVault/deletedVaults",
+    placement: Placement::Subscription,
+    recovered_by: ("createMode", "recover"),
+    recovery_changes: false,
+    forced_by: None,
+};
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.KeyVault",

@@ -2,8 +2,8 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, HostNames, IdentitySupport, NameRule,
-    Placement, PutStatus, ResourceType, Surroundings, View,
+    Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Effect, HostNames, IdentitySupport,
+    NameRule, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -50,17 +50,29 @@ impl ResourceType for SearchService {
         Some(HostNames { space: "search", taken: "ServiceNameUnavailable" })
     }
 
+    fn takes_argument(&self, action: &str) -> bool {
+        action == REGENERATE
+    }
+
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
         let [primary, secondary, query] = KEYS;
-        let answer = if call.action == "listQueryKeys" {
-            json!({"value": [{"name": null, "key": reveal(call.secrets.get(query))?}]})
-        } else {
-            json!({
-                primary: reveal(call.secrets.get(primary))?,
-                secondary: reveal(call.secrets.get(secondary))?,
-            })
-        };
-        Ok(Acted { answer: Some(answer), ..Acted::default() })
+        if call.action == "listQueryKeys" {
+            let answer = json!({"value": [{"name": null, "key": reveal(call.secrets.get(query))?}]});
+            return Ok(Acted { answer: Some(answer), ..Acted::default() });
+        }
+        let mut answer = Map::new();
+        for field in [primary, secondary] {
+            answer.insert(field.to_owned(), reveal(call.secrets.get(field))?.into());
+        }
+        let mut effects = Vec::new();
+        if call.action == REGENERATE {
+            let field = admin_key(call.argument)?;
+            let secret = (call.fresh_secret)();
+            // Revealed to whoever asked for it, and to nobody else.
+            answer.insert(field.to_owned(), secret.reveal().into());
+            effects.push(Effect::PutSecret { field: field.to_owned(), secret });
+        }
+        Ok(Acted { answer: Some(Value::Object(answer)), effects, ..Acted::default() })
     }
 }
 
@@ -72,6 +84,19 @@ fn is_service_name(name: &str) -> bool {
         && !name.ends_with('-')
         && !name.contains("--")
 }
+
+/// The field of the admin key that a path names: `regenerateAdminKey/primary`.
+fn admin_key(asked: Option<&str>) -> Result<&'static str, ArmError> {
+    let asked = asked.unwrap_or_default();
+    let kinds = [("primary", "primaryKey"), ("secondary", "secondaryKey")];
+    let found = kinds.into_iter().find(|(kind, _)| kind.eq_ignore_ascii_case(asked)).map(|(_, field)| field);
+    found.ok_or_else(|| {
+        let message = format!("'{asked}' is not a kind of admin key. End the path with primary or secondary.");
+        ArmError::invalid_parameter("keyKind", message)
+    })
+}
+
+const REGENERATE: &str = "regenerateAdminKey";
 
 const KEYS: [&str; 3] = ["primaryKey", "secondaryKey", "queryKey"];
 
@@ -89,7 +114,11 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings::NONE,
-    actions: &[Action { name: "listAdminKeys", secret: true }, Action { name: "listQueryKeys", secret: true }],
+    actions: &[
+        Action { name: "listAdminKeys", secret: true },
+        Action { name: "listQueryKeys", secret: true },
+        Action { name: REGENERATE, secret: true },
+    ],
     api_versions: &["2026-03-01-preview", "2025-05-01", "2024-06-01-preview", "2023-11-01", "2022-09-01"],
     data_plane: DataPlane::None,
 };

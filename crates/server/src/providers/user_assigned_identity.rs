@@ -7,6 +7,8 @@ use bastide_arm::resource_type::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::associated_resources::LIST_ASSOCIATED_RESOURCES;
+
 /// The user-assigned identity type.
 #[derive(Debug)]
 pub struct UserAssignedIdentity;
@@ -102,7 +104,10 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings::NONE,
-    actions: &[Action { name: ISSUE_ENDPOINT_SECRET, secret: true }],
+    actions: &[
+        Action { name: ISSUE_ENDPOINT_SECRET, secret: true },
+        Action { name: LIST_ASSOCIATED_RESOURCES, secret: false },
+    ],
     api_versions: &[
         "2025-05-31-preview",
         "2025-01-31-preview",
