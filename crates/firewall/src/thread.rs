@@ -120,7 +120,9 @@ impl Thread {
         loop {
             match listener.accept().await {
                 Ok((client, _)) => {
-                    tokio::task::spawn_local(Rc::clone(&self).serve(purpose, client));
+                    // A task is aligned to cache lines, and glibc does not find the room of a large aligned block again
+                    // for the next one (memalign): after a minute of load that were eight megabytes. A box is found again.
+                    tokio::task::spawn_local(Box::pin(Rc::clone(&self).serve(purpose, client)));
                 }
                 // Out of descriptors: connections wait in the kernel until some have ended. Or one that was reset
                 // before it was taken.
