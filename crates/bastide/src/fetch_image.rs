@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bastide_image::description::Platform;
 use bastide_plan::reference::Reference;
+use bastide_plan::registry_access::RegistryAccess;
 use bastide_registry::Limits;
 use clap::Args;
 
@@ -19,6 +21,9 @@ pub(crate) struct Arguments {
     /// Only say what it is.
     #[arg(long)]
     resolve: bool,
+    /// How the registry is asked, in JSON: a file, or a pipe that the agent has filled.
+    #[arg(long, value_name = "FILE")]
+    access: Option<PathBuf>,
 }
 
 /// Says in lines how far it is, or what the image is.
@@ -26,13 +31,17 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let reference = &arguments.reference;
+        let access = match &arguments.access {
+            Some(file) => serde_json::from_reader(File::open(file)?)?,
+            None => RegistryAccess::default(),
+        };
         if arguments.resolve {
-            println!("resolved {}", bastide_registry::resolve(reference).await?);
+            println!("resolved {}", bastide_registry::resolve(reference, &access).await?);
             return Ok(ExitCode::SUCCESS);
         }
         let archive = BufWriter::new(File::from(io::stdin().as_fd().try_clone_to_owned()?));
         let tell = |percent| println!("fetched {percent}");
-        bastide_registry::fetch(reference, &Platform::of_this_node(), LIMITS, archive, tell).await?;
+        bastide_registry::fetch(reference, &access, &Platform::of_this_node(), LIMITS, archive, tell).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

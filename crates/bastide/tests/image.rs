@@ -58,7 +58,6 @@ fn a_hostile_archive_reaches_nothing_of_the_node_and_leaves_nothing() {
     assert_eq!(fs::read_dir(node.directory.path().join("cache/making")).unwrap().count(), 0);
 }
 
-/// A cache, and an archive in the making.
 /// A registry is asked by a process of its own, without privilege, and what it sends is read like any archive.
 #[test]
 fn an_image_is_pulled_from_an_admitted_registry_and_from_no_other() {
@@ -105,6 +104,36 @@ fn an_image_is_pulled_from_an_admitted_registry_and_from_no_other() {
     assert!(refusal.starts_with("asking the registry failed: ") && refusal.contains("no manifests/2.0"), "{refusal}");
 }
 
+/// What the administrator has laid down reaches who asks: in whose name, and by which certificate the registry is known.
+#[test]
+fn an_image_is_pulled_in_the_name_that_the_administrator_has_laid_down() {
+    let Some(node) = Node::new() else { return };
+    let registry = Fake::start_with_tls();
+    let files = TempDir::new().unwrap();
+    fs::write(files.path().join("note"), "private").unwrap();
+    registry.image("1.0", &tar(files.path()));
+    registry.want("/v2/", "Basic cmVhZGVyOm9uZQ==", "Basic realm=\"registry\"");
+    let access = node.directory.path().join("registries");
+    fs::create_dir_all(access.join(&registry.host)).unwrap();
+    let program = |step: &str| [env!("CARGO_BIN_EXE_bastide"), step].map(str::to_owned).to_vec();
+    let images = Images::open(&node.directory.path().join("cache")).unwrap();
+    let images = images.with_archives(node.directory.path().join("archives"), program("image"));
+    let images = images.with_registries(vec![registry.host.parse().unwrap()], program("fetch-image"));
+    let images = images.with_access(access.clone());
+    let name = Image::Reference(format!("{}/team/image:1.0", registry.host));
+    let refusal = || images.resolve(&name, &|_| {}).unwrap_err().to_string();
+    // Without its certificate it is asked as one without TLS.
+    assert!(refusal().contains("cannot be asked for the image"), "{}", refusal());
+    fs::write(access.join(&registry.host).join("ca.crt"), registry.authority.as_ref().unwrap()).unwrap();
+    assert!(refusal().contains("'registries/config.json' of the data directory"), "{}", refusal());
+    let config = json!({"auths": {&registry.host: {"auth": "cmVhZGVyOm9uZQ=="}}});
+    fs::write(access.join("config.json"), config.to_string()).unwrap();
+    fs::set_permissions(access.join("config.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    let image = images.resolve(&name, &|_| {}).unwrap();
+    assert_eq!(fs::read_to_string(image.root.join("note")).unwrap(), "private");
+}
+
+/// A cache, and an archive in the making.
 struct Node {
     directory: TempDir,
     layers: RefCell<Vec<serde_json::Value>>,

@@ -20,6 +20,7 @@ pub mod name_change;
 pub mod packet;
 pub mod policy;
 pub mod reference;
+pub mod registry_access;
 pub mod report;
 pub mod way_in;
 pub mod worker;

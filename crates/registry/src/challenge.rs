@@ -1,23 +1,39 @@
 //! What a registry asks for before it answers: a token, which anybody gets for public images (RFC 6750 3, and the token
-//! specification of the distribution project).
+//! specification of the distribution project), or a name and a password (RFC 7617).
 
 use url::Url;
 
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// A token.
+    Token(Realm),
+    /// A name and a password.
+    Password,
+}
+
 /// Where a token is to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Challenge {
+pub(crate) struct Realm {
     realm: Url,
     service: Option<String>,
     scope: Option<String>,
 }
 
 impl Challenge {
-    /// Of `WWW-Authenticate`. None when it asks for something else than a token.
+    /// Of `WWW-Authenticate`. None when it asks for something else.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let (scheme, rest) = header.trim().split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("Bearer") {
-            return None;
+        match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => Realm::parse(rest).map(Self::Token),
+            "basic" => Some(Self::Password),
+            _ => None,
         }
+    }
+}
+
+impl Realm {
+    fn parse(rest: &str) -> Option<Self> {
         let (mut realm, mut service, mut scope) = (None, None, None);
         let mut rest = rest.trim_start();
         while !rest.is_empty() {
@@ -56,10 +72,11 @@ mod tests {
     #[test]
     fn a_challenge_says_where_to_ask_for_what() {
         let header = r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a/b:pull,push",error=invalid_token"#;
-        let address = Challenge::parse(header).unwrap().address();
+        let Some(Challenge::Token(realm)) = Challenge::parse(header) else { panic!("a token is wanted") };
         let expected = "https://auth.example/token?service=registry.example&scope=repository%3Aa%2Fb%3Apull%2Cpush";
-        assert_eq!(address.as_str(), expected);
-        for other in ["Basic realm=\"x\"", "Bearer", "Bearer service=\"x\"", "Bearer realm=\"no address\"", "Bearer x"]
+        assert_eq!(realm.address().as_str(), expected);
+        assert_eq!(Challenge::parse("Basic realm=\"x\""), Some(Challenge::Password));
+        for other in ["Digest realm=\"x\"", "Bearer", "Bearer service=\"x\"", "Bearer realm=\"no address\"", "Bearer x"]
         {
             assert_eq!(Challenge::parse(other), None, "{other}");
         }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bastide_image::digest::Digest;
 use bastide_plan::reference::{Reference, Registry};
-use reqwest::header::{ACCEPT, WWW_AUTHENTICATE};
+use bastide_plan::registry_access::{Credentials, RegistryAccess};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Certificate, Client, Response, StatusCode};
 use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, Realm};
 
 /// Why an image is not fetched.
 #[derive(Debug, Error)]
@@ -25,12 +26,23 @@ pub enum FetchError {
         /// What is wrong.
         source: reqwest::Error,
     },
-    /// It wants to know who asks, beyond a token that anybody gets.
+    /// It wants to know who asks, and there is nobody to name.
     #[error(
-        "{0} wants credentials for the image, or does not have it. Images are pulled without credentials, which Bastide \
-         does not support yet: copy the image to the node as an OCI archive instead"
+        "{0} wants credentials for the image, or does not have it. The administrator of the node puts them into \
+         'registries/config.json' of the data directory"
     )]
     Credentials(Registry),
+    /// Who asks may not have it.
+    #[error("{0} does not have the image, or not for whom 'registries/config.json' of the data directory names")]
+    Refused(Registry),
+    /// The authorities that it is to be known by cannot be read.
+    #[error("the certificates in 'registries/{registry}/ca.crt' of the data directory cannot be used: {source}")]
+    Authorities {
+        /// Whose.
+        registry: Registry,
+        /// What is wrong with them.
+        source: reqwest::Error,
+    },
     /// There is none of that name.
     #[error("{registry} has no {part} of the image; see to its name and tag")]
     Missing {
@@ -91,22 +103,35 @@ pub enum FetchError {
 /// A conversation with a registry about one image.
 pub(crate) struct Conversation<'a> {
     reference: &'a Reference,
+    credentials: Option<&'a Credentials>,
     http: Client,
-    token: Option<String>,
+    /// Whether it is asked without TLS.
+    is_plain: bool,
+    /// What it was convinced by.
+    authorization: Option<HeaderValue>,
 }
 
 impl<'a> Conversation<'a> {
-    pub(crate) fn new(reference: &'a Reference) -> Result<Self, FetchError> {
+    pub(crate) fn new(reference: &'a Reference, access: &'a RegistryAccess) -> Result<Self, FetchError> {
         let is_loopback = reference.registry.is_loopback();
+        // Whoever says by which certificate it is known says that it has one.
+        let is_plain = is_loopback && access.authorities.is_none();
         let mut builder = Client::builder()
-            .redirect(Policy::custom(move |attempt| follow(attempt, is_loopback)))
+            .redirect(Policy::custom(move |attempt| follow(attempt, is_plain)))
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_mins(1));
         if is_loopback {
             builder = builder.no_proxy();
         }
+        if let Some(authorities) = &access.authorities {
+            let registry = || reference.registry.clone();
+            let certificates = Certificate::from_pem_bundle(authorities.as_bytes());
+            let certificates =
+                certificates.map_err(|source| FetchError::Authorities { registry: registry(), source })?;
+            builder = builder.tls_certs_merge(certificates);
+        }
         let http = builder.build().map_err(|source| unreachable(reference, source))?;
-        Ok(Self { reference, http, token: None })
+        Ok(Self { reference, credentials: access.credentials.as_ref(), http, is_plain, authorization: None })
     }
 
     /// A manifest or an index, by tag or digest. Not yet known to be what a digest says.
@@ -126,18 +151,18 @@ impl<'a> Conversation<'a> {
 
     async fn answer(&mut self, kind: &str, name: &str) -> Result<Response, FetchError> {
         let (registry, repository) = (&self.reference.registry, &self.reference.repository);
-        let scheme = if registry.is_loopback() { "http" } else { "https" };
+        let scheme = if self.is_plain { "http" } else { "https" };
         let address = format!("{scheme}://{registry}/v2/{repository}/{kind}/{name}");
         let mut response = self.get(&address).await?;
         // A token lasts for minutes, and layers may take longer: a second one is asked for like the first.
         if response.status() == StatusCode::UNAUTHORIZED {
-            self.token = Some(self.fetch_token(&response).await?);
+            self.authorization = Some(self.convince(&response).await?);
             response = self.get(&address).await?;
         }
         let part = format!("{kind}/{name}");
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(FetchError::Credentials(registry.clone())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.not_for_us()),
             StatusCode::NOT_FOUND => Err(FetchError::Missing { registry: registry.clone(), part }),
             status => Err(FetchError::Status { registry: registry.clone(), part, status }),
         }
@@ -145,27 +170,54 @@ impl<'a> Conversation<'a> {
 
     async fn get(&self, address: &str) -> Result<Response, FetchError> {
         let mut request = self.http.get(address).header(ACCEPT, MANIFESTS.join(", "));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         request.send().await.map_err(|source| self.unreachable(source))
     }
 
-    async fn fetch_token(&self, refusal: &Response) -> Result<String, FetchError> {
-        let registry = &self.reference.registry;
-        let mut challenges = refusal.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenge = challenges.find_map(|header| Challenge::parse(header.to_str().ok()?));
-        let address = challenge.ok_or_else(|| FetchError::Credentials(registry.clone()))?.address();
-        if !is_admitted(&address, registry.is_loopback()) {
-            return Err(FetchError::Realm(registry.clone()));
+    /// What it asks for: a token, in the name of whoever there are credentials of, or the credentials themselves.
+    async fn convince(&self, refusal: &Response) -> Result<HeaderValue, FetchError> {
+        let headers = refusal.headers().get_all(WWW_AUTHENTICATE).iter();
+        let challenges: Vec<_> = headers.filter_map(|header| Challenge::parse(header.to_str().ok()?)).collect();
+        let realm = challenges.iter().find_map(|challenge| match challenge {
+            Challenge::Token(realm) => Some(realm),
+            Challenge::Password => None,
+        });
+        match (realm, self.credentials) {
+            (Some(realm), _) => self.secret("Bearer", &self.fetch_token(realm).await?),
+            (None, Some(credentials)) if !challenges.is_empty() => self.secret("Basic", credentials.as_str()),
+            _ => Err(self.not_for_us()),
         }
-        let response = self.http.get(address).send().await.map_err(|source| self.unreachable(source))?;
+    }
+
+    async fn fetch_token(&self, realm: &Realm) -> Result<String, FetchError> {
+        let address = realm.address();
+        if !is_admitted(&address, self.is_plain) {
+            return Err(FetchError::Realm(self.reference.registry.clone()));
+        }
+        let mut request = self.http.get(address);
+        if let Some(credentials) = self.credentials {
+            request = request.header(AUTHORIZATION, self.secret("Basic", credentials.as_str())?);
+        }
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Credentials(registry.clone()));
+            return Err(self.not_for_us());
         }
         let body = self.body(response, "the token").await?;
         let given: Given = serde_json::from_slice(&body).map_err(FetchError::Malformed)?;
-        given.token.or(given.access_token).ok_or_else(|| FetchError::Credentials(registry.clone()))
+        given.token.or(given.access_token).ok_or_else(|| self.not_for_us())
+    }
+
+    fn secret(&self, scheme: &str, secret: &str) -> Result<HeaderValue, FetchError> {
+        let mut header = HeaderValue::try_from(format!("{scheme} {secret}")).map_err(|_| self.not_for_us())?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+
+    fn not_for_us(&self) -> FetchError {
+        let registry = self.reference.registry.clone();
+        if self.credentials.is_some() { FetchError::Refused(registry) } else { FetchError::Credentials(registry) }
     }
 
     async fn body(&self, mut response: Response, part: &str) -> Result<Vec<u8>, FetchError> {
@@ -192,12 +244,12 @@ fn unreachable(reference: &Reference, source: reqwest::Error) -> FetchError {
     FetchError::Unreachable { registry: reference.registry.clone(), source: source.without_url() }
 }
 
-/// Tokens do not go along to another host: reqwest sees to that.
-fn follow(attempt: Attempt, is_loopback: bool) -> reqwest::redirect::Action {
+/// Tokens and credentials do not go along to another host: reqwest sees to that.
+fn follow(attempt: Attempt, is_plain: bool) -> reqwest::redirect::Action {
     if attempt.previous().len() > MOST_REDIRECTS {
         return attempt.error("it leads from one address to another, again and again");
     }
-    if is_admitted(attempt.url(), is_loopback) {
+    if is_admitted(attempt.url(), is_plain) {
         return attempt.follow();
     }
     let host = attempt.url().host_str().unwrap_or_default().to_owned();
@@ -205,14 +257,14 @@ fn follow(attempt: Attempt, is_loopback: bool) -> reqwest::redirect::Action {
 }
 
 /// https; and on this host, for whoever began there, http.
-fn is_admitted(address: &Url, is_loopback: bool) -> bool {
+fn is_admitted(address: &Url, is_plain: bool) -> bool {
     let is_here = match address.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    address.scheme() == "https" || (is_loopback && is_here && address.scheme() == "http")
+    address.scheme() == "https" || (is_plain && is_here && address.scheme() == "http")
 }
 
 /// OCI's and Docker's forms of manifests and indexes.

@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bastide_image::description::{Descriptor, Index, Manifest, Platform};
 use bastide_image::digest::Digest;
 use bastide_plan::reference::{Reference, Version};
+use bastide_plan::registry_access::RegistryAccess;
 use serde::Deserialize;
 
 use crate::archive::Writer;
@@ -22,20 +23,21 @@ pub struct Limits {
 }
 
 /// What an image is at this time: the digest of its manifest, or of its index.
-pub async fn resolve(reference: &Reference) -> Result<Digest, FetchError> {
-    let mut registry = Conversation::new(reference)?;
+pub async fn resolve(reference: &Reference, access: &RegistryAccess) -> Result<Digest, FetchError> {
+    let mut registry = Conversation::new(reference, access)?;
     Ok(described(&mut registry, &reference.version).await?.0)
 }
 
 /// Fetches the image for this platform, and writes an archive of it. `on_progress` hears of every percent.
 pub async fn fetch(
     reference: &Reference,
+    access: &RegistryAccess,
     platform: &Platform,
     limits: Limits,
     archive: impl Write,
     mut on_progress: impl FnMut(u64),
 ) -> Result<(), FetchError> {
-    let mut registry = Conversation::new(reference)?;
+    let mut registry = Conversation::new(reference, access)?;
     let (digest, bytes, manifest) = choose(&mut registry, &reference.version, platform).await?;
     let mut known = BTreeSet::new();
     // The same layer twice is one part.

@@ -11,7 +11,8 @@ use bastide_image::archive::{Archive, Blobs as _};
 use bastide_image::description::{Index, Platform};
 use bastide_image::digest::{Digest, Verified};
 use bastide_plan::reference::Reference;
-use bastide_registry::{Limits, fetch, resolve};
+use bastide_plan::registry_access::RegistryAccess;
+use bastide_registry::{FetchError, Limits, fetch, resolve};
 use fake::Fake;
 use serde_json::json;
 
@@ -55,9 +56,9 @@ async fn the_image_for_this_platform_is_taken_from_an_index() {
 async fn a_tag_means_what_it_means_at_the_time() {
     let registry = Fake::start();
     let first = registry.image("1.0", b"first");
-    assert_eq!(resolve(&reference(&registry, "1.0")).await.unwrap().to_string(), first["digest"]);
+    assert_eq!(resolve(&reference(&registry, "1.0"), &nobody()).await.unwrap().to_string(), first["digest"]);
     let second = registry.image("1.0", b"second");
-    assert_eq!(resolve(&reference(&registry, "1.0")).await.unwrap().to_string(), second["digest"]);
+    assert_eq!(resolve(&reference(&registry, "1.0"), &nobody()).await.unwrap().to_string(), second["digest"]);
 }
 
 #[tokio::test]
@@ -77,7 +78,7 @@ async fn what_is_not_what_was_announced_is_refused() {
     let digest = manifest["digest"].as_str().unwrap();
     registry.put(&format!("/v2/team/image/manifests/{digest}"), 200, "", b"{\"manifests\":[]}");
     let by_digest = format!("{}/team/image@{digest}", registry.host).parse().unwrap();
-    let refusal = resolve(&by_digest).await.unwrap_err().to_string();
+    let refusal = resolve(&by_digest, &nobody()).await.unwrap_err().to_string();
     assert!(refusal.starts_with("the manifest of the image is sha256:"), "{refusal}");
 }
 
@@ -107,16 +108,66 @@ async fn a_token_for_everybody_is_fetched_and_goes_nowhere_else() {
     let (registry, elsewhere) = (Fake::start(), Fake::start());
     registry.image("1.0", b"a layer");
     let realm = |address: &str| format!("Bearer realm=\"{address}\",scope=\"repository:team/image:pull\"");
-    registry.want("open", &realm(&format!("http://{}/token", registry.host)));
+    registry.want("/v2/", "Bearer open", &realm(&format!("http://{}/token", registry.host)));
     registry.put("/token?scope=repository%3Ateam%2Fimage%3Apull", 200, "", b"{\"token\": \"open\"}");
     let path = format!("/v2/team/image/blobs/{}", Digest::of(b"a layer"));
     registry.put(&path, 307, &format!("Location: http://{}/stored\r\n", elsewhere.host), b"");
     elsewhere.put("/stored", 200, "", b"a layer");
     pull(&registry, "1.0").await.unwrap();
-    assert!(registry.heard().contains(&format!("{path} with open")));
+    assert!(registry.heard().contains(&format!("{path} with Bearer open")));
     assert_eq!(elsewhere.heard(), ["/stored"]);
-    registry.want("open", &realm("http://auth.example/token"));
+    registry.want("/v2/", "Bearer open", &realm("http://auth.example/token"));
     assert!(refusal(&registry, "1.0").await.contains("an address that is not https"));
+}
+
+#[tokio::test]
+async fn whoever_has_credentials_gets_a_token_for_them_over_tls() {
+    let registry = Fake::start_with_tls();
+    registry.image("1.0", b"a layer");
+    let challenge = format!("Bearer realm=\"https://{}/token\",service=\"registry\"", registry.host);
+    registry.want("/v2/", "Bearer ours", &challenge);
+    registry.want("/token", &format!("Basic {READER}"), "Basic realm=\"who\"");
+    registry.put("/token?service=registry", 200, "", b"{\"access_token\": \"ours\"}");
+    pull_as(&registry, "1.0", &known(&registry, Some(READER))).await.unwrap();
+    let heard = registry.heard();
+    assert!(heard.contains(&format!("/token?service=registry with Basic {READER}")), "{heard:?}");
+    // They are for who gives tokens, not for whoever has the image.
+    assert!(heard.iter().all(|path| !path.starts_with("/v2/") || !path.contains("Basic")), "{heard:?}");
+    let refusal = refusal_as(&registry, "1.0", &known(&registry, Some("d3Jvbmc6b25l"))).await;
+    assert!(refusal.contains("or not for whom 'registries/config.json'"), "{refusal}");
+    let refusal = refusal_as(&registry, "1.0", &known(&registry, None)).await;
+    assert!(refusal.contains("wants credentials for the image"), "{refusal}");
+}
+
+#[tokio::test]
+async fn credentials_themselves_go_to_the_registry_that_wants_them_and_nowhere_else() {
+    let (registry, elsewhere) = (Fake::start_with_tls(), Fake::start_with_tls());
+    registry.image("1.0", b"a layer");
+    registry.want("/v2/", &format!("Basic {READER}"), "Basic realm=\"registry\"");
+    let path = format!("/v2/team/image/blobs/{}", Digest::of(b"a layer"));
+    registry.put(&path, 307, &format!("Location: https://{}/stored\r\n", elsewhere.host), b"");
+    elsewhere.put("/stored", 200, "", b"a layer");
+    let mut access = known(&registry, Some(READER));
+    access.authorities = access.authorities.zip(elsewhere.authority.clone()).map(|(one, other)| one + &other);
+    pull_as(&registry, "1.0", &access).await.unwrap();
+    assert_eq!(elsewhere.heard(), ["/stored"]);
+    // Asked first in nobody's name, it said that it wants them; from then on it has them.
+    let heard = registry.heard();
+    assert_eq!(heard.iter().filter(|path| !path.ends_with(READER)).count(), 1, "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_registry_is_known_by_a_certificate_that_is_trusted() {
+    let (registry, other) = (Fake::start_with_tls(), Fake::start_with_tls());
+    registry.image("1.0", b"a layer");
+    pull_as(&registry, "1.0", &known(&registry, None)).await.unwrap();
+    registry.heard();
+    let refusal = refusal_as(&registry, "1.0", &known(&other, Some(READER))).await;
+    assert!(refusal.contains("cannot be asked for the image") && refusal.contains("certificate"), "{refusal}");
+    assert_eq!(registry.heard(), Vec::<String>::new());
+    let nonsense = RegistryAccess { authorities: Some("-----BEGIN CERTIFICATE-----\nx".to_owned()), ..nobody() };
+    let refusal = refusal_as(&registry, "1.0", &nonsense).await;
+    assert!(refusal.contains("/ca.crt' of the data directory cannot be used"), "{refusal}");
 }
 
 #[tokio::test]
@@ -135,19 +186,38 @@ fn reference(registry: &Fake, tag: &str) -> Reference {
     format!("{}/team/image:{tag}", registry.host).parse().unwrap()
 }
 
-async fn pull(registry: &Fake, tag: &str) -> Result<(Archive, Vec<u64>), bastide_registry::FetchError> {
+/// Asked in nobody's name, as everybody is.
+fn nobody() -> RegistryAccess {
+    RegistryAccess::default()
+}
+
+/// Known by its certificate, and asked with these credentials.
+fn known(registry: &Fake, credentials: Option<&str>) -> RegistryAccess {
+    let credentials = credentials.map(|text| text.to_owned().try_into().unwrap());
+    RegistryAccess { credentials, authorities: registry.authority.clone() }
+}
+
+async fn pull(registry: &Fake, tag: &str) -> Result<(Archive, Vec<u64>), FetchError> {
+    pull_as(registry, tag, &nobody()).await
+}
+
+async fn pull_as(registry: &Fake, tag: &str, access: &RegistryAccess) -> Result<(Archive, Vec<u64>), FetchError> {
     let file: File = tempfile::tempfile().unwrap();
     let limits = Limits { bytes: 1000, layers: 4 };
     let mut told = Vec::new();
     let on_progress = |percent| told.push(percent);
-    fetch(&reference(registry, tag), &Platform::of_this_node(), limits, &file, on_progress).await?;
+    fetch(&reference(registry, tag), access, &Platform::of_this_node(), limits, &file, on_progress).await?;
     std::io::Seek::rewind(&mut &file).unwrap();
     Ok((Archive::open(file).unwrap(), told))
 }
 
 /// What is said, with its causes, as the command says it.
 async fn refusal(registry: &Fake, tag: &str) -> String {
-    let error = pull(registry, tag).await.map(drop).unwrap_err();
+    refusal_as(registry, tag, &nobody()).await
+}
+
+async fn refusal_as(registry: &Fake, tag: &str, access: &RegistryAccess) -> String {
+    let error = pull_as(registry, tag, access).await.map(drop).unwrap_err();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
@@ -156,3 +226,6 @@ async fn refusal(registry: &Fake, tag: &str) -> String {
     }
     text
 }
+
+/// `reader:one`
+const READER: &str = "cmVhZGVyOm9uZQ==";

@@ -30,7 +30,9 @@ impl Engine {
         let runtime = Oci::open(&data_directory.join("agent/computes")).map_err(|error| error.to_string());
         // Where the supervisor puts whom clients of this Bastide are to trust: the node's authorities, and its own.
         let runtime = runtime.map(|runtime| runtime.trusting(data_directory.join("pki/trust.pem")));
-        let images = Images::open(images).map(|images| images.admitting(registries)).map_err(|error| error.to_string());
+        let access = data_directory.join("registries");
+        let images = Images::open(images).map(|images| images.admitting(registries).with_access(access));
+        let images = images.map_err(|error| error.to_string());
         match (runtime, images) {
             (Ok(runtime), Ok(images)) => {
                 tidy(&images, &data_directory.join("agent").join(INSTANCES));

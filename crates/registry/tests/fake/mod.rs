@@ -1,26 +1,37 @@
 //! A registry on loopback, which answers what a test has put there and nothing else.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use bastide_image::digest::Digest;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// The registry. Its thread ends with the process.
 pub struct Fake {
     /// `127.0.0.1:port`.
     pub host: String,
+    /// The certificate in PEM that it is known by, if it speaks TLS.
+    #[allow(dead_code, reason = "not every test that has a registry speaks TLS with it")]
+    pub authority: Option<String>,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
     answers: BTreeMap<String, Answer>,
-    /// Whoever lacks it gets 401, with this challenge.
-    wanted: Option<(String, String)>,
+    wanted: Vec<Wanted>,
     heard: Vec<String>,
+}
+
+/// Whoever asks for a path that begins so, without this authorization, gets 401 and this challenge.
+struct Wanted {
+    path: String,
+    authorization: String,
+    challenge: String,
 }
 
 /// A status, headers, and a body.
@@ -28,16 +39,37 @@ type Answer = (u16, String, Vec<u8>);
 
 impl Fake {
     pub fn start() -> Self {
+        Self::serve(None)
+    }
+
+    /// One that speaks TLS, under a certificate of its own.
+    #[allow(dead_code, reason = "not every test that has a registry speaks TLS with it")]
+    pub fn start_with_tls() -> Self {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key).unwrap();
+        Self { authority: Some(own.cert.pem()), ..Self::serve(Some(Arc::new(config))) }
+    }
+
+    fn serve(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let _ = answer(stream, &shared);
+                let _ = match &tls {
+                    Some(config) => {
+                        let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                        answer(&mut StreamOwned::new(connection, stream), &shared)
+                    }
+                    None => answer(&mut &stream, &shared),
+                };
             }
         });
-        Self { host, state }
+        Self { host, authority: None, state }
     }
 
     pub fn put(&self, path: &str, status: u16, headers: &str, body: &[u8]) {
@@ -76,43 +108,46 @@ impl Fake {
         )
     }
 
-    /// From now on a token is wanted, to be had at the realm.
-    #[allow(dead_code, reason = "not every test that has a registry has tokens")]
-    pub fn want(&self, token: &str, realm: &str) {
-        self.state.lock().unwrap().wanted = Some((token.to_owned(), realm.to_owned()));
+    /// From now on whoever asks for a path that begins so has to have this authorization, `Bearer` or `Basic` something.
+    #[allow(dead_code, reason = "not every test that has a registry has to be let in")]
+    pub fn want(&self, path: &str, authorization: &str, challenge: &str) {
+        let [path, authorization, challenge] = [path, authorization, challenge].map(str::to_owned);
+        let mut state = self.state.lock().unwrap();
+        state.wanted.retain(|wanted| wanted.path != path);
+        state.wanted.push(Wanted { path, authorization, challenge });
     }
 
-    /// What was asked, `PATH` or `PATH with TOKEN`.
+    /// What was asked, `PATH` or `PATH with AUTHORIZATION`.
     pub fn heard(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().heard)
     }
 }
 
 /// One request per connection.
-fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
+fn answer(stream: &mut (impl Read + Write), state: &Mutex<State>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(&mut *stream).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut token = None;
+    let mut authorization = None;
     for line in lines {
         let line = line?;
         if line.is_empty() {
             break;
         }
-        token = line.strip_prefix("authorization: Bearer ").map(str::to_owned).or(token);
+        authorization = line.strip_prefix("authorization: ").map(str::to_owned).or(authorization);
     }
-    let mut state = state.lock().unwrap();
-    state.heard.push(token.iter().fold(path.clone(), |path, token| format!("{path} with {token}")));
-    let is_let_in = state.wanted.as_ref().is_none_or(|(wanted, _)| token.as_ref() == Some(wanted));
-    let (status, headers, body) = if !is_let_in && path.starts_with("/v2/") {
-        let realm = state.wanted.as_ref().map(|(_, realm)| realm.as_str()).unwrap_or_default();
-        (401, format!("WWW-Authenticate: {realm}\r\n"), Vec::new())
-    } else {
-        state.answers.get(&path).cloned().unwrap_or((404, String::new(), Vec::new()))
+    let (status, headers, body) = {
+        let mut state = state.lock().unwrap();
+        state.heard.push(authorization.iter().fold(path.clone(), |path, given| format!("{path} with {given}")));
+        let lacks =
+            |wanted: &&Wanted| path.starts_with(&wanted.path) && authorization.as_ref() != Some(&wanted.authorization);
+        match state.wanted.iter().find(lacks) {
+            Some(wanted) => (401, format!("WWW-Authenticate: {}\r\n", wanted.challenge), Vec::new()),
+            None => state.answers.get(&path).cloned().unwrap_or((404, String::new(), Vec::new())),
+        }
     };
-    drop(state);
-    let mut stream = stream;
     let length = body.len();
     write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n")?;
-    stream.write_all(&body)
+    stream.write_all(&body)?;
+    stream.flush()
 }

@@ -31,7 +31,7 @@ impl Recipe {
         Ok(Self { sources: Sources::of_this_node()?, trusted })
     }
 
-    /// What the image is called in the cache: another recipe is another image.
+    /// What such images are called in the cache: another recipe makes others.
     pub(super) fn key(&self) -> String {
         let Sources { suite, architecture, .. } = &self.sources;
         let settings = [OPTIONS.join("\n"), OWN_FILES.join("\n")].join("\n");
@@ -44,7 +44,7 @@ impl Recipe {
 
     /// Makes it in an empty directory.
     pub(super) fn make(&self, directory: &Path, on_progress: &dyn Fn(String)) -> Result<Record, ImageError> {
-        tracing::info!(suite = self.sources.suite, "making the base image; this happens once");
+        tracing::info!(suite = self.sources.suite, "making the base image");
         let given = self.give(directory)?;
         let identity = Identity::make().map_err(|error| {
             ImageError::Unable(format!("the base image is made in a user namespace, which this node refuses: {error}"))

@@ -80,6 +80,13 @@ impl Cache {
         }
     }
 
+    /// The names of all that is there.
+    pub(super) fn images(&self) -> Result<Vec<String>, ImageError> {
+        let mut names = names(&self.directory)?;
+        names.retain(|name| name != MAKING && name.strip_suffix(".lock").is_none());
+        Ok(names)
+    }
+
     /// Removes what nobody has used for so long, and what was begun and cut off. Names what is gone.
     pub(super) fn clean(&self, unused_for: Duration) -> Result<Vec<String>, ImageError> {
         let mut gone = Vec::new();

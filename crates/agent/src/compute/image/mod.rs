@@ -4,36 +4,40 @@
 //! their own over it. Its files belong to users 0 to 65,535 of the node, as in the image; whoever mounts it shifts them
 //! into the range of an instance.
 
+mod access;
 mod archive;
 mod base;
 mod cache;
 mod child;
+mod generations;
 mod identity;
 mod registries;
 mod sources;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bastide_plan::compute_plan::Image;
 use bastide_plan::reference::Registry;
 use thiserror::Error;
 
+use access::AccessFiles;
 use archive::Archives;
 use base::Recipe;
 use cache::Cache;
+use generations::Generations;
 use registries::Registries;
 
 /// The images of a node. Those that it has given out are not cleaned away while it lives.
 #[derive(Debug)]
 pub struct Images {
-    cache: Cache,
+    cache: Arc<Cache>,
     archives: Archives,
     registries: Registries,
     /// What the base image is made of, once that is known: to ask apt takes longer than to start an instance. What is
     /// changed of the node meanwhile counts from the next start of the agent.
-    base: Mutex<Option<Arc<Recipe>>>,
+    base: Mutex<Option<Arc<Generations>>>,
 }
 
 /// An image that instances can be made of.
@@ -96,8 +100,8 @@ impl Images {
     pub fn open(directory: &Path) -> Result<Self, ImageError> {
         let reader = ["/proc/self/exe", "image"].map(str::to_owned).to_vec();
         let archives = Archives::new(PathBuf::from(ARCHIVES), reader);
-        let registries = Registries::new(Vec::new(), Vec::new());
-        Ok(Self { cache: Cache::open(directory)?, archives, registries, base: Mutex::default() })
+        let registries = Registries::default();
+        Ok(Self { cache: Arc::new(Cache::open(directory)?), archives, registries, base: Mutex::default() })
     }
 
     /// Pulls images from these registries, and no others.
@@ -107,8 +111,14 @@ impl Images {
     }
 
     /// Pulls images from these registries by this program.
-    pub fn with_registries(self, registries: Vec<Registry>, fetcher: Vec<String>) -> Self {
-        Self { registries: Registries::new(registries, fetcher), ..self }
+    pub fn with_registries(self, admitted: Vec<Registry>, fetcher: Vec<String>) -> Self {
+        Self { registries: Registries { admitted, fetcher, ..self.registries }, ..self }
+    }
+
+    /// Asks registries as the files in this directory say.
+    pub fn with_access(self, directory: PathBuf) -> Self {
+        let access = Some(AccessFiles::new(directory));
+        Self { registries: Registries { access, ..self.registries }, ..self }
     }
 
     /// Takes archives from this directory instead of the usual one, and has them read by this program.
@@ -138,23 +148,25 @@ impl Images {
     }
 
     fn base(&self, on_progress: &dyn Fn(String)) -> Result<Unpacked, ImageError> {
-        let recipe = self.recipe()?;
-        let key = recipe.key();
-        match self.cache.find(&key)? {
-            Some(found) => Ok(found),
-            None => self.cache.entry(&key, on_progress, |directory| recipe.make(directory, on_progress)),
-        }
+        let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / SECONDS_OF_A_DAY;
+        self.generations()?.image(today, on_progress)
     }
 
     /// One asks apt, and whoever comes meanwhile waits for what it says: it gets slow when many ask it at once.
-    fn recipe(&self) -> Result<Arc<Recipe>, ImageError> {
+    fn generations(&self) -> Result<Arc<Generations>, ImageError> {
         let mut known = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(recipe) = &*known {
-            return Ok(Arc::clone(recipe));
+        if let Some(generations) = &*known {
+            return Ok(Arc::clone(generations));
         }
-        Ok(Arc::clone(known.insert(Arc::new(Recipe::of_this_node()?))))
+        let recipe = Recipe::of_this_node()?;
+        let kind = recipe.key();
+        let make = Arc::new(move |directory: &Path, on_progress: &dyn Fn(String)| recipe.make(directory, on_progress));
+        let generations = Generations::new(Arc::clone(&self.cache), kind, make);
+        Ok(Arc::clone(known.insert(Arc::new(generations))))
     }
 }
+
+const SECONDS_OF_A_DAY: u64 = 86_400;
 
 /// Where an administrator puts archives of images.
 const ARCHIVES: &str = "/var/lib/bastide/archives";

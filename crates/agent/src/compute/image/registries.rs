@@ -3,6 +3,8 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -10,7 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bastide_plan::reference::{Reference, Registry, Version};
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::io::{FdFlags, fcntl_setfd};
 
+use super::access::AccessFiles;
 use super::archive::Archives;
 use super::base::is_about_proxies;
 use super::cache::{Cache, failed};
@@ -19,18 +24,16 @@ use super::{ImageError, Unpacked};
 use crate::privilege::become_user;
 
 /// The registries that this node's administrator admits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Registries {
-    admitted: Vec<Registry>,
+    pub(super) admitted: Vec<Registry>,
     /// The program that asks one, and its first arguments.
-    fetcher: Vec<String>,
+    pub(super) fetcher: Vec<String>,
+    /// How they are asked. None: in nobody's name.
+    pub(super) access: Option<AccessFiles>,
 }
 
 impl Registries {
-    pub(super) fn new(admitted: Vec<Registry>, fetcher: Vec<String>) -> Self {
-        Self { admitted, fetcher }
-    }
-
     /// The image that a reference means. What a tag means is asked every time; what a digest means never changes.
     pub(super) fn image(
         &self,
@@ -93,11 +96,19 @@ impl Registries {
     fn command(&self, reference: &Reference) -> Result<Command, ImageError> {
         let none = || ImageError::Unable("nothing asks registries".to_owned());
         let (program, arguments) = self.fetcher.split_first().ok_or_else(none)?;
+        let access = self.access.as_ref().map(|files| files.access(reference)).transpose()?.unwrap_or_default();
+        let access = serde_json::to_vec(&access).map_err(|error| ImageError::Unable(error.to_string()))?;
+        let access = filled(&access).map_err(|error| ImageError::Unable(format!("no pipe: {error}")))?;
         let mut command = Command::new(program);
         command.args(arguments).arg(reference.to_string()).current_dir("/").env_clear();
+        command.arg("--access").arg(format!("/proc/self/fd/{}", access.as_raw_fd()));
         command.envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_about_proxies)));
+        let begin = move || {
+            fcntl_setfd(&access, FdFlags::empty())?;
+            become_user(USER)
+        };
         // SAFETY: between fork and exec it makes system calls and nothing else.
-        unsafe { command.pre_exec(|| become_user(USER)) };
+        unsafe { command.pre_exec(begin) };
         Ok(command)
     }
 
@@ -115,6 +126,18 @@ impl Registries {
     }
 }
 
+/// A pipe with something in it for who asks registries: no argument, no variable and no file, which others would see.
+fn filled(content: &[u8]) -> io::Result<PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    if content.len() > PIPE {
+        return Err(io::Error::other("more certificates than anybody needs"));
+    }
+    writer.write_all(content)?;
+    // It opens it by its name, which takes permission.
+    fchown(&reader, Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER)))?;
+    Ok(reader)
+}
+
 /// What an image is called in the cache: what it is.
 fn key(reference: &Reference) -> Result<String, ImageError> {
     let version = reference.version.to_string();
@@ -128,6 +151,9 @@ const ASKING: Program = Program { name: "asking the registry", package: "bastide
 
 /// Together with unpacking not longer than others wait who want the same image.
 const FETCHING: Program = Program { name: "fetching the image", package: "bastide", patience: Duration::from_mins(15) };
+
+/// What a pipe takes before anybody reads (pipe(7)).
+const PIPE: usize = 64 << 10;
 
 /// Nobody else: whoever asks registries, beside the server's (1990000) and those of firewalls (from 2000000).
 const USER: u32 = 1_990_001;
@@ -165,12 +191,30 @@ mod tests {
         }
     }
 
-    /// With registry.example admitted, and a script in the place of what asks it.
+    #[test]
+    fn in_whose_name_it_asks_is_read_once_and_seen_by_nobody_else() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        // The arguments of the script: the reference, `--access`, its file, `--resolve`.
+        let script = "echo bastide: $(cat $2) $(cat $2) $(tr '\\0' ' ' < /proc/$$/cmdline; env); exit 1";
+        let error = pull("registry.example/image:1", script).unwrap_err().to_string();
+        let given = r#"{"credentials":"YTpi","authorities":null}"#;
+        assert!(error.starts_with(&format!("asking the registry failed: {given} /bin/sh")), "{error}");
+        assert_eq!(error.matches("YTpi").count(), 1, "{error}");
+    }
+
+    /// With registry.example admitted, which is asked as somebody, and a script in the place of what asks it.
     fn pull(name: &str, script: &str) -> Result<Unpacked, ImageError> {
         let directory = tempfile::tempdir().unwrap();
+        let access = directory.path().join("registries");
+        fs::create_dir(&access).unwrap();
+        let mut config =
+            OpenOptions::new().create_new(true).write(true).mode(0o600).open(access.join("config.json")).unwrap();
+        config.write_all(br#"{"auths": {"registry.example": {"auth": "YTpi"}}}"#).unwrap();
         let fetcher = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let images = Images::open(directory.path()).unwrap();
-        let images = images.with_registries(vec!["registry.example".parse().unwrap()], fetcher);
+        let images = images.with_registries(vec!["registry.example".parse().unwrap()], fetcher).with_access(access);
         images.resolve(&bastide_plan::compute_plan::Image::Reference(name.to_owned()), &|_| {})
     }
 }
