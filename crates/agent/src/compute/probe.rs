@@ -1,12 +1,11 @@
 //! Whether this node can run instances: runs a small one.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use bastide_plan::compute_plan::{Image, Instance, Isolation, Run, Size};
+use bastide_plan::compute_plan::{Instance, Size};
 use bastide_plan::hub_plan::ComputeId;
 use uuid::Uuid;
 
@@ -32,24 +31,9 @@ pub fn probe(directory: &Path) -> Result<String, Box<dyn Error>> {
 
 fn order(root: PathBuf) -> Result<Order, Box<dyn Error>> {
     let id = Uuid::new_v4();
-    let instance = Instance {
-        compute: ComputeId(id),
-        name: "doctor".to_owned(),
-        run: Run::Running,
-        start: 1,
-        image: Image::Base,
-        isolation: Isolation::Container,
-        size: Size { cpu_millis: 100, memory: 64 << 20, processes: 16, disk: 64 << 20, gpus: 0 },
-        user: "azureuser".to_owned(),
-        keys: Vec::new(),
-        environment: BTreeMap::new(),
-        files: Vec::new(),
-        shares: Vec::new(),
-        creation_script: None,
-        startup_script: None,
-    };
+    let size = Size { cpu_millis: 100, memory: 64 << 20, processes: 16, disk: 64 << 20, gpus: 0 };
     Ok(Order {
-        instance,
+        instance: Instance::plain(ComputeId(id), "doctor", size),
         namespace: PathBuf::from(format!("/proc/{}/ns/net", std::process::id())),
         resolver: Ipv4Addr::LOCALHOST,
         first_user: Users::free(id, |_| false).ok_or("no user numbers")?.first(),

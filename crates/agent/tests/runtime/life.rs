@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bastide_agent::compute::oci::Oci;
@@ -13,7 +11,7 @@ use bastide_plan::way_in::{Account, Exit, Process};
 use uuid::Uuid;
 
 use crate::support::{
-    PATIENCE, Stage, at_a_terminal, finish, leftovers, oci, process, read_until, shell, until, with_oci, write,
+    PATIENCE, at_a_terminal, finish, leftovers, oci, process, read_until, shell, until, with_oci, write,
 };
 
 #[test]
@@ -118,7 +116,7 @@ fn graphics_processors_are_given_to_one_instance_each() {
             cdi.join("driver").display()
         );
         fs::write(cdi.join("example.json"), file).unwrap();
-        let runtime = oci(&stage.directory.path().join("agent")).with_devices(vec![cdi]);
+        let runtime = oci(&stage.directory.path().join("agent"), &stage.program).with_devices(vec![cdi]);
         assert_eq!(runtime.abilities().gpus, ["example.com/gpu=0"]);
         let mut order = stage.order();
         order.instance.size.gpus = 1;
@@ -148,10 +146,10 @@ fn what_is_not_confined_as_ordered_is_ended() {
     ] {
         with_oci(|stage| {
             // A runtime that leaves out what it was asked for, and says nothing.
-            let negligent = stage.directory.path().join("runc");
+            let (negligent, program) = (stage.directory.path().join("negligent"), stage.program.display());
             let bundle = r#"bundle=$(echo "$*" | sed -n 's/.* --bundle \([^ ]*\) .*/\1/p')"#;
             let script = format!(
-                "#!/bin/sh\n{bundle}\n[ -z \"$bundle\" ] || sed -i '{edit}' $bundle/config.json\nexec runc \"$@\"\n"
+                "#!/bin/sh\n{bundle}\n[ -z \"$bundle\" ] || sed -i '{edit}' $bundle/config.json\nexec {program} \"$@\"\n"
             );
             fs::write(&negligent, script).unwrap();
             fs::set_permissions(&negligent, fs::Permissions::from_mode(0o755)).unwrap();
@@ -295,81 +293,6 @@ fn an_instance_that_ends_by_itself_is_stopped_and_can_be_started_again() {
         assert_eq!(stage.say(&order, "echo again").0, "again\n");
         assert_eq!(held.process.wait(PATIENCE).unwrap(), Some(Exit::Signal(9)));
     });
-}
-
-#[test]
-fn an_agent_that_is_killed_leaves_instances_running() {
-    with_oci(|stage| {
-        let order = stage.order();
-        assert!(!helper(stage, &order, Some("running")).status().unwrap().success());
-        assert_eq!(stage.runtime.list().unwrap(), [order.instance.compute]);
-        assert_eq!(stage.runtime.observe(order.instance.compute).unwrap(), Observed::Running);
-        assert_eq!(stage.say(&order, "echo still there").0, "still there\n");
-        // The next agent ends what the first had started for somebody, but not what has made itself independent.
-        let _next = oci(&stage.directory.path().join("agent"));
-        until("one is left", || stage.say(&order, "ps -o args | grep -o '^sleep 10[0-9]*'").0 == "sleep 1001\n");
-        stage.runtime.delete(order.instance.compute).unwrap();
-        assert_eq!(leftovers(&order), Vec::<String>::new());
-    });
-}
-
-#[test]
-fn an_agent_may_be_killed_at_any_line() {
-    with_oci(|stage| {
-        let order = stage.order();
-        for round in 0..12 {
-            let mut agent = helper(stage, &order, None).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(20 + round * 23));
-            agent.kill().unwrap();
-            agent.wait().unwrap();
-            // The next one takes up what it finds.
-            match round % 3 {
-                0 => stage.runtime.delete(order.instance.compute).unwrap(),
-                1 => {
-                    stage.run(order.clone());
-                    assert_eq!(stage.say(&order, "echo fine").0, "fine\n");
-                }
-                _ => {}
-            }
-        }
-        stage.runtime.delete(order.instance.compute).unwrap();
-        assert_eq!(leftovers(&order), Vec::<String>::new());
-        assert_eq!(stage.runtime.list().unwrap(), []);
-    });
-}
-
-/// An agent of another process, on the same directory.
-fn helper(stage: &Stage, order: &Order, until: Option<&str>) -> Command {
-    let written = stage.directory.path().join("order");
-    fs::write(&written, serde_json::to_vec(order).unwrap()).unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["life::an_agent", "--exact", "--ignored"]).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("BASTIDE_AGENT", stage.directory.path()).env("BASTIDE_UNTIL", until.unwrap_or_default());
-    command
-}
-
-/// Does everything again and again until it is killed; or kills itself when an instance runs.
-#[test]
-#[ignore = "is killed by the tests above"]
-fn an_agent() {
-    let directory = std::env::var_os("BASTIDE_AGENT").unwrap();
-    let order: Order = serde_json::from_slice(&fs::read(Path::new(&directory).join("order")).unwrap()).unwrap();
-    let runtime = oci(&Path::new(&directory).join("agent"));
-    let compute = order.instance.compute;
-    loop {
-        runtime.create(&order).unwrap();
-        runtime.start(compute).unwrap();
-        if std::env::var("BASTIDE_UNTIL").unwrap() == "running" {
-            let script = "setsid sleep 1001 & sh -c 'sleep 1002' & echo ready; sleep 1003";
-            let execution = runtime.exec(compute, &process(&["sh", "-c", script])).unwrap();
-            read_until(&execution.ends[1], "ready");
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-        }
-        let root = Process { account: Account::Root, ..process(&["true"]) };
-        runtime.exec(compute, &root).unwrap().process.wait(PATIENCE).unwrap();
-        runtime.stop(compute, Duration::ZERO).unwrap();
-        runtime.delete(compute).unwrap();
-    }
 }
 
 #[test]

@@ -10,7 +10,9 @@
     reason = "tests fail by panicking, and are not documented for others"
 )]
 
+mod at_once;
 mod attacks;
 mod contract;
+mod kills;
 mod life;
 mod support;

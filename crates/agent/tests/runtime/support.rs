@@ -13,7 +13,7 @@ use bastide_agent::compute::fake::Fake;
 use bastide_agent::compute::oci::Oci;
 use bastide_agent::compute::runtime::{Execution, Order, Runtime};
 use bastide_agent::privilege;
-use bastide_plan::compute_plan::{Image, Instance, Isolation, Run, Size};
+use bastide_plan::compute_plan::{Instance, Size};
 use bastide_plan::hub_plan::ComputeId;
 use bastide_plan::way_in::{Account, Exit, Process, TerminalSize};
 use tempfile::TempDir;
@@ -23,42 +23,56 @@ use uuid::Uuid;
 pub struct Stage {
     pub runtime: Box<dyn Runtime>,
     pub directory: TempDir,
+    /// The runtime's program.
+    pub program: PathBuf,
     namespaces: Vec<String>,
     computes: std::sync::Mutex<Vec<ComputeId>>,
 }
 
 /// With the runtime that only remembers.
-pub fn with_fake(test: impl FnOnce(&Stage)) {
-    test(&Stage::new(|_| Box::new(Fake::new()), Vec::new()));
+pub fn with_fake(test: impl Fn(&Stage)) {
+    test(&Stage::new(|_| Box::new(Fake::new()), PathBuf::new(), Vec::new()));
 }
 
-/// With the one of this node.
-pub fn with_oci(test: impl FnOnce(&Stage)) {
+/// With each OCI runtime of this node; or with the one that somebody wants to try.
+pub fn with_oci(test: impl Fn(&Stage)) {
     if !rustix::process::geteuid().is_root() {
         eprintln!("\n*** SKIPPED, and nothing is known about instances: only root can run them ***\n");
         return;
     }
-    let namespaces: Vec<_> =
-        (0..2).map(|number| format!("rt{number}-{}", &Uuid::new_v4().simple().to_string()[..8])).collect();
-    for namespace in &namespaces {
-        shell(&format!("ip netns add {namespace} && ip -n {namespace} link set lo up"));
+    let programs = match std::env::var_os(CHOSEN) {
+        Some(chosen) => vec![PathBuf::from(chosen)],
+        None => ["crun", "runc"].into_iter().filter_map(installed).collect(),
+    };
+    assert!(!programs.is_empty(), "an OCI runtime is installed");
+    for program in programs {
+        eprintln!("with {}", program.display());
+        let namespaces: Vec<_> =
+            (0..2).map(|number| format!("rt{number}-{}", &Uuid::new_v4().simple().to_string()[..8])).collect();
+        for namespace in &namespaces {
+            shell(&format!("ip netns add {namespace} && ip -n {namespace} link set lo up"));
+        }
+        // Of what root may do, no more than the agent keeps: it is given up for this thread and what it starts.
+        privilege::drop_unneeded().unwrap();
+        test(&Stage::new(|directory| Box::new(oci(directory, &program)), program.clone(), namespaces));
     }
-    // Of what root may do, no more than the agent keeps: it is given up for this thread and what it starts.
-    privilege::drop_unneeded().unwrap();
-    test(&Stage::new(|directory| Box::new(oci(directory)), namespaces));
 }
 
-/// The runtime of this node, or the one that somebody wants to try.
-pub fn oci(directory: &Path) -> Oci {
-    let chosen = std::env::var_os("BASTIDE_OCI_RUNTIME").map(PathBuf::from);
-    Oci::open_with(directory, chosen.as_deref()).unwrap()
+/// A runtime of this node.
+pub fn oci(directory: &Path, program: &Path) -> Oci {
+    Oci::open_with(directory, Some(program)).unwrap()
+}
+
+fn installed(program: &str) -> Option<PathBuf> {
+    let places = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+    places.into_iter().map(|place| Path::new(place).join(program)).find(|path| path.exists())
 }
 
 impl Stage {
-    fn new(runtime: impl FnOnce(&Path) -> Box<dyn Runtime>, namespaces: Vec<String>) -> Self {
+    fn new(runtime: impl FnOnce(&Path) -> Box<dyn Runtime>, program: PathBuf, namespaces: Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let runtime = runtime(&directory.path().join("agent"));
-        Self { runtime, directory, namespaces, computes: std::sync::Mutex::default() }
+        Self { runtime, directory, program, namespaces, computes: std::sync::Mutex::default() }
     }
 
     /// An order for an instance that can do a little of everything.
@@ -127,7 +141,8 @@ impl Drop for Stage {
 /// What is left on the node of an instance that was deleted.
 pub fn leftovers(order: &Order) -> Vec<String> {
     let id = order.instance.compute.to_string();
-    let groups = shell(&format!("find /sys/fs/cgroup -maxdepth 3 -name '*{id}*'"));
+    // Groups of others may go while it looks.
+    let groups = shell(&format!("find /sys/fs/cgroup -maxdepth 3 -name '*{id}*' 2>/dev/null || true"));
     let disks = shell("cat /sys/block/loop*/loop/backing_file 2>/dev/null || true");
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let processes = shell(&format!("grep -l -s {id} /proc/[0-9]*/cgroup || true"));
@@ -193,23 +208,12 @@ pub fn shell(command: &str) -> String {
 }
 
 fn instance(compute: ComputeId) -> Instance {
+    let size = Size { cpu_millis: 1000, memory: 256 << 20, processes: 100, disk: 128 << 20, gpus: 0 };
+    let environment = [("PLACE", "instance"), ("HUB", "contoso")];
     Instance {
-        compute,
-        name: "workbench".into(),
-        run: Run::Running,
-        start: 1,
-        image: Image::Base,
-        isolation: Isolation::Container,
-        size: Size { cpu_millis: 1000, memory: 256 << 20, processes: 100, disk: 128 << 20, gpus: 0 },
-        user: "azureuser".into(),
         keys: vec!["ssh-ed25519 AAAA mei@laptop".into()],
-        environment: [("PLACE", "instance"), ("HUB", "contoso")]
-            .map(|(name, value)| (name.into(), value.into()))
-            .into(),
-        files: Vec::new(),
-        shares: Vec::new(),
-        creation_script: None,
-        startup_script: None,
+        environment: environment.map(|(name, value)| (name.into(), value.into())).into(),
+        ..Instance::plain(compute, "workbench", size)
     }
 }
 
@@ -231,4 +235,7 @@ fn busybox(root: &Path) {
     fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Names the OCI runtime to try, and no other.
+pub const CHOSEN: &str = "BASTIDE_OCI_RUNTIME";
+
+pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::panic::resume_unwind;
 
-use bastide_plan::compute_plan::{Image, Isolation, Run, Script, Size};
+use bastide_plan::compute_plan::{Image, Run, Script, Size};
 use bastide_plan::compute_report::{Step, Usage};
 use bastide_plan::hub_plan::{PLAN_VERSION, Stamp};
 use bastide_plan::way_in::{Account, Process};
@@ -232,22 +232,8 @@ fn id(number: u128) -> ComputeId {
 }
 
 fn instance(number: u128) -> Instance {
-    Instance {
-        compute: id(number),
-        name: format!("ci-{number}"),
-        run: Run::Running,
-        start: 1,
-        image: Image::Base,
-        isolation: Isolation::Container,
-        size: Size { cpu_millis: 500, memory: 1 << 28, processes: 64, disk: 1 << 30, gpus: 0 },
-        user: "azureuser".to_owned(),
-        keys: Vec::new(),
-        environment: BTreeMap::new(),
-        files: Vec::new(),
-        shares: Vec::new(),
-        creation_script: None,
-        startup_script: None,
-    }
+    let size = Size { cpu_millis: 500, memory: 1 << 28, processes: 64, disk: 1 << 30, gpus: 0 };
+    Instance::plain(id(number), &format!("ci-{number}"), size)
 }
 
 fn script(content: &str, seconds: u32) -> Script {

@@ -1,10 +1,15 @@
 //! Control groups of instances, in either layout.
 
-use std::fs;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::failed;
 use crate::compute::runtime::RuntimeError;
@@ -31,6 +36,14 @@ struct Hierarchy {
     /// Empty for the one of version 2.
     controllers: Vec<String>,
     root: PathBuf,
+}
+
+/// The tree of version 2 beside those of version 1. It has no controllers that instances need, but whoever starts
+/// services may tell by it what belongs to them.
+#[derive(Debug, Clone)]
+pub(crate) struct Beside {
+    root: PathBuf,
+    mounted_at: CString,
 }
 
 /// What the kernel holds a group to.
@@ -82,6 +95,14 @@ impl Groups {
     /// How they are laid out.
     pub(crate) fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// The tree of version 2, if there are trees of version 1 too.
+    pub(crate) fn beside(&self) -> Option<Beside> {
+        let mut trees = self.hierarchies.iter().filter(|_| self.layout == Layout::Legacy);
+        let root = trees.find(|tree| tree.controllers.is_empty())?.root.clone();
+        let mounted_at = CString::new(root.as_os_str().as_bytes()).ok()?;
+        Some(Beside { root, mounted_at })
     }
 
     /// The path of an instance's groups below the root of each tree. There is none above them that all have in common:
@@ -259,6 +280,24 @@ impl Groups {
     }
 }
 
+impl Beside {
+    /// The group of an instance, which is made if it is missing: a file for those to write to who go into it.
+    pub(crate) fn group(&self, id: &str) -> io::Result<File> {
+        let group = self.root.join(format!("{PREFIX}{id}"));
+        DirBuilder::new().recursive(true).create(&group)?;
+        OpenOptions::new().write(true).open(group.join("cgroup.procs"))
+    }
+
+    /// Puts a mount namespace around the calling process in which an empty directory is in the place of the tree. System
+    /// calls and nothing else; the process must have no other threads.
+    pub(crate) fn hide(&self) -> io::Result<()> {
+        // SAFETY: descriptors are not unshared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        Ok(mount(c"tmpfs", &self.mounted_at, c"tmpfs", MountFlags::empty(), c"size=64k")?)
+    }
+}
+
 /// A line of `/proc/self/mounts` about control groups.
 fn hierarchy(line: &str) -> Option<Hierarchy> {
     let mut fields = line.split(' ');
@@ -276,9 +315,9 @@ fn millis(quota: u64, period: u64) -> Option<u64> {
 }
 
 /// A group and those below it; their files go with them.
-fn remove_tree(group: &Path) -> std::io::Result<()> {
+fn remove_tree(group: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(group) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries.flatten() {

@@ -3,10 +3,11 @@
 //! Somebody must wait for each: the init of an instance only ends when nothing is left of its namespace, and what has
 //! ended is left until its parent has asked how. So all are waited for, and the answer kept for who wants it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use bastide_plan::way_in::Exit;
@@ -27,6 +28,22 @@ struct Exits {
     awaited: HashMap<Pid, Option<Exit>>,
     /// Those that nobody has asked for: orphans, and processes whose starter has not heard their number yet.
     unknown: HashMap<Pid, Exit>,
+    /// Runs of a runtime, which may be in a group of an instance as well, and are waited for by whoever has begun them.
+    runs: HashSet<Pid>,
+}
+
+/// A run of a runtime. Whoever has it waits for its end.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) child: Child,
+    pid: Pid,
+    children: &'a Children,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.children.exits().runs.remove(&self.pid);
+    }
 }
 
 impl Children {
@@ -35,6 +52,15 @@ impl Children {
         static CHILDREN: LazyLock<Children> = LazyLock::new(Children::default);
         set_child_subreaper(Some(getpid()))?;
         Ok(&CHILDREN)
+    }
+
+    /// Begins a run of a runtime. Nobody waits for what has ended until it is known which process that is.
+    pub(super) fn begin(&self, command: &mut Command) -> io::Result<Run<'_>> {
+        let mut exits = self.exits();
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        exits.runs.insert(pid);
+        Ok(Run { child, pid, children: self })
     }
 
     /// Takes hold of one that was just started. What comes back can be read once it has ended.
@@ -76,6 +102,9 @@ impl Children {
     pub(super) fn reap(&self) {
         for pid in ended_inside() {
             let mut exits = self.exits();
+            if exits.runs.contains(&pid) {
+                continue;
+            }
             let Some(exit) = waitid(WaitId::Pid(pid), ENDED).ok().flatten().as_ref().and_then(exit_of) else {
                 continue;
             };

@@ -77,9 +77,9 @@ fn with_pipes(place: &Place<'_>, files: &Files) -> Result<Vec<OwnedFd>, RuntimeE
         fchown(end, Some(Uid::from_raw(place.owner)), Some(Gid::from_raw(place.owner))).map_err(no_pipe)?;
     }
     let streams = [Stdio::from(input), Stdio::from(output), Stdio::from(error)];
-    let arguments = ["--detach".as_ref(), "--pid-file".as_ref(), files.pid.as_os_str(), "--process".as_ref()];
-    let arguments = [arguments.as_slice(), &[files.process.as_os_str(), place.id.as_ref()]].concat();
-    place.tool.run("exec", &arguments, place.directory, streams)?;
+    let pid = ["--detach".as_ref(), "--pid-file".as_ref(), files.pid.as_os_str()];
+    let arguments = [pid.as_slice(), &["--process".as_ref(), files.process.as_os_str()]].concat();
+    place.tool.run("exec", &arguments, place.id, place.directory, streams)?;
     Ok(vec![writer.into(), reader.into(), error_reader.into()])
 }
 
@@ -87,10 +87,10 @@ fn with_terminal(place: &Place<'_>, files: &Files, size: TerminalSize) -> Result
     // By a name without its directory, because the whole one may be longer than the address of a socket can be.
     let listener = short_listener(&files.console).map_err(no_terminal)?;
     let name = files.console.file_name().unwrap_or_default();
-    let arguments = ["--detach".as_ref(), "--pid-file".as_ref(), files.pid.as_os_str()];
-    let terminal =
-        ["--console-socket".as_ref(), name, "--process".as_ref(), files.process.as_os_str(), place.id.as_ref()];
-    place.tool.run("exec", &[arguments.as_slice(), &terminal].concat(), place.directory, no_streams())?;
+    let pid = ["--detach".as_ref(), "--pid-file".as_ref(), files.pid.as_os_str()];
+    let terminal = ["--console-socket".as_ref(), name, "--process".as_ref(), files.process.as_os_str()];
+    let arguments = [pid.as_slice(), &terminal].concat();
+    place.tool.run("exec", &arguments, place.id, place.directory, no_streams())?;
     if !readable(&listener, TERMINAL_WITHIN).map_err(no_terminal)? {
         return Err(no_terminal("the runtime did not hand one over"));
     }

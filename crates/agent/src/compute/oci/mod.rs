@@ -1,4 +1,4 @@
-//! Instances by an OCI runtime of this node, `runc` or `crun`: each a bundle, a disk and a directory below the agent's own.
+//! Instances by an OCI runtime of this node, `crun` or `runc`: each a bundle, a disk and a directory below the agent's own.
 //!
 //! What is so is asked of the kernel, never of a record: an instance runs when its control group has an init. The agent
 //! may be killed at any line. Mounts and loop devices go with the instance that has them, and what else a killed agent
@@ -34,7 +34,7 @@ use bastide_plan::way_in::{Account, Process};
 
 use self::cgroup::Groups;
 use self::children::Children;
-use self::command::{Tool, no_streams};
+use self::command::{Tool, Tools, no_streams};
 use self::first::First;
 use self::folder::{Folder, make_private};
 use self::inside::Inside;
@@ -45,7 +45,7 @@ use super::runtime::{Abilities, Execution, Observed, Order, Runtime, RuntimeErro
 #[derive(Debug)]
 pub struct Oci {
     instances: PathBuf,
-    tool: Tool,
+    tools: Tools,
     groups: Groups,
     init: PathBuf,
     /// Whom instances are to trust, in one file; none: whom their image trusts.
@@ -72,17 +72,17 @@ impl Oci {
         for directory in [&instances, &state] {
             make_private(directory)?;
         }
-        let tool = match runtime {
-            Some(program) => Tool::chosen(state, program)?,
-            None => Tool::find(state, groups.layout())?,
+        let children = Children::adopt().map_err(failed("cannot wait for processes of instances"))?;
+        let tools = match runtime {
+            Some(program) => Tools::chosen(&state, program, &groups, children)?,
+            None => Tools::find(&state, &groups, children)?,
         };
         let missing = "this node cannot run instances: catatonit is missing, the init of each. Install catatonit";
         let init = command::program("catatonit").ok_or_else(|| RuntimeError::Unable(missing.to_owned()))?;
         view::prepare()?;
         disk::prepare()?;
-        let children = Children::adopt().map_err(failed("cannot wait for processes of instances"))?;
         let devices = gpu::Directories::default();
-        let oci = Self { instances, tool, groups, init, trusted: None, children, devices, giving: Mutex::default() };
+        let oci = Self { instances, tools, groups, init, trusted: None, children, devices, giving: Mutex::default() };
         for compute in oci.list()? {
             exec::end_abandoned(&oci.groups.processes(&compute.to_string()));
         }
@@ -116,6 +116,12 @@ impl Oci {
         })
     }
 
+    /// The runtime that has started an instance.
+    fn tool(&self, id: &str) -> Result<&Tool, RuntimeError> {
+        let unknown = "it was started by an OCI runtime that is not installed any more. Stop it and start it again";
+        self.tools.knowing(id).ok_or_else(|| RuntimeError::Unable(unknown.to_owned()))
+    }
+
     /// Ends an instance that is not confined as was ordered when it was started.
     fn verify(&self, first: &First, compute: ComputeId) -> Result<(), RuntimeError> {
         let order = self.folder(compute).started()?.ok_or(RuntimeError::Unknown(compute))?;
@@ -137,12 +143,14 @@ impl Oci {
         let id = compute.to_string();
         let processes = self.groups.processes(&id);
         // Without processes there may still be an init that waits for its last children to be waited for.
-        if !processes.is_empty() || self.tool.knows(&id) {
+        if !processes.is_empty() || self.tools.knowing(&id).is_some() {
             self.end(&id, First::find(&processes).as_ref())?;
         }
         let folder = self.folder(compute);
-        if self.tool.knows(&id) && folder.exists() {
-            self.tool.run("delete", &["--force".as_ref(), id.as_ref()], folder.path(), no_streams())?;
+        if let Some(tool) = self.tools.knowing(&id)
+            && folder.exists()
+        {
+            tool.run("delete", &["--force".as_ref()], &id, folder.path(), no_streams())?;
         }
         self.groups.remove(&id)?;
         disk::wait_until_detached(&folder.disk())
@@ -197,8 +205,8 @@ impl Oci {
             let specification = specification.map_err(failed("cannot describe the instance"))?;
             let text = serde_json::to_string(&specification).map_err(failed("cannot describe the instance"))?;
             fs::write(bundle.join("config.json"), text).map_err(failed("cannot describe the instance"))?;
-            let arguments = ["--detach".as_ref(), "--bundle".as_ref(), bundle.as_os_str(), id.as_ref()];
-            self.tool.run("run", &arguments, folder.path(), no_streams())
+            let arguments = ["--detach".as_ref(), "--bundle".as_ref(), bundle.as_os_str()];
+            self.tools.preferred().run("run", &arguments, &id, folder.path(), no_streams())
         })
     }
 
@@ -221,7 +229,7 @@ impl Oci {
 impl Runtime for Oci {
     fn abilities(&self) -> Abilities {
         Abilities {
-            name: self.tool.name().to_owned(),
+            name: self.tools.preferred().name().to_owned(),
             isolations: vec![Isolation::Container],
             confines: true,
             gpus: self.devices.names(),
@@ -297,7 +305,7 @@ impl Runtime for Oci {
             return Ok(());
         }
         let verb = if frozen { "pause" } else { "resume" };
-        self.tool.run(verb, &[id.as_ref()], self.folder(compute).path(), no_streams())
+        self.tool(&id)?.run(verb, &[], &id, self.folder(compute).path(), no_streams())
     }
 
     fn delete(&self, compute: ComputeId) -> Result<(), RuntimeError> {
@@ -342,7 +350,7 @@ impl Runtime for Oci {
             Account::Root => 0,
         };
         let place = exec::Place {
-            tool: &self.tool,
+            tool: self.tool(&id)?,
             id: &id,
             directory: &self.folder(compute).starts(),
             owner: order.first_user + owner,
