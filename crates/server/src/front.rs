@@ -1,6 +1,11 @@
 //! The front door. [`Front::answer`] is the whole way of a request, in order.
 
-use std::collections::BTreeMap;
+mod admission;
+mod dispatch;
+mod effects;
+
+pub(crate) use admission::Credential;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,23 +15,19 @@ use axum::response::{IntoResponse, Response};
 use bastide_arm::api_version::ApiVersion;
 use bastide_arm::clock::Clock;
 use bastide_arm::error::ArmError;
-use bastide_arm::id::ResourceId;
 use bastide_arm::path::PathSegments;
-use bastide_arm::resource_type::{Effect, Parity, Principal, Secret};
+use bastide_arm::resource_type::Parity;
 use bastide_hub::plan::Site;
 use bastide_hub::quota::Capacity;
-use bastide_identity::{AuthenticationError, Directory, Identity, NewFederatedCredential, Principal as Caller};
-use bastide_store::{Change, SealedSecret};
+use bastide_identity::{Identity, Principal as Caller};
 use bastide_vault::Sealer;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use ipnet::Ipv4Net;
-use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
-use crate::authorization::identity_administers_no_more;
 use crate::bearer::bearer;
 use crate::body::{self, BodyError, Bounds};
 use crate::compute::Ways;
@@ -35,17 +36,16 @@ use crate::context::Context;
 use crate::deployment::{Mirror, Nested};
 use crate::failure::Failure;
 use crate::ledger::Ledger;
-use crate::lock::Intent;
 use crate::metrics::Metrics;
 use crate::network::{Lookout, Networks};
 use crate::operations::Queue;
 use crate::origin::Origins;
-use crate::pass::{ASSIGN, Gatekeeper, Identified, Pass};
+use crate::pass::{Gatekeeper, Identified};
 use crate::policy::Book;
-use crate::registry::{Registered, Registry};
+use crate::registry::Registry;
 use crate::reply::Reply;
 use crate::request::{Request, read_body};
-use crate::routes::{self, Action, Matched, Operation};
+use crate::routes::{self, Operation};
 use crate::throttle::{Class, Throttle};
 
 /// What the front door needs; shared by all requests.
@@ -79,20 +79,6 @@ pub struct Front {
     pub(crate) capacity: Capacity,
     pub(crate) mirror: Mirror,
     pub(crate) ways: Ways,
-}
-
-/// What a request proves itself with, to be asked again when access has changed.
-#[derive(Clone, Copy)]
-pub(crate) enum Credential<'a> {
-    /// The bearer token of a request.
-    Token(&'a str),
-    /// A step done for a principal whose own request was accepted before.
-    Lent {
-        /// The principal.
-        object_id: Uuid,
-        /// Since when the step has had its standing.
-        since: Timestamp,
-    },
 }
 
 /// A body on its way in.
@@ -293,325 +279,12 @@ impl Front {
         Err(ArmError::another_operation_in_progress(&matched.target).into())
     }
 
-    /// What each route leads to.
-    #[expect(clippy::too_many_lines, reason = "a line for each operation, and nothing else")]
-    async fn operate(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
-        match request.matched.route.operation {
-            Operation::ListTenants => Ok(self.list_tenants()),
-            Operation::ListSubscriptions => self.list_subscriptions(request, pass).await,
-            Operation::ReadSubscription => self.read_subscription(request, pass).await,
-            Operation::CreateSubscription => self.create_subscription(request, pass).await,
-            Operation::ReadSubscriptionAlias => self.read_subscription_alias(request, pass).await,
-            Operation::ListLocations => Ok(self.list_locations(request)),
-            Operation::ListTenantProviders => self.list_tenant_providers(request, pass).await,
-            Operation::ListProviders => self.list_providers(request, pass).await,
-            Operation::ReadProvider => self.read_provider(request, pass).await,
-            Operation::RegisterProvider => self.set_registration(request, pass, true).await,
-            Operation::UnregisterProvider => self.set_registration(request, pass, false).await,
-            Operation::ListProviderOperations => self.list_provider_operations(request),
-            Operation::CheckNameAvailability => self.check_name_availability(request).await,
-            Operation::ListResourceGroups => self.list_resource_groups(request, pass).await,
-            Operation::DeleteResourceGroup => self.delete_resource_group(request, pass).await,
-            Operation::ListResources => self.list_resources(request, pass).await,
-            Operation::ExportResourceGroup => self.export_group(request, pass).await,
-            Operation::ListTagNames => self.list_tag_names(request, pass).await,
-            Operation::PutTagName => self.put_tag_name(request, pass).await,
-            Operation::DeleteTagName => self.delete_tag_name(request, pass).await,
-            Operation::PutTagValue => self.put_tag_value(request, pass).await,
-            Operation::DeleteTagValue => self.delete_tag_value(request, pass).await,
-            Operation::ReadTags => self.read_tags(request, pass).await,
-            Operation::ReplaceTags | Operation::PatchTags | Operation::DeleteTags => {
-                self.change_tags(request, pass).await
-            }
-            Operation::ReadOperationStatus => self.read_operation_status(request, pass).await,
-            Operation::ReadOperationResult => self.read_operation_result(request, pass).await,
-            Operation::ListDeployments => self.list_deployments(request, pass).await,
-            Operation::ReadDeployment => self.read_deployment(request, pass).await,
-            Operation::CheckDeployment => self.check_deployment(request, pass).await,
-            Operation::PutDeployment => self.put_deployment(request, pass).await,
-            Operation::DeleteDeployment => self.delete_deployment(request, pass).await,
-            Operation::CancelDeployment => self.cancel_deployment(request, pass).await,
-            Operation::ValidateDeployment => self.validate_deployment(request, pass).await,
-            Operation::ForetellDeployment => self.foretell_deployment(request, pass).await,
-            Operation::ExportDeployment => self.export_deployment(request, pass).await,
-            Operation::ReadDeploymentStatus => self.read_deployment_status(request, pass).await,
-            Operation::ListDeploymentOperations => self.list_deployment_operations(request, pass).await,
-            Operation::ReadDeploymentOperation => self.read_deployment_operation(request, pass).await,
-            Operation::ListRoleDefinitions => self.list_role_definitions(request, pass).await,
-            Operation::ReadRoleDefinition => self.read_role_definition(request, pass).await,
-            Operation::PutRoleDefinition => self.put_role_definition(request, pass).await,
-            Operation::DeleteRoleDefinition => self.delete_role_definition(request, pass).await,
-            Operation::ListRoleAssignments => self.list_role_assignments(request, pass).await,
-            Operation::ReadRoleAssignment => self.read_role_assignment(request, pass).await,
-            Operation::PutRoleAssignment => self.put_role_assignment(request, pass).await,
-            Operation::DeleteRoleAssignment => self.delete_role_assignment(request, pass).await,
-            Operation::ListDenyAssignments => self.list_deny_assignments(request, pass).await,
-            Operation::ReadDenyAssignment => self.read_deny_assignment(request, pass).await,
-            Operation::ListPermissions => self.list_permissions(request, pass).await,
-            Operation::CheckAccess => self.check_access(request, pass).await,
-            Operation::WhyAccess => self.why_access(request, pass).await,
-            Operation::ExplainNetwork => self.explain_network(request, pass).await,
-            Operation::ListFlows => self.list_flows(request, pass).await,
-            Operation::CountFlows => self.count_flows(request, pass).await,
-            Operation::ReplayFlows => self.replay_flows(request, pass).await,
-            Operation::ReadScriptLog => self.read_script_log(request, pass).await,
-            Operation::OpenExec => self.open_exec(request, pass).await,
-            Operation::OpenTunnel => self.open_tunnel(request, pass).await,
-            Operation::SuggestRules => self.suggest_rules(request, pass).await,
-            Operation::AskForRule => self.ask_for_rule(request, pass).await,
-            Operation::ListRuleRequests => self.list_rule_requests(request, pass).await,
-            Operation::ApproveRuleRequest => self.decide_rule_request(request, pass, true).await,
-            Operation::DenyRuleRequest => self.decide_rule_request(request, pass, false).await,
-            Operation::ListRevisions => self.list_revisions(request, pass).await,
-            Operation::DiffRules => self.diff_rules(request, pass).await,
-            Operation::RollBack => self.roll_back(request, pass).await,
-            Operation::ListPresets => self.list_presets(request, pass).await,
-            Operation::ApplyPreset => self.apply_preset(request, pass).await,
-            Operation::ReadIsolation => self.read_isolation(request, pass).await,
-            Operation::LiftIsolation => self.lift_isolation(request, pass).await,
-            Operation::RestoreIsolation => self.restore_isolation(request, pass).await,
-            Operation::ReadCost => self.read_cost(request, pass).await,
-            Operation::ListTagPacks => self.list_tag_packs(request, pass).await,
-            Operation::ReadTagPack => self.read_tag_pack(request, pass).await,
-            Operation::PutTagPack => self.put_tag_pack(request, pass).await,
-            Operation::DeleteTagPack => self.delete_tag_pack(request, pass).await,
-            Operation::ListUsers => self.list_users(request, pass).await,
-            Operation::ListAccessRequests => self.list_access_requests(request, pass).await,
-            Operation::ReadAccessRequest => self.read_access_request(request, pass).await,
-            Operation::PutAccessRequest => self.put_access_request(request, pass).await,
-            Operation::DeleteAccessRequest => self.delete_access_request(request, pass).await,
-            Operation::ApproveAccessRequest => self.decide_access_request(request, pass, true).await,
-            Operation::DenyAccessRequest => self.decide_access_request(request, pass, false).await,
-            Operation::ReadProviderOperations => self.read_provider_operations(request),
-            Operation::ListEvents => self.list_events(request, pass).await,
-            Operation::ListPolicyDefinitions | Operation::ListPolicySetDefinitions => {
-                self.list_policy_definitions(request, pass).await
-            }
-            Operation::ReadPolicyDefinition | Operation::ReadPolicySetDefinition => {
-                self.read_policy_definition(request, pass).await
-            }
-            Operation::PutPolicyDefinition | Operation::PutPolicySetDefinition => {
-                self.put_policy_definition(request, pass).await
-            }
-            Operation::DeletePolicyDefinition | Operation::DeletePolicySetDefinition => {
-                self.delete_policy_definition(request, pass).await
-            }
-            Operation::ListPolicyVersions | Operation::ListPolicySetVersions => {
-                self.list_policy_versions(request, pass).await
-            }
-            Operation::ReadPolicyVersion | Operation::ReadPolicySetVersion => {
-                self.read_policy_version(request, pass).await
-            }
-            Operation::ListPolicyAssignments => self.list_policy_assignments(request, pass).await,
-            Operation::ReadPolicyAssignment => self.read_policy_assignment(request, pass).await,
-            Operation::PutPolicyAssignment => self.put_policy_assignment(request, pass).await,
-            Operation::DeletePolicyAssignment => self.delete_policy_assignment(request, pass).await,
-            Operation::ListPolicyExemptions => self.list_policy_exemptions(request, pass).await,
-            Operation::ReadPolicyExemption => self.read_policy_exemption(request, pass).await,
-            Operation::PutPolicyExemption => self.put_policy_exemption(request, pass).await,
-            Operation::DeletePolicyExemption => self.delete_policy_exemption(request, pass).await,
-            Operation::QueryPolicyStates => self.query_policy_states(request, pass).await,
-            Operation::SummarizePolicyStates => self.summarize_policy_states(request, pass).await,
-            Operation::TriggerPolicyEvaluation => Ok(self.trigger_policy_evaluation()),
-            Operation::ListLocks => self.list_locks(request, pass).await,
-            Operation::ReadLock => self.read_lock(request, pass).await,
-            Operation::PutLock => self.put_lock(request, pass).await,
-            Operation::DeleteLock => self.delete_lock(request, pass).await,
-            Operation::ListUsages => self.list_usages(request, pass).await,
-            Operation::ListQuotas => self.list_quotas(request, pass).await,
-            Operation::UpdateQuotas => self.update_quotas(request, pass).await,
-            Operation::ListVmSizes => self.list_vm_sizes(request),
-            Operation::RestoreResource => self.restore_resource(request, pass).await,
-            Operation::ListDeleted => self.list_deleted(request, pass).await,
-            Operation::ReadDeleted => self.read_deleted(request, pass).await,
-            Operation::PurgeDeleted => self.purge_deleted(request, pass).await,
-            Operation::ReadResource => self.read_resource(request, pass).await,
-            Operation::CheckResource => self.check_resource(request, pass).await,
-            Operation::PutResource => self.put_resource(request, pass).await,
-            Operation::PatchResource => self.patch_resource(request, pass).await,
-            Operation::DeleteResource => self.delete_resource(request, pass).await,
-            Operation::ListCollection => self.list_collection(request, pass).await,
-            Operation::InvokeAction => self.invoke_action(request, pass).await,
-        }
-    }
-
-    /// Who asks, as of now. The epoch is read first: what changes after it makes the pass outdated, not too new.
-    pub(crate) async fn identify(&self, credential: &Credential<'_>) -> Result<Identified, Failure> {
-        match credential {
-            Credential::Token(bearer) => {
-                let known =
-                    self.identity.authenticate_for(bearer, &self.audiences).await.map_err(|error| match error {
-                        AuthenticationError::Unavailable(cause) => Failure::Unavailable(cause.to_string()),
-                        refused => ArmError::new(refused.status(), refused.code(), refused.to_string()).into(),
-                    })?;
-                Ok(Identified { principal: known.principal, epoch: known.epoch })
-            }
-            Credential::Lent { object_id, since } => {
-                let epoch = self.gatekeeper.epoch().await?;
-                let principal = self.identity.directory().standing_principal(*object_id, *since).await?;
-                let refused = AuthenticationError::Revoked;
-                let refused = || ArmError::new(refused.status(), refused.code(), refused.to_string());
-                Ok(Identified { principal: principal.ok_or_else(refused)?, epoch })
-            }
-        }
-    }
-
-    /// Authorises, then asks the locks; a refusal is put on record.
-    async fn admit(
-        &self,
-        context: &Context,
-        caller: &Identified,
-        action: Option<&str>,
-        matched: &Matched,
-    ) -> Result<Pass, Failure> {
-        let admitted = self.authorise(caller, action, matched).await;
-        self.noted(context, &caller.principal, action, &matched.target, admitted).await
-    }
-
-    async fn authorise(&self, caller: &Identified, action: Option<&str>, matched: &Matched) -> Result<Pass, Failure> {
-        let (target, gatekeeper) = (&matched.target, &self.gatekeeper);
-        let pass = match (action, matched.route.action) {
-            (None, _) => return Ok(gatekeeper.admit_to_filtered_list(caller)),
-            (Some(action), Action::Delegated(_)) => gatekeeper.admit_to_delegation(caller, action, target).await?,
-            (Some(action), Action::Own(_)) => gatekeeper.admit_to_own(caller, action, target),
-            (Some(action), _) if matched.route.operation.shows_what_is_below() => {
-                gatekeeper.admit_to_list(caller, action, target).await?
-            }
-            (Some(action), _) => gatekeeper.authorise(caller, action, target).await?,
-        };
-        if matched.route.operation.takes_owner() {
-            gatekeeper.authorise(caller, ASSIGN, target).await?;
-        }
-        gatekeeper.check_locks(&pass, Intent::of(matched.route), target).await?;
-        Ok(pass)
-    }
-
-    /// The subscription a path names must be ours.
-    async fn settle_scope(&self, matched: &Matched) -> Result<(), Failure> {
-        match matched.target.subscription_id() {
-            Some(subscription) if !self.ledger.has_subscription(subscription).await? => {
-                Err(ArmError::subscription_not_found(subscription).into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The type a path names must exist; from here on the target has its canonical spelling.
-    pub(crate) fn settle_type(
-        &self,
-        matched: &mut Matched,
-        version: &ApiVersion,
-    ) -> Result<Option<Registered>, Failure> {
-        let type_name = match &matched.type_name {
-            Some(type_name) if !type_name.is_empty() => type_name.clone(),
-            _ if matched.target.is_resource_group() => crate::providers::resource_group::TYPE_NAME.to_owned(),
-            _ => return Ok(None),
-        };
-        let registered = self.registry.find(&type_name, &version.to_string())?;
-        let descriptor = registered.rules.descriptor();
-        if matched.target.is_resource() && matched.target.type_name().eq_ignore_ascii_case(&registered.name) {
-            matched.target = matched.target.with_spelling(descriptor.namespace, descriptor.types);
-        }
-        if let Some(asked) = &matched.action_name {
-            let is_about = !matched.values.is_empty();
-            let action = descriptor.action(asked);
-            if is_about && !action.is_some_and(|action| registered.rules.takes_argument(action.name)) {
-                return Err(ArmError::method_not_allowed("POST", &["GET", "HEAD", "PUT", "PATCH", "DELETE"]).into());
-            }
-            let action = action.ok_or_else(|| {
-                let message = format!(
-                    "Resources of type '{}' have no action '{asked}'. See the provider's list of operations.",
-                    registered.name
-                );
-                ArmError::not_found(message)
-            })?;
-            matched.action_name = Some(action.name.to_owned());
-        }
-        Ok(Some(registered))
-    }
-
-    fn throttled(&self, principal: &Caller, context: &Context) -> Result<(), ArmError> {
-        self.throttle
-            .take(principal.object_id, Class::of(&context.method), context.now)
-            .map(drop)
-            .map_err(|throttled| ArmError::too_many_requests(throttled.retry_after))
-    }
-
     /// `x-ms-ratelimit-remaining-*`, for those who were let in.
     fn with_allowance(&self, context: &Context, principal: Option<&Caller>, reply: Reply) -> Reply {
         let Some(principal) = principal else { return reply };
         let class = Class::of(&context.method);
         let left = self.throttle.left(principal.object_id, class, context.now);
         reply.header(HeaderName::from_static(class.header()), &left.to_string())
-    }
-
-    /// Turns what an admission or action wants done elsewhere into changes of the same commit.
-    pub(crate) fn apply_effects(
-        &self,
-        incarnation: Uuid,
-        id: &ResourceId,
-        effects: Vec<Effect>,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Failure> {
-        let directory = self.identity.directory();
-        for effect in effects {
-            match effect {
-                Effect::CreatePrincipal { principal: Principal { principal_id, client_id }, name } => {
-                    changes.extend(directory.managed_identity_changes(principal_id, client_id, &name, &id.to_string()));
-                }
-                Effect::RemovePrincipal(principal) => {
-                    changes.extend(directory.managed_identity_deletion(principal.principal_id));
-                    changes.extend(identity_administers_no_more(id, principal.principal_id));
-                    // A write that was authorised as this identity must not commit after it is gone.
-                    changes.push(Change::RaiseAccessEpoch);
-                }
-                Effect::IssueEndpointSecret { principal, secret } => {
-                    let owner = principal.principal_id;
-                    // Revealed to be fingerprinted; only the caller's answer carries it further.
-                    let replacement = Directory::identity_endpoint_replacement(owner, vec![owner], secret.reveal());
-                    changes.extend(replacement);
-                }
-                Effect::TrustTokens { principal_id, name, issuer, subject, audience } => {
-                    changes.push(directory.issuer_trust(NewFederatedCredential {
-                        service_principal: principal_id,
-                        display_name: name,
-                        issuer,
-                        subject,
-                        audience,
-                    }));
-                }
-                Effect::DistrustTokens { principal_id, name } => {
-                    changes.push(Directory::issuer_distrust(principal_id, &name));
-                }
-                Effect::ForgetSecrets => changes.push(Change::DeleteSecrets(incarnation)),
-                Effect::PutSecret { field, secret } => {
-                    let sealed = self.seal(incarnation, &field, &secret)?;
-                    changes.push(Change::PutSecret(SealedSecret { incarnation, field, sealed }));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The secrets of a resource, opened.
-    pub(crate) async fn secrets(&self, incarnation: Uuid) -> Result<BTreeMap<String, Secret>, Failure> {
-        let mut secrets = BTreeMap::new();
-        for sealed in self.ledger.store().secrets(incarnation).await? {
-            let context = bastide_vault::SealContext { owner: incarnation, field: &sealed.field };
-            let plain = self
-                .sealer
-                .open_sealed(&context, &sealed.sealed)
-                .map_err(|error| Failure::internal(error.to_string()))?;
-            let text = String::from_utf8(plain.to_vec()).map_err(|_| Failure::internal("a secret is not text"))?;
-            secrets.insert(sealed.field, Secret::new(text));
-        }
-        Ok(secrets)
-    }
-
-    pub(crate) fn seal(&self, incarnation: Uuid, field: &str, secret: &Secret) -> Result<Vec<u8>, Failure> {
-        let context = bastide_vault::SealContext { owner: incarnation, field };
-        // Revealed to be sealed; the plain text goes no further.
-        self.sealer.seal(&context, secret.reveal().as_bytes()).map_err(|error| Failure::internal(error.to_string()))
     }
 }
 
