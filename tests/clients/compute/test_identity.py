@@ -7,6 +7,7 @@ import io
 import json
 import sysconfig
 import tarfile
+import time
 import uuid
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from support.compute import VERSION, hub_path, make
 from support.wire import Wire
 
 TOKEN = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://management.azure.com/"
+
+DESCRIPTION = "http://169.254.169.254/metadata/instance?api-version=2021-02-01"
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 
@@ -69,6 +72,23 @@ def test_curl_gets_a_token_of_the_computes_own_identity(compute, principal):
     as_it = Wire(compute.server, token["access_token"])
     assert as_it.get(hub_path(compute.server), VERSION).status_code == 200
     assert as_it.get(f"{compute.server.subscription}/resourceGroups").json()["value"] == []
+
+
+def opened_again(server) -> int:
+    return server.log.read_text(errors="replace").count("its metadata socket is gone")
+
+
+def test_the_service_is_there_whenever_it_is_asked_also_beside_others(hub, compute):
+    """Clients give a metadata service a second, and take its silence for a host that is no cloud's."""
+    other = make(hub, "ci-beside")
+    cut = opened_again(hub)
+    for number in range(12):
+        one = (compute, other)[number % 2]
+        asked = one.exec("curl", "-sS", "-m", "20", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}", DESCRIPTION)
+        assert asked.stdout == b"400 1", (number, asked)
+        time.sleep(0.25)
+    assert opened_again(hub) == cut, "it is opened once, and stays"
+    assert other.run("delete", "--yes").returncode == 0
 
 
 @pytest.mark.parametrize("header", ["Accept: */*", "Metadata: false", "X-Forwarded-For: 10.0.0.1"])

@@ -139,7 +139,7 @@ impl Computes {
                 if self.0.surroundings.walls.behind(hub, compute).is_none() {
                     return Err("the compute has no network yet. Try again".to_owned());
                 }
-                return self.0.metadata.open(compute).map(Way::from).map_err(|error| error.to_string());
+                return self.0.metadata.open(compute).map_err(|error| error.to_string());
             }
             WayIn::Process(process) => {
                 self.enter(compute)?;

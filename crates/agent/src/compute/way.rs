@@ -18,35 +18,44 @@ pub struct Way {
     pub ends: Vec<OwnedFd>,
     /// The process, for a way that is one.
     pub process: Option<Box<dyn Running>>,
+    /// Whose other end closes when the way is no more, for one that can end without whoever asked for it.
+    pub until: Option<UnixStream>,
 }
 
 impl From<OwnedFd> for Way {
     fn from(end: OwnedFd) -> Self {
-        Self { ends: vec![end], process: None }
+        Self { ends: vec![end], process: None, until: None }
     }
 }
 
 impl From<Execution> for Way {
     fn from(Execution { ends, process }: Execution) -> Self {
-        Self { ends, process: Some(process) }
+        Self { ends, process: Some(process), until: None }
     }
 }
 
 impl Way {
     /// Hands over the ends as the answer to a question, then does what is asked about the process and tells how it ended.
-    /// When the connection ends first, so does the process.
+    /// When the connection ends first, so does the process. The connection of a way that can end lasts as long as that.
     pub fn carry(self, stream: &UnixStream, number: u64) -> io::Result<()> {
-        let Self { ends, process } = self;
+        let Self { ends, process, until } = self;
         let descriptors: Vec<_> = ends.iter().map(OwnedFd::as_fd).collect();
         let count = u8::try_from(descriptors.len()).map_err(io::Error::other)?;
         wire::hand(stream, &Tell { number, answer: Answer::Opened { descriptors: count } }, &descriptors)?;
         // Whoever reads at the other end waits until nobody holds this one.
         drop(ends);
-        match process {
-            Some(process) => follow(process, stream, number),
-            None => Ok(()),
+        match (process, until) {
+            (Some(process), _) => follow(process, stream, number),
+            (None, Some(until)) => stay(stream, &until),
+            (None, None) => Ok(()),
         }
     }
+}
+
+/// Until who asked hangs up, or what was opened is no more. Nothing else is said meanwhile.
+fn stay(stream: &UnixStream, until: &UnixStream) -> io::Result<()> {
+    poll(&mut [PollFd::new(stream, PollFlags::IN), PollFd::new(until, PollFlags::IN)], None)?;
+    Ok(())
 }
 
 fn follow(mut process: Box<dyn Running>, stream: &UnixStream, number: u64) -> io::Result<()> {
@@ -142,6 +151,20 @@ mod tests {
         wire::write(&asker, &Ask { number: 7, request: Request::Signal { signal: 15 } }).unwrap();
         assert_eq!(exit(&asker), Exit::Signal(15));
         carrying.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_connection_of_a_way_that_can_end_lasts_as_long_as_that() {
+        let (asker, agent) = UnixStream::pair().unwrap();
+        let (life, until) = UnixStream::pair().unwrap();
+        let way = Way { until: Some(until), ..Way::from(OwnedFd::from(UnixStream::pair().unwrap().0)) };
+        let carrying = std::thread::spawn(move || way.carry(&agent, 7));
+        assert_eq!(opened(&asker).0, Answer::Opened { descriptors: 1 });
+        asker.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert_eq!((&asker).read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "it is still there");
+        drop(life);
+        carrying.join().unwrap().unwrap();
+        assert_eq!((&asker).read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
