@@ -1,6 +1,7 @@
 //! Where the worker gets the time from, so that a test can hold it still.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +23,8 @@ pub struct SystemClock;
 pub struct ManualClock {
     start: Instant,
     passed: Mutex<Duration>,
+    /// What somebody has set the time of day forward by.
+    set: AtomicI64,
 }
 
 impl Clock for SystemClock {
@@ -38,12 +41,17 @@ impl Clock for SystemClock {
 impl ManualClock {
     /// A clock that shows 1970.
     pub fn new() -> Self {
-        Self { start: Instant::now(), passed: Mutex::default() }
+        Self { start: Instant::now(), passed: Mutex::default(), set: AtomicI64::new(0) }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, step: Duration) {
         *self.passed.lock().unwrap_or_else(PoisonError::into_inner) += step;
+    }
+
+    /// Sets the time of day, by so many milliseconds, as people and time servers do.
+    pub fn set_time_of_day(&self, by: i64) {
+        self.set.fetch_add(by, Ordering::SeqCst);
     }
 
     fn passed(&self) -> Duration {
@@ -63,6 +71,6 @@ impl Clock for ManualClock {
     }
 
     fn millis(&self) -> i64 {
-        i64::try_from(self.passed().as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(self.passed().as_millis()).unwrap_or(i64::MAX).saturating_add(self.set.load(Ordering::SeqCst))
     }
 }

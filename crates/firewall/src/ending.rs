@@ -45,19 +45,19 @@ pub struct Ending {
 /// The endings in a datagram of the kernel. What is not one, or not IPv4, is passed over.
 pub fn endings(datagram: &[u8]) -> impl Iterator<Item = Ending> {
     Messages(datagram).filter_map(|message| {
-        let ending = if message.kind == DELETED { ending(attributes(message.body)?)? } else { return None };
+        let ending = if message.kind == DELETED { ending(&attributes(message.body)?)? } else { return None };
         let is_cut = message.asked_by != 0;
         Some(Ending { is_cut, silence: if is_cut { 0 } else { ending.silence }, ..ending })
     })
 }
 
 /// Reads a message of `ctnetlink` (`linux/netfilter/nfnetlink_conntrack.h`).
-fn ending(all: Attributes<'_>) -> Option<Ending> {
-    let ends = ends(all.inside(TUPLE_ORIGINAL)?)?;
-    let (sent, _) = all.inside(COUNTERS_ORIGINAL).and_then(counters).unwrap_or_default();
-    let (received, answers) = all.inside(COUNTERS_REPLY).and_then(counters).unwrap_or_default();
+fn ending(all: &Attributes<'_>) -> Option<Ending> {
+    let ends = ends(&all.inside(TUPLE_ORIGINAL)?)?;
+    let (sent, _) = all.inside(COUNTERS_ORIGINAL).as_ref().and_then(counters).unwrap_or_default();
+    let (received, answers) = all.inside(COUNTERS_REPLY).as_ref().and_then(counters).unwrap_or_default();
     let stamps = all.inside(TIMESTAMP);
-    let stamp = |which| stamps.and_then(|stamps| stamps.value(which)).and_then(number).and_then(millis);
+    let stamp = |which| stamps.as_ref().and_then(|stamps| stamps.value(which)).and_then(number).and_then(millis);
     let state = all.inside(PROTOCOL_INFO).and_then(|info| info.inside(INFO_TCP)?.value(TCP_STATE)?.first().copied());
     let status = all.value(STATUS).and_then(|value| Some(u32::from_be_bytes(*value.first_chunk()?))).unwrap_or(0);
     Some(Ending {
@@ -72,7 +72,7 @@ fn ending(all: Attributes<'_>) -> Option<Ending> {
     })
 }
 
-fn ends(tuple: Attributes<'_>) -> Option<Ends> {
+fn ends(tuple: &Attributes<'_>) -> Option<Ends> {
     let (addresses, protocol) = (tuple.inside(TUPLE_IP)?, tuple.inside(TUPLE_PROTOCOL)?);
     let address = |which| Some(Ipv4Addr::from(*addresses.value(which)?.first_chunk::<4>()?));
     let short = |which| Some(u16::from_be_bytes(*protocol.value(which)?.first_chunk()?));
@@ -86,7 +86,7 @@ fn ends(tuple: Attributes<'_>) -> Option<Ends> {
 }
 
 /// Bytes and packets.
-fn counters(counters: Attributes<'_>) -> Option<(u64, u64)> {
+fn counters(counters: &Attributes<'_>) -> Option<(u64, u64)> {
     Some((number(counters.value(COUNTERS_BYTES)?)?, number(counters.value(COUNTERS_PACKETS)?)?))
 }
 

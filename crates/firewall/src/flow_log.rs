@@ -151,7 +151,7 @@ impl Ring {
         }
         let Some(share) = self.shares.get_mut(&record.source) else { return false };
         let recent = share.records.iter_mut().rev().map(|(_, kept)| kept).take(MERGE_REACH);
-        let mut recent = recent.take_while(|kept| record.at - kept.at < MERGE_WINDOW);
+        let mut recent = recent.take_while(|kept| record.at.abs_diff(kept.at) < MERGE_WINDOW);
         let Some(kept) = recent.find(|kept| is_alike(kept, record)) else { return false };
         let kept = Arc::make_mut(kept);
         kept.count = kept.count.saturating_add(record.count);
@@ -233,8 +233,8 @@ impl Allowance {
 
 /// Whether nothing is counted on a record any more.
 fn is_ripe(record: &FlowRecord, now: i64) -> bool {
-    now.saturating_sub(record.at) >= MERGE_WINDOW
-        || (record.kind != FlowKind::Dns && record.verdict != FlowVerdict::Denied)
+    // Of a clock that was set back as well: what seems to lie ahead is not waited for.
+    now.abs_diff(record.at) >= MERGE_WINDOW || (record.kind != FlowKind::Dns && record.verdict != FlowVerdict::Denied)
 }
 
 fn is_alike(one: &FlowRecord, other: &FlowRecord) -> bool {
@@ -265,7 +265,7 @@ const TOO_MANY: &str =
     "Refused like the ones before it, and only counted: the log tells 10 refusals a second of one compute.";
 
 /// Milliseconds within which what is alike becomes one record.
-const MERGE_WINDOW: i64 = 1000;
+const MERGE_WINDOW: u64 = 1000;
 
 /// Records looked back at most: enough for the questions a client repeats for each of its search domains.
 const MERGE_REACH: usize = 64;
@@ -402,6 +402,16 @@ mod tests {
         assert_eq!(log.query(&all()).dropped, 0);
         let ring = log.ring();
         assert_eq!((ring.count, ring.shares.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up_and_mixes_nothing() {
+        let log = FlowLog::default();
+        log.push(record(1_000_000, "evil.org", FlowVerdict::Denied));
+        log.push(record(0, "evil.org", FlowVerdict::Denied));
+        assert_eq!(log.query(&all()).records.len(), 2);
+        let (records, _) = log.collect(1000);
+        assert_eq!(records.iter().map(|record| record.at).collect::<Vec<_>>(), [1_000_000, 0]);
     }
 
     #[test]

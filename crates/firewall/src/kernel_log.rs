@@ -98,6 +98,8 @@ impl KernelLog {
         let Some(view) = self.view.load() else { return };
         for packet in packets(datagram) {
             let rule = packet.prefix.rule_of(&view.policy.rest().prefixes);
+            // Withdrawn since, it has decided all the same.
+            let rule = rule.or_else(|| packet.prefix.rule.clone().map(RuleName));
             let record = FlowRecord { sent: packet.length.into(), ..self.record(&view, &packet.ends, rule) };
             if packet.prefix.allowed {
                 self.open().begin(packet.ends, record);

@@ -69,17 +69,17 @@ pub fn attributes(body: &[u8]) -> Option<Attributes<'_>> {
 }
 
 /// Attributes: type and value (`struct nlattr`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The value of the first one of a type.
-    pub fn value(mut self, wanted: u16) -> Option<&'a [u8]> {
-        self.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    pub fn value(&self, wanted: u16) -> Option<&'a [u8]> {
+        self.clone().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
     }
 
     /// The attributes inside the first one of a type.
-    pub fn inside(self, wanted: u16) -> Option<Self> {
+    pub fn inside(&self, wanted: u16) -> Option<Self> {
         self.value(wanted).map(Self)
     }
 }

@@ -139,7 +139,7 @@ async fn a_new_instance_is_creating_until_the_node_says_that_it_runs_and_brings_
     let hub = scene.house.get(&scene.hub).await.body;
     assert_eq!(hub["properties"]["managedNetwork"]["status"]["status"], "Active");
     let leg = scene.agent.last_plan().legs.remove(0);
-    assert_eq!((leg.compute, leg.name.as_str()), (compute, "mei"));
+    assert_eq!((leg.compute, leg.name.as_str(), leg.project.as_deref()), (compute, "mei", Some("hub")));
     let address = &running["properties"]["connectivityEndpoints"]["privateIpAddress"];
     assert_eq!(address, &json!(leg.address));
 }
@@ -250,6 +250,11 @@ async fn a_compute_of_a_project_stands_in_the_network_of_its_hub_and_goes_with_t
         run.instances.iter().map(|instance| (instance.name.clone(), instance.shares.len())).collect();
     names.sort();
     assert_eq!(names, [("mei".to_owned(), 2), ("tomas".to_owned(), 1)], "a project sees its hub's folder, too");
+    let legs = scene.agent.last_plan().legs.into_iter();
+    let mut homes: Vec<_> = legs.map(|leg| (leg.name, leg.project.unwrap())).collect();
+    homes.sort();
+    let home = |compute: &str, workspace: &str| (compute.to_owned(), workspace.to_owned());
+    assert_eq!(homes, [home("mei", "project"), home("tomas", "hub")], "the wall knows whose compute it is");
     let seen = scene.house.get(&format!("{project}/computes/mei")).await.body;
     assert_eq!(state(&seen["properties"]), "Running");
     assert_eq!(

@@ -175,14 +175,9 @@ pub fn batch(commands: &[String]) -> Result<(), ToolError> {
 /// be done. What this kernel does not have is left out when it may be.
 pub fn settle(settings: &[Setting]) -> io::Result<bool> {
     let mut has_changed = false;
-    for Setting { key, value, is_optional } in settings {
-        let path = format!("/proc/sys/{key}");
-        match fs::read_to_string(&path) {
-            Ok(found) if found.split_whitespace().eq(value.split_whitespace()) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && *is_optional => continue,
-            _ => {}
-        }
-        fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
+    for setting in settings.iter().filter(|setting| !setting.holds()) {
+        let path = setting.path();
+        fs::write(&path, setting.value).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
         has_changed = true;
     }
     Ok(has_changed)
@@ -197,6 +192,20 @@ pub struct Setting {
     pub value: &'static str,
     /// Whether a kernel without it will do.
     pub is_optional: bool,
+}
+
+impl Setting {
+    /// Whether it is so in the network namespace of the calling thread.
+    pub fn holds(&self) -> bool {
+        match fs::read_to_string(self.path()) {
+            Ok(found) => found.split_whitespace().eq(self.value.split_whitespace()),
+            Err(error) => error.kind() == io::ErrorKind::NotFound && self.is_optional,
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/sys/{}", self.key)
+    }
 }
 
 /// Index, name, and whether it is up, of an answer to [`RTM_GETLINK`] (`struct ifinfomsg`).

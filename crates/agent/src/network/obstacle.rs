@@ -49,10 +49,10 @@ fn drops(table: &Value, chain: &Value) -> bool {
 fn lets_through(rule: &Value, key: &str) -> bool {
     let steps = || rule["expr"].as_array().into_iter().flatten();
     let names_hubs = |step: &Value| {
-        let condition = &step["match"];
-        condition["left"]["meta"]["key"] == key
-            && condition["op"] == "=="
-            && condition["right"].as_str().is_some_and(|name| name.starts_with(HOST_INTERFACE))
+        let names = |name: &Value| name.as_str().is_some_and(|name| name.starts_with(HOST_INTERFACE));
+        step.pointer("/match/left/meta/key").is_some_and(|found| found == key)
+            && step.pointer("/match/op").is_some_and(|operator| operator == "==")
+            && step.pointer("/match/right").is_some_and(names)
     };
     steps().any(names_hubs) && steps().any(|step| step.get("accept").is_some())
 }
@@ -61,11 +61,10 @@ fn lets_through(rule: &Value, key: &str) -> bool {
 fn lets_answers_through(rule: &Value) -> bool {
     let steps = || rule["expr"].as_array().into_iter().flatten();
     let conditions: Vec<_> = steps().filter_map(|step| step.get("match")).collect();
-    let is_state = |condition: &&Value| condition["left"]["ct"]["key"] == "state";
-    conditions.len() == 1
-        && conditions
-            .iter()
-            .all(|condition| is_state(condition) && condition["right"].to_string().contains("established"))
+    let is_state = |condition: &Value| condition.pointer("/left/ct/key").is_some_and(|key| key == "state");
+    let is_established =
+        |condition: &Value| condition.get("right").is_some_and(|states| states.to_string().contains("established"));
+    matches!(conditions.as_slice(), [condition] if is_state(condition) && is_established(condition))
         && steps().any(|step| step.get("accept").is_some())
 }
 

@@ -7,7 +7,9 @@ use std::os::fd::AsFd as _;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use bastide_plan::hub_plan::{ComputeId, HubId, Leg, Mode, PLAN_VERSION, Stamp};
+use bastide_plan::hub_plan::{
+    Action, ComputeId, HubId, Leg, Mode, PLAN_VERSION, PrefixRule, Protocol, RuleName, Stamp,
+};
 use bastide_plan::{AddressFilter, HubPlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
@@ -17,7 +19,7 @@ use super::facts::{NodeFacts, Slot};
 use super::interface::{Interface, Route, settle};
 use super::names::{INNER, UPLINK, leg_interface};
 use super::namespace::Namespace;
-use super::netlink::log_socket;
+use super::netlink::{endings_socket, log_socket};
 use super::ruleset::{Ruleset, TLS_PORT};
 use super::socket::transparent_listener;
 use super::table::Table;
@@ -33,6 +35,7 @@ pub fn probe() -> Result<String, Box<dyn Error>> {
     table.hold(&Ruleset::new(&plan, &facts)).map_err(|error| format!("the rule set: {error}"))?;
     settle(&layout::HUB_SETTINGS).map_err(|error| format!("the settings: {error}"))?;
     table.netfilter().connections(2).map_err(|error| format!("the list of connections: {error}"))?;
+    endings_socket().map_err(|error| format!("the ends of connections (ctnetlink): {error}"))?;
     let log = log_socket().map_err(|error| format!("the log of refusals (nfnetlink_log): {error}"))?;
     let listener = transparent_listener(TLS_PORT).map_err(|error| format!("a transparent listener: {error}"))?;
     let listener = TcpListener::from(listener);
@@ -113,7 +116,14 @@ fn plan() -> HubPlan {
         subnet: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 24),
         legs: vec![leg],
         names: Vec::new(),
-        prefixes: Vec::new(),
+        // What lets through by address has the kernel tell the end of it.
+        prefixes: vec![PrefixRule {
+            rule: RuleName("probe".to_owned()),
+            action: Action::Allow,
+            protocol: Protocol::Tcp,
+            prefixes: vec![ipnet::Ipv4Net::new_assert(OTHER, 32)],
+            ports: Vec::new(),
+        }],
         endpoints: Vec::new(),
         services: Vec::new(),
     }
@@ -121,3 +131,4 @@ fn plan() -> HubPlan {
 
 /// Of a range for documentation (RFC 5737): nobody is there.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);

@@ -138,6 +138,9 @@ impl Way<'_> {
             self.connection_mark = number(value);
             return (true, rest);
         }
+        if let Some(rest) = text.strip_prefix("ct event set ") {
+            return (true, item(rest).1);
+        }
         if let Some(rest) = text.strip_prefix("iifname . ip saddr ") {
             let (set, rest) = item(rest);
             return (self.has(set, &format!("\"{}\" . {}", self.kernel.interface, self.kernel.source)), rest);

@@ -69,6 +69,7 @@ fn interfaces_routes_and_settings_come_back() {
             format!("ip -n {name} link delete uplink"),
             format!("ip -n {name} link set uplink down"),
             format!("ip -n {name} route delete default"),
+            format!("ip netns exec {name} sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'"),
             format!("ip -n {name} rule delete fwmark 1"),
             format!("ip -n {name} address delete 10.77.0.1/32 dev lo"),
             format!("ip -n {name} link delete $(ip -n {name} -o link show | grep -o 'leg[0-9a-f]*' | head -n 1)"),

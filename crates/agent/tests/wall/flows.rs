@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bastide_agent::Farewell;
 use bastide_agent::network::names::hub_namespace;
 use bastide_firewall::control::{Listener, Said, tell_now};
 use bastide_firewall::worker::serve;
@@ -54,7 +55,7 @@ fn plan() -> (HubPlan, Leg) {
 }
 
 fn about(lab: &Lab, plan: &HubPlan, port: u16) -> Vec<FlowRecord> {
-    lab.flows(plan).into_iter().filter(|record| record.port == port).collect()
+    lab.flows(plan).records.into_iter().filter(|record| record.port == port).collect()
 }
 
 /// Waits until a record is there. The kernel says that a connection is over when it looks through its table, which reading
@@ -153,5 +154,22 @@ fn an_open_mode_has_every_protocol_on_record() {
         assert!(datagrams.reason.unwrap().contains("removed"));
         let ping = over(&lab, &plan, 0, FlowVerdict::Cut);
         assert_eq!((ping.kind, ping.sent, ping.received), (FlowKind::Icmp, 28, 28));
+    });
+}
+
+#[test]
+fn an_orderly_stop_has_on_record_what_it_cuts() {
+    on_a_host(|lab| {
+        let lab = lab.with_firewall(command());
+        lab.internet.serve(22);
+        let (plan, leg) = plan();
+        lab.apply(&plan);
+        let mut stream = lab.inside(&leg).stream("203.0.113.7:22");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let lab = lab.restart(Farewell::Clear);
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+        let record = about(&lab, &plan, 22).remove(0);
+        assert_eq!(record.verdict, FlowVerdict::Cut);
+        assert!(record.sent > 0 && record.received > 0, "{record:?}");
     });
 }

@@ -19,3 +19,4 @@ mod real;
 mod scale;
 mod stub;
 mod support;
+mod trouble;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bastide_agent::network::namespace::Namespace;
 use bastide_agent::{Agent, AgentError, Engine, Farewell, Leftovers, Retention, Settings};
-use bastide_plan::flow::{FlowQuery, FlowRecord};
+use bastide_plan::flow::{FlowQuery, Flows};
 use bastide_plan::hub_plan::{
     Action, ComputeId, Endpoint, HubId, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, Service,
     Stamp,
@@ -88,6 +88,25 @@ impl Lab {
         Self { directory, agent, internet }
     }
 
+    /// The same host with an agent whose data is on a disk of so many KiB, and that starts another firewall.
+    pub fn with_disk(self, size: u32, firewall: Vec<String>) -> Self {
+        let Self { directory: _, agent, internet } = self;
+        agent.stop(Farewell::Clear);
+        let directory = tempfile::tempdir().unwrap();
+        shell(&format!("mount -t tmpfs -o size={size}k none {}", directory.path().display()));
+        let agent = start(&Settings { firewall, ..settings(directory.path()) }).unwrap();
+        Self { directory, agent, internet }
+    }
+
+    /// The same host with an agent that asks the resolvers of the host.
+    pub fn with_resolvers_of_the_host(self) -> Self {
+        let Self { directory: _, agent, internet } = self;
+        agent.stop(Farewell::Clear);
+        let directory = tempfile::tempdir().unwrap();
+        let agent = start(&Settings { upstream_dns: None, ..settings(directory.path()) }).unwrap();
+        Self { directory, agent, internet }
+    }
+
     /// Asks, and waits for the answer.
     pub fn ask(&self, request: Request) -> Answer {
         ask(&self.agent, request)
@@ -116,10 +135,10 @@ impl Lab {
     }
 
     /// What is on record of a hub.
-    pub fn flows(&self, plan: &HubPlan) -> Vec<FlowRecord> {
+    pub fn flows(&self, plan: &HubPlan) -> Flows {
         let query = FlowQuery { limit: 1000, ..FlowQuery::default() };
         match self.ask(Request::Flows { hub: plan.hub, query }) {
-            Answer::Flows { flows } => flows.records,
+            Answer::Flows { flows } => flows,
             other => panic!("{other:?}"),
         }
     }

@@ -174,6 +174,27 @@ async fn answers_hold_within_bounds_and_then_are_asked_for_anew() {
 }
 
 #[tokio::test]
+async fn a_time_of_day_that_jumps_changes_nothing_of_what_ends() {
+    let house = House::new(plan(Mode::ApprovedOutbound), zone(vec![address("exact.org", 300, SITE)])).await;
+    let name = Name::parse("exact.org").unwrap();
+    house.ask("exact.org", RecordType::A).await;
+    let years = 10 * 365 * 24 * 3_600_000;
+    for by in [years, -2 * years, years] {
+        house.clock.set_time_of_day(by);
+        house.clock.advance(Duration::from_secs(1));
+        // What was told is remembered and pinned as before, and who was not answered before is not answered now.
+        assert_eq!(addresses(&house.ask("exact.org", RecordType::A).await), [Ipv4Addr::from(SITE)]);
+        assert_eq!(house.resolver.addresses(&name, DEV).await.unwrap(), [Ipv4Addr::from(SITE)]);
+        assert_eq!(house.ask("other.org", RecordType::A).await.metadata.response_code, ResponseCode::NXDomain);
+    }
+    assert_eq!(house.asked().len(), 1);
+    // The log says what the clock on the wall said, and misses nothing.
+    let times: Vec<_> = house.records().iter().map(|record| record.at.signum()).collect();
+    assert_eq!(times.iter().filter(|sign| **sign < 0).count(), 2);
+    assert_eq!(house.records().iter().map(|record| record.count).sum::<u32>(), 7);
+}
+
+#[tokio::test]
 async fn a_rule_that_goes_takes_pins_and_memory_along() {
     let records = vec![address("exact.org", 600, SITE), address("a.wild.org", 600, SITE)];
     let house = House::new(plan(Mode::ApprovedOutbound), zone(records)).await;
