@@ -10,6 +10,7 @@ pub mod external_service;
 mod field;
 pub mod isolation_lift;
 pub mod isolation_mode;
+pub mod listing;
 mod managed_network;
 pub mod model_endpoint;
 pub mod network_dependency;

@@ -4,6 +4,7 @@
 
 mod extension;
 mod fqdn;
+pub mod implied;
 mod private_endpoint;
 mod resource;
 mod rule;

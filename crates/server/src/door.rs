@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::ledger::Entry;
 use crate::pass::{Pass, WORKSPACE};
 use crate::registry::Registered;
 use crate::routes::Matched;
@@ -52,16 +53,22 @@ impl Front {
         }
     }
 
-    /// A project has the door of its hub.
     async fn check_door_of(&self, pass: &Pass, house: &ResourceId, from: Option<IpAddr>) -> Result<(), Failure> {
-        let Some(mut hub) = self.ledger.surrounding(pass, house).await? else { return Ok(()) };
-        let above = hub.document.properties.get("hubResourceId").and_then(Value::as_str);
-        if let Some(id) = above.and_then(|id| ResourceId::parse(id).ok())
-            && let Some(above) = self.ledger.surrounding(pass, &id).await?
-        {
-            hub = above;
+        match self.hub_above(pass, house).await? {
+            Some(hub) => Ok(admits(&hub.id, &hub.document.properties, from)?),
+            None => Ok(()),
         }
-        Ok(admits(&hub.id, &hub.document.properties, from)?)
+    }
+
+    /// The hub of a workspace: itself, unless it is a project, which has the door and the network of its hub.
+    pub(crate) async fn hub_above(&self, pass: &Pass, workspace: &ResourceId) -> Result<Option<Entry>, Failure> {
+        let Some(entry) = self.ledger.surrounding(pass, workspace).await? else { return Ok(None) };
+        let above = entry.document.properties.get("hubResourceId").and_then(Value::as_str);
+        let above = match above.and_then(|id| ResourceId::parse(id).ok()) {
+            Some(id) => self.ledger.surrounding(pass, &id).await?,
+            None => None,
+        };
+        Ok(Some(above.unwrap_or(entry)))
     }
 }
 

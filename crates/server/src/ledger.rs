@@ -18,9 +18,11 @@ use uuid::Uuid;
 use crate::activity_log;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::implied_rules;
 use crate::network::Networks;
 use crate::pass::Pass;
 use crate::policy::Book;
+use crate::registry::Registry;
 use crate::rule_history;
 
 /// The store behind its counter.
@@ -29,6 +31,7 @@ pub struct Ledger {
     store: Store,
     networks: Networks,
     policies: Arc<Book>,
+    registry: Registry,
     /// Keys of subscriptions that are known to be there.
     subscriptions: Arc<RwLock<HashSet<String>>>,
 }
@@ -65,8 +68,8 @@ impl Entries {
 
 impl Ledger {
     /// A ledger over a store.
-    pub(crate) fn new(store: Store, networks: Networks, policies: Arc<Book>) -> Self {
-        Self { store, networks, policies, subscriptions: Arc::default() }
+    pub(crate) fn new(store: Store, networks: Networks, policies: Arc<Book>, registry: Registry) -> Self {
+        Self { store, networks, policies, registry, subscriptions: Arc::default() }
     }
 
     /// The resource of that id, if it is there. The pass must be for it or for something above it.
@@ -168,6 +171,9 @@ impl Ledger {
             return Err(Failure::internal("a write under a pass for a list"));
         }
         let Entries { mut expect, mut changes } = entries;
+        let implied = implied_rules::of(&self.store, &self.registry, pass, &changes).await?;
+        expect.extend(implied.expect);
+        changes.extend(implied.changes);
         let by = &pass.principal().name;
         changes.extend(rule_history::records(&self.store, &changes, by, context.now).await?);
         expect.push(Expectation::AccessEpoch(pass.epoch()));

@@ -25,6 +25,7 @@ pub mod front;
 pub mod graph;
 mod host_name;
 mod identities;
+mod implied_rules;
 mod ledger;
 mod lent;
 mod list;

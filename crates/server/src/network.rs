@@ -15,6 +15,7 @@ mod node;
 mod observation;
 mod ocsf;
 mod outside;
+mod placement;
 mod planner;
 mod query;
 mod replay;

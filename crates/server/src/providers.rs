@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bastide_arm::resource_type::{Document, Principal, ResourceType};
-use bastide_hub::network_dependency::PrivateLinkResource;
+use bastide_hub::network_dependency::private_link_resources;
 use bastide_hub::private_endpoint_connection;
 
 mod blob_service;
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::managed()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::deployment()),
         Arc::new(bastide_hub::online_endpoint::OnlineEndpoint::serverless()),
-        Arc::new(bastide_hub::network_dependency::NetworkDependency),
+        Arc::new(bastide_hub::network_dependency::NETWORK_DEPENDENCIES),
         Arc::new(bastide_hub::external_service::ExternalService),
         Arc::new(virtual_network::VirtualNetwork),
         Arc::new(virtual_network::Subnet),
@@ -69,7 +69,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(cognitive_services_listing::USAGES),
         Arc::new(cognitive_services_listing::MODELS),
     ];
-    types.extend(PrivateLinkResource::all().map(|links| Arc::new(links) as Arc<dyn ResourceType>));
+    types.extend(private_link_resources().into_iter().map(|links| Arc::new(links) as Arc<dyn ResourceType>));
     types.extend(private_endpoint_connection::all().map(|kind| Arc::new(kind) as Arc<dyn ResourceType>));
     types.extend(network::all().map(|network| Arc::new(network) as Arc<dyn ResourceType>));
     types

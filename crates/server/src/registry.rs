@@ -1,6 +1,7 @@
 //! The resource types that exist, by name: one row a type, from one file a type.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bastide_arm::error::ArmError;
@@ -23,6 +24,12 @@ pub struct Registered {
     pub rules: Arc<dyn ResourceType>,
     /// `Namespace/type[/child]` in canonical spelling; the client's own spelling for a generic resource.
     pub name: String,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Registry").finish_non_exhaustive()
+    }
 }
 
 impl Registry {

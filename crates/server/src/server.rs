@@ -93,7 +93,7 @@ impl Server {
         let zone = settings.origins.zone();
         let policies = Arc::new(Book::new(store.clone(), registry.clone(), zone, settings.tenant_id));
         let front = Arc::new(Front {
-            ledger: Ledger::new(store, networks.clone(), Arc::clone(&policies)),
+            ledger: Ledger::new(store, networks.clone(), Arc::clone(&policies), registry.clone()),
             registry,
             policies,
             networks: networks.clone(),

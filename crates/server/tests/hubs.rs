@@ -463,7 +463,7 @@ async fn a_connection_brings_its_private_endpoint_along_and_takes_it_away() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     let foreign = storage.replace(&house.subscription.to_string(), "00000000-0000-0000-0000-00000000dead");
     connect(&hub, json!({"metadata": {"ResourceId": foreign}})).await;
-    assert_eq!(rules().await.len(), 2, "also to a resource in the cloud");
+    assert_eq!(rules().await.len(), 3, "also to a resource in the cloud, whose blobs come along");
 }
 
 #[tokio::test]
@@ -701,4 +701,38 @@ async fn the_second_door_leads_to_the_same_network_rules() {
     assert_eq!(provisioned.body["status"], "Inactive");
     assert_eq!(house.call(Method::DELETE, &account, None).await.status, StatusCode::OK);
     assert_eq!(house.get(&format!("{network}/outboundRules/web")).await.status, StatusCode::NOT_FOUND);
+}
+
+/// mission.md J10.
+#[tokio::test]
+async fn an_online_deployment_brings_the_network_of_its_hub_along_unless_it_must_be_there_before() {
+    for parity in [Parity::Native, Parity::Strict] {
+        let house = House::found_with(Options { parity, ..Options::default() }).await;
+        house.make_group("rg").await;
+        let storage = make_storage(&house, "store").await;
+        let hub = house.hub("rg", "hub");
+        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
+        let properties = json!({"storageAccount": storage, "keyVault": null, "managedNetwork": network});
+        house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": properties})).await;
+        let endpoint = format!("{hub}/onlineEndpoints/one");
+        let body = json!({"location": "westeurope", "properties": {"authMode": "Key"}});
+        assert!(house.put(&endpoint, body).await.status.is_success());
+        let deployment = json!({"location": "westeurope", "properties": {"endpointComputeType": "Managed"}});
+        let path = format!("{endpoint}/deployments/blue");
+        let made = house.put(&path, deployment.clone()).await;
+        if parity == Parity::Strict {
+            assert_eq!(
+                (made.status, made.code()),
+                (StatusCode::BAD_REQUEST, "ManagedNetworkNotProvisioned"),
+                "{made:?}"
+            );
+            house.call(Method::POST, &format!("{hub}/provisionManagedNetwork"), Some(json!({}))).await;
+            assert!(house.put(&path, deployment).await.status.is_success());
+        } else {
+            assert!(made.status.is_success(), "{made:?}");
+            let before = revision(&house, &hub).await;
+            house.call(Method::POST, &format!("{hub}/provisionManagedNetwork"), Some(json!({}))).await;
+            assert_eq!(revision(&house, &hub).await, before, "it was provisioned already");
+        }
+    }
 }

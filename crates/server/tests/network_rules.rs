@@ -358,6 +358,63 @@ async fn a_tag_is_inactive_until_a_pack_has_it_and_follows_the_pack_from_then_on
     scene.until("data", |rule| !is_active(rule)).await;
 }
 
+/// mission.md H14, G16: whatever way a parent comes and goes, what it implies does so with it.
+#[tokio::test]
+async fn a_rule_that_others_imply_names_them_comes_with_the_first_and_goes_with_the_last() {
+    let agent = Agent::start();
+    let (house, _) = agent.house(json!({})).await;
+    let account = |name: &str| format!("{}/providers/Microsoft.Storage/storageAccounts/{name}", house.group("rg"));
+    for name in ["own", "lake"] {
+        let body = json!({"location": "westeurope", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}});
+        assert!(house.put(&account(name), body).await.status.is_success());
+    }
+    let hub = house.hub("rg", "open");
+    let network = json!({"isolationMode": "AllowInternetOutbound"});
+    let properties = json!({"storageAccount": account("own"), "keyVault": null, "managedNetwork": network});
+    let made = house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": properties})).await;
+    assert_eq!(made.body["properties"]["managedNetwork"]["outboundRules"], json!({}), "{made:?}");
+    let parents = async |name: &str| {
+        let found = house.get(&format!("{hub}/outboundRules/{name}")).await;
+        (found.status == StatusCode::OK).then(|| found.body["properties"]["parentRuleNames"].clone())
+    };
+    let (tag, blob) = ("__SYS_ST_VirtualNetwork", "__SYS_PE_dependency_lake_blob");
+    let lake = |service: &str| {
+        let destination = json!({"serviceResourceId": account("lake"), "subresourceTarget": service});
+        json!({"type": "PrivateEndpoint", "destination": destination})
+    };
+    assert_eq!(parents(tag).await, None, "there is no private endpoint");
+
+    let rule = |name: &str| format!("{hub}/outboundRules/{name}");
+    house.put(&rule("one"), json!({"properties": lake("dfs")})).await;
+    let map = json!({"properties": {"managedNetwork": {"outboundRules": {"two": lake("dfs")}}}});
+    assert_eq!(house.call(Method::PATCH, &hub, Some(map)).await.status, StatusCode::OK);
+    assert_eq!(parents(blob).await, Some(json!(["one", "two"])));
+    assert_eq!(parents(tag).await, Some(json!([blob, "one", "two"])));
+    let shown = house.get(&rule(blob)).await.body["properties"].clone();
+    assert_eq!((&shown["category"], &shown["type"]), (&json!("Dependency"), &json!("PrivateEndpoint")));
+    let refused = house.call(Method::DELETE, &rule(blob), None).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "it goes with its parents: {refused:?}");
+    let connections = house.get(&format!("{}/privateEndpointConnections", account("lake"))).await;
+    assert_eq!(connections.body["value"].as_array().unwrap().len(), 3, "the target sees it: {connections:?}");
+
+    assert_eq!(house.call(Method::DELETE, &rule("one"), None).await.status, StatusCode::OK);
+    assert_eq!(parents(blob).await, Some(json!(["two"])), "it has another parent");
+    house.put(&rule("two"), json!({"properties": lake("file")})).await;
+    assert_eq!((parents(blob).await, parents(tag).await), (None, Some(json!(["two"]))));
+    let batch = json!({"properties": {"managedNetwork": {"outboundRules": {"two": null}}}});
+    house.call(Method::POST, &format!("{hub}/batchOutboundRules?{API}"), Some(batch)).await;
+    assert_eq!(parents(tag).await, None);
+
+    let connection = format!("{hub}/connections/files");
+    let body = json!({"category": "AzureBlob", "authType": "None", "target": account("lake")});
+    assert_eq!(house.put(&connection, json!({"properties": body})).await.status, StatusCode::OK);
+    assert_eq!(parents(tag).await, Some(json!(["__SYS_PE_connection_files"])));
+    assert_eq!(house.call(Method::DELETE, &connection, None).await.status, StatusCode::OK);
+    assert_eq!(parents(tag).await, None);
+    house.put(&rule("one"), json!({"properties": lake("dfs")})).await;
+    assert_eq!(house.call(Method::DELETE, &hub, None).await.status, StatusCode::OK, "it goes with its hub");
+}
+
 /// The file that is published each week is larger than other bodies may be.
 #[tokio::test]
 async fn a_pack_may_be_as_large_as_what_is_published_and_has_a_limit_of_its_own() {

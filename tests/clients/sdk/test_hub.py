@@ -181,6 +181,22 @@ def test_keys_and_diagnoses(ml, name, resource):
     assert found.storage_account_results == [] and found.key_vault_results == []
 
 
+def test_a_diagnosis_finds_what_is_locked_and_what_has_gone(ml, wire, name, resource):
+    storage = resource("storage")["id"]
+    ml.workspaces.begin_create(Hub(name=name, location="westus", storage_account=storage)).result()
+    lock = f"{storage}/providers/Microsoft.Authorization/locks/keep"
+    assert wire.put(lock, {"properties": {"level": "ReadOnly"}}, version="2020-05-01").status_code in (200, 201)
+    found = ml.workspaces.begin_diagnose(name).result()
+    assert [(one.code, one.level) for one in found.resource_lock_results] == [("ResourceLocked", "Warning")]
+    assert "locks/keep" in found.resource_lock_results[0].message
+    assert found.storage_account_results == [] and found.user_defined_route_results == []
+    assert wire.delete(lock, version="2020-05-01").status_code in (200, 204)
+    assert wire.delete(storage, version="2023-05-01").status_code in (200, 202, 204)
+    found = ml.workspaces.begin_diagnose(name).result()
+    assert [one.code for one in found.storage_account_results] == ["AssociatedResourceMissing"]
+    assert found.resource_lock_results == []
+
+
 def test_a_deleted_hub_is_gone_with_its_projects(ml, made, name, shared_group, wire, unique):
     """mission.md P2."""
     project = unique("project")

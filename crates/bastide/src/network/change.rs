@@ -8,8 +8,9 @@ use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{Hub, duration, field};
+use super::{API_VERSION, Hub, duration, field};
 use crate::Outcome;
+use crate::client::{Api, segment};
 use crate::output::{columns, text};
 
 #[derive(Debug, Args)]
@@ -29,6 +30,15 @@ pub(super) struct Rollback {
     /// Back to the rules right after this revision [default: to those before the latest change].
     #[arg(long, value_name = "REVISION")]
     revision: Option<i64>,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Toggle {
+    /// The rule.
+    #[arg(value_name = "RULE")]
+    rule: String,
     #[command(flatten)]
     hub: Hub,
 }
@@ -87,6 +97,27 @@ pub(super) async fn rollback(Rollback { revision, hub }: &Rollback) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What else the rule says stays as it is (mission.md G12).
+pub(super) async fn toggle(Toggle { rule, hub }: &Toggle, is_enabled: bool) -> Outcome {
+    let api = Api::open(hub.data_dir.as_deref()).await?;
+    let path = format!("{}/outboundRules/{}?api-version={API_VERSION}", hub.id(&api).await?, segment(rule));
+    let mut properties = api.get(&path).await?.get("properties").cloned().unwrap_or_default();
+    if let Some(fields) = properties.as_object_mut() {
+        let extension = fields.entry("bastide").or_insert_with(|| json!({}));
+        if let Some(extension) = extension.as_object_mut() {
+            extension.insert("enabled".to_owned(), is_enabled.into());
+        }
+    }
+    let answer = api.ask(Method::PUT, &path, Some(&json!({"properties": properties}))).await?.body;
+    hub.format.show(&answer, |answer| {
+        let of = |name: &str| text(field(field(answer, "properties"), name));
+        let why = of("errorInformation");
+        let why = if why.is_empty() { why } else { format!(": {why}") };
+        format!("{} is {}{why}\n", text(field(answer, "name")), of("status"))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) async fn ask(Ask { to, time, because, hub }: &Ask) -> Outcome {
     let body = json!({"destination": to, "justification": because, "minutes": minutes(*time)});
     let answer = hub.ask(Method::POST, "ask", &[], Some(&body)).await?;
@@ -109,7 +140,7 @@ pub(super) async fn requests(hub: &Hub) -> Outcome {
 }
 
 pub(super) async fn decide(Decide { request: id, time, hub }: &Decide, word: &str) -> Outcome {
-    let what = format!("requests/{}/{word}", crate::client::segment(id));
+    let what = format!("requests/{}/{word}", segment(id));
     let answer = hub.ask(Method::POST, &what, &[], Some(&json!({"minutes": minutes(*time)}))).await?;
     hub.format.show(&answer, |answer| format!("{}: {}\n", text(field(answer, "status")), request(answer)))?;
     Ok(ExitCode::SUCCESS)

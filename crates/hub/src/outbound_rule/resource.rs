@@ -10,6 +10,7 @@ use bastide_arm::resource_type::{
 use serde_json::{Map, Value, json};
 
 use super::extension::Extension;
+use super::implied::PARENTS;
 use super::private_endpoint::PrivateEndpointDestination;
 use super::rule::{Category, Destination, Rule, Terms};
 use crate::account_network;
@@ -204,7 +205,7 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
     if let Some(reason) = why_not {
         properties.insert("errorInformation".into(), reason.into());
     }
-    properties.insert("parentRuleNames".into(), json!([]));
+    properties.entry(PARENTS).or_insert_with(|| json!([]));
     let notes = [("purpose", purpose(stored).filter(|_| is_required(stored))), ("risk", risk(stored))];
     for (name, note) in notes.into_iter().filter_map(|(name, note)| Some((name, note?))) {
         let extension = properties.entry("bastide").or_insert_with(|| json!({}));
@@ -305,7 +306,7 @@ const fn descriptor(
         tracked: false,
         name: NAME,
         identity: IdentitySupport::None,
-        read_only: &["status", "errorInformation", "parentRuleNames"],
+        read_only: &["status", "errorInformation", PARENTS],
         patchable: None,
         // Never 201: the SDK and azurerm refuse it (wire-azure-ai-ml.md section 2).
         put: PutStatus::OK,

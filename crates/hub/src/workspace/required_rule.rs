@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::associated::linked_by;
 use crate::isolation_mode::IsolationMode;
+use crate::outbound_rule::implied::is_implied;
 use crate::outbound_rule::{self, KIND};
 use crate::plan::{Effect, OWN_NETWORK};
 
@@ -25,7 +26,8 @@ pub(super) fn changes(
     let stands = parts.iter().filter(|part| outbound_rule::is_required(&part.document.properties));
     let gone = stands
         .map(|part| part.id.name())
-        .filter(|name| !wanted.contains_key(*name))
+        // What is there because of other rules comes and goes with these.
+        .filter(|name| !wanted.contains_key(*name) && !is_implied(name))
         .map(|name| PartChange::Delete { kind: KIND, name: name.to_owned() });
     let gone: Vec<PartChange> = gone.collect();
     let puts = wanted.into_iter().map(|(name, properties)| {
@@ -65,13 +67,6 @@ fn required(
             let name = format!("{PREFIX}ST_{}_{protocol}", tag.replace('.', "_"));
             rules.insert(name, service_tag(&tag, protocol, ports));
         }
-    }
-    // Needed as soon as there are private endpoints (H14).
-    if !rules.is_empty() {
-        rules.insert(
-            format!("{PREFIX}ST_VirtualNetwork"),
-            service_tag(VIRTUAL_NETWORK.tag, VIRTUAL_NETWORK.protocol, VIRTUAL_NETWORK.ports),
-        );
     }
     rules
 }

@@ -193,7 +193,8 @@ fn rules_merge_by_name_and_only_null_removes_one() {
     assert_eq!(added.last().map(String::as_str), Some("+conda"));
     let removed = changed(json!({"managedNetwork": {"outboundRules": {"PyPI": null}}})).unwrap();
     assert_eq!(removed.last().map(String::as_str), Some("-PyPI"));
-    let refused = changed(json!({"managedNetwork": {"outboundRules": {"__SYS_ST_VirtualNetwork": null}}})).unwrap_err();
+    let refused =
+        changed(json!({"managedNetwork": {"outboundRules": {"__SYS_ST_AzureMonitor_TCP": null}}})).unwrap_err();
     assert!(refused.message.contains("required"), "{}", refused.message);
 }
 
@@ -214,7 +215,7 @@ fn required_rules_follow_the_mode_and_what_is_private() {
     assert_eq!(required("Disabled", "Disabled"), Vec::<String>::new());
     assert_eq!(
         required("AllowInternetOutbound", "Enabled"),
-        ["+__SYS_PE_storageAccount_blob", "+__SYS_PE_storageAccount_file", "+__SYS_ST_VirtualNetwork"]
+        ["+__SYS_PE_storageAccount_blob", "+__SYS_PE_storageAccount_file"]
     );
     assert!(required("AllowInternetOutbound", "Disabled").contains(&"+__SYS_PE_workspace_amlworkspace".to_owned()));
     assert_eq!(
@@ -232,7 +233,6 @@ fn required_rules_follow_the_mode_and_what_is_private() {
             "+__SYS_ST_AzureResourceManager_TCP",
             "+__SYS_ST_BatchNodeManagement_westeurope_TCP",
             "+__SYS_ST_MicrosoftContainerRegistry_TCP",
-            "+__SYS_ST_VirtualNetwork",
         ]
     );
 }

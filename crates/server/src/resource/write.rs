@@ -190,6 +190,7 @@ impl Front {
         self.check_needs(pass, registered, &document, parent_linked.as_ref()).await?;
         if existing.is_none() {
             self.check_public_address(pass, &id, &document).await?;
+            self.place_deployment(request, pass, &id, &mut entries).await?;
         }
         let before = existing.as_ref().map(|entry| &entry.document);
         entries.changes.extend(link_changes(registered, &id, before, Some(&document))?);
