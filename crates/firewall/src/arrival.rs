@@ -29,15 +29,14 @@ pub struct Arrival<'a> {
     pub ticket: Ticket,
     /// Ends it.
     pub switch: Rc<Switch>,
-    /// What was decided by when it was opened.
-    pub opened_by: Arc<View>,
 }
 
 impl Arrival<'_> {
     /// What it is decided by at this moment: the plan may have changed since it was opened. Whoever lets it through by this
-    /// view says so ([`Arrival::begin`]) before it waits for anything, so that a later change finds it.
+    /// view says so ([`Arrival::begin`]) before it waits for anything, so that a later change finds it. And lets the view go
+    /// before it carries anything: a connection lives longer than a plan, and ten thousand rules are megabytes.
     pub fn view(&self) -> Arc<View> {
-        self.thread.context.view.load().unwrap_or_else(|| Arc::clone(&self.opened_by))
+        self.thread.context.view.load().unwrap_or_else(|| Arc::new(View::closed()))
     }
 
     /// Notes that it was let through.

@@ -137,8 +137,8 @@ impl Session<'_> {
 
     /// Decides about a request, and carries it and its response.
     async fn answer(&mut self, asked: Asked) -> Ended {
-        let view = self.arrival.view();
-        let rule = match view.decide(&asked.host, self.arrival.origin.port) {
+        let decision = self.arrival.view().decide(&asked.host, self.arrival.origin.port);
+        let rule = match decision {
             Decision::Allow(rule) => rule,
             Decision::Deny(denial) => {
                 let page = Page::forbidden(&denial.reason);

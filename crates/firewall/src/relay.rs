@@ -1,6 +1,7 @@
 //! Connections to the hub's own addresses: private endpoints and services of Bastide's.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bastide_plan::address::AddressClass;
 use bastide_plan::flow::FlowKind;
@@ -15,8 +16,10 @@ use crate::socket::Socket;
 pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
     let view = arrival.view();
     let relay = view.policy.relay(address, port);
-    let rule = relay.and_then(|relay| relay.rule).cloned();
-    let Some(target) = relay.and_then(|relay| relay.target) else {
+    let (rule, target) = (relay.and_then(|relay| relay.rule).cloned(), relay.and_then(|relay| relay.target).cloned());
+    let filter = Arc::clone(&view.filter);
+    drop(view);
+    let Some(target) = target else {
         let reason = format!("Nothing stands behind {address} port {port}.");
         return arrival.refuse(FlowKind::Relay, None, rule, reason);
     };
@@ -41,14 +44,13 @@ pub async fn serve(mut arrival: Arrival<'_>, address: Ipv4Addr, port: u16) {
             let Ok(address) = host.parse::<Ipv4Addr>() else {
                 return flow.failed(format!("{host} leads to no address yet, as the host's resolver has it."));
             };
-            if let Some(class) = view.filter.refuses(address.into()).filter(|class| !is_admitted(*class, *host_allowed))
-            {
+            if let Some(class) = filter.refuses(address.into()).filter(|class| !is_admitted(*class, host_allowed)) {
                 return flow.failed(format!("{address} is {class}."));
             }
             let connected = if address.is_loopback() {
-                connect::to_host(&arrival.thread.context, address, *port).await
+                connect::to_host(&arrival.thread.context, address, port).await
             } else {
-                connect::to_declared(address, *port).await
+                connect::to_declared(address, port).await
             };
             let mut server = match connected {
                 Ok(stream) => Socket::new(stream),

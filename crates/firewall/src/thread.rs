@@ -136,27 +136,23 @@ impl Thread {
 
     async fn serve(self: Rc<Self>, purpose: Purpose, client: TcpStream) {
         let client = Socket::new(client);
-        let (Some(view), Ok(SocketAddr::V4(source)), Ok(SocketAddr::V4(to))) =
-            (self.context.view.load(), client.peer_addr(), client.local_addr())
-        else {
+        let (Ok(SocketAddr::V4(source)), Ok(SocketAddr::V4(to))) = (client.peer_addr(), client.local_addr()) else {
             return;
         };
-        let leg = view.leg(*source.ip());
+        let leg = self.context.view.load().and_then(|view| view.leg(*source.ip()).cloned());
+        let Some(leg) = leg else { return };
         let origin = Origin {
             at: self.context.clock.millis(),
             start: self.context.clock.instant(),
-            compute: leg.map(|leg| leg.name.clone()),
-            project: leg.and_then(|leg| leg.project.clone()),
+            compute: Some(leg.name),
+            project: leg.project,
             source: *source.ip(),
             address: *to.ip(),
             port: to.port(),
         };
-        if origin.compute.is_none() {
-            return;
-        }
         let switch = Rc::new(Switch::default());
         let ticket = self.admission.admit(origin.source, Rc::clone(&switch));
-        let arrival = Arrival { thread: &self, origin, client, ticket, switch: Rc::clone(&switch), opened_by: view };
+        let arrival = Arrival { thread: &self, origin, client, ticket, switch: Rc::clone(&switch) };
         let served = async {
             match purpose {
                 Purpose::Tls => tls::serve(arrival).await,

@@ -30,6 +30,11 @@ impl View {
         Self { policy: Policy::new(plan), filter: Arc::new(filter), attached: Arc::new(attached) }
     }
 
+    /// What is decided by before there is a plan: nothing passes.
+    pub fn closed() -> Self {
+        Self { policy: Policy::closed(), filter: Arc::default(), attached: Arc::default() }
+    }
+
     /// The same plan, with another word on where names may lead.
     pub fn with_filter(&self, filter: AddressFilter) -> Self {
         Self { policy: self.policy.clone(), filter: Arc::new(filter), attached: Arc::clone(&self.attached) }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use bastide_inspect::{Name, NamePattern, NameTable};
 use ipnet::Ipv4Net;
+use uuid::Uuid;
 
 use crate::hub_plan::{
-    Action, Endpoint, HubPlan, Leg, Mode, NameRule, PrefixRule, Protocol, RuleName, Service, Stamp, Target, gateway,
+    Action, Endpoint, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, PrefixRule, Protocol, RuleName, Service,
+    Stamp, Target, gateway,
 };
 use crate::name_change::NameChange;
 
@@ -111,6 +113,23 @@ impl Policy {
             leg_places,
         };
         Self { stamp, names, rest: Arc::new(rest) }
+    }
+
+    /// What is decided by before there is a plan: nobody is known and nothing passes.
+    pub fn closed() -> Self {
+        Self::new(HubPlan {
+            version: PLAN_VERSION,
+            hub: HubId(Uuid::nil()),
+            name: String::new(),
+            stamp: Stamp::NONE,
+            mode: Mode::ApprovedOutbound,
+            subnet: Ipv4Net::default(),
+            legs: Vec::new(),
+            names: Vec::new(),
+            prefixes: Vec::new(),
+            endpoints: Vec::new(),
+            services: Vec::new(),
+        })
     }
 
     /// The policy that a change leads to; none when it leads from another plan. It costs what is changed.
@@ -293,6 +312,14 @@ mod tests {
         assert_eq!(rule(&policy, "example.org", 443), "another");
         assert_eq!(rule(&policy, "example.org", 80), "exact");
         assert_eq!(policy, Policy::new(after));
+    }
+
+    #[test]
+    fn nothing_passes_before_there_is_a_plan() {
+        let policy = Policy::closed();
+        assert_eq!(rule(&policy, "example.org", 443), "Refused");
+        assert_eq!(policy.address([203, 0, 113, 1].into(), Protocol::Tcp, 443), AddressVerdict::Refused);
+        assert_eq!(policy.leg([100, 127, 0, 2].into()), None);
     }
 
     #[test]
