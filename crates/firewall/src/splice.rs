@@ -103,3 +103,34 @@ const USUAL: usize = 256 << 10;
 /// Bytes that are carried before others get their turn: a millisecond or two.
 const TURN: usize = 4 << 20;
 const MOST_IDLE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::fcntl_getpipe_size;
+
+    use super::*;
+
+    fn size(pipe: &Pipe) -> usize {
+        fcntl_getpipe_size(&pipe.write).unwrap()
+    }
+
+    #[test]
+    fn a_few_pipes_are_large_and_are_taken_first() {
+        let pipes = Pipes::default();
+        let mut taken: Vec<_> = (0..=MOST_LARGE).map(|_| pipes.take().unwrap()).collect();
+        let usual = taken.pop().unwrap();
+        assert_eq!(taken.iter().map(size).collect::<Vec<_>>(), [LARGE; MOST_LARGE]);
+        assert_eq!(size(&usual), USUAL);
+        pipes.put(taken.pop().unwrap());
+        pipes.put(usual);
+        assert_eq!(size(&pipes.take().unwrap()), LARGE);
+    }
+
+    #[test]
+    fn a_large_pipe_that_went_with_its_flow_makes_room_for_another() {
+        let pipes = Pipes::default();
+        let taken: Vec<_> = (0..MOST_LARGE).map(|_| pipes.take().unwrap()).collect();
+        drop(taken);
+        assert_eq!(size(&pipes.take().unwrap()), LARGE);
+    }
+}
