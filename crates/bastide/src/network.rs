@@ -48,10 +48,6 @@ enum Command {
     Enable(change::Toggle),
     /// Take a rule out of force and leave it where it is; its live connections go.
     Disable(change::Toggle),
-    /// Put a rule in force again that was disabled.
-    Enable(change::Toggle),
-    /// Take a rule out of force and leave it where it is; its live connections go.
-    Disable(change::Toggle),
     /// Ask for a way out to a host, for a time or for good.
     Ask(change::Ask),
     /// List what was asked for.
@@ -107,8 +103,6 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Command::Explain(arguments) => runtime.block_on(explain(arguments)),
         Command::Flows(arguments) => runtime.block_on(flows::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
-        Command::Enable(arguments) => runtime.block_on(change::toggle(arguments, true)),
-        Command::Disable(arguments) => runtime.block_on(change::toggle(arguments, false)),
         Command::Suggest(arguments) => runtime.block_on(suggest::run(arguments)),
         Command::History(hub) => runtime.block_on(change::history(hub)),
         Command::Diff(arguments) => runtime.block_on(change::diff(arguments)),
@@ -179,11 +173,6 @@ impl Hub {
     ) -> Result<reqwest::Response, Box<dyn std::error::Error>> {
         let api = Api::open(self.data_dir.as_deref()).await?;
         let path = self.path(&api, what, query).await?;
-        Ok(format!("{}/bastide/{what}?{}", self.id(api).await?, pairs.finish()))
-    }
-
-    async fn id(&self, api: &Api) -> Result<String, ClientError> {
-        let subscription = api.subscription(self.subscription).await?;
         Ok(api.open_body(&path).await?)
     }
 
@@ -194,6 +183,7 @@ impl Hub {
     }
 
     async fn id(&self, api: &Api) -> Result<String, ClientError> {
+        let subscription = api.subscription(self.subscription).await?;
         let (group, name) = (segment(&self.resource_group), segment(&self.workspace_name));
         Ok(format!(
             "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces\
