@@ -33,7 +33,7 @@ fn the_agent_may_be_killed_at_any_verb() {
 
 /// Has somebody killed before, while and after each verb; and the next one take up what was left of it.
 fn each_killing(stage: &Stage, victim: &str, live_until_killed: impl Fn(&Order, &Path)) {
-    for verb in ["run", "exec", "pause", "resume", "delete"] {
+    for verb in ["run", "exec", "delete"] {
         for moment in ["before", "while", "after"] {
             let order = stage.order();
             let compute = order.instance.compute;

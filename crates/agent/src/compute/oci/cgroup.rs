@@ -75,21 +75,30 @@ impl Groups {
     pub(crate) fn find() -> Result<Self, RuntimeError> {
         let root = Path::new("/sys/fs/cgroup");
         let kind = statfs(root).map_err(failed("cannot look at /sys/fs/cgroup"))?.f_type;
-        if kind == CGROUP2_MAGIC {
-            let hierarchies = vec![Hierarchy { controllers: Vec::new(), root: root.to_owned() }];
-            return Ok(Self { layout: Layout::Unified, hierarchies });
-        }
-        let mounts = fs::read_to_string("/proc/self/mounts").map_err(failed("cannot read the mounts"))?;
-        let groups = Self { layout: Layout::Legacy, hierarchies: mounts.lines().filter_map(hierarchy).collect() };
-        let missing: Vec<_> =
-            NEEDED.iter().copied().filter(|controller| groups.controller(controller).is_none()).collect();
+        let (groups, missing): (_, Vec<_>) = if kind == CGROUP2_MAGIC {
+            let groups = Self::unified(root);
+            let there = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+            let is_missing = |needed: &&str| !there.split_ascii_whitespace().any(|controller| controller == *needed);
+            (groups, NEEDED_OF_VERSION_2.iter().copied().filter(is_missing).collect())
+        } else {
+            let mounts = fs::read_to_string("/proc/self/mounts").map_err(failed("cannot read the mounts"))?;
+            let groups = Self { layout: Layout::Legacy, hierarchies: mounts.lines().filter_map(hierarchy).collect() };
+            let missing = NEEDED.iter().copied().filter(|controller| groups.controller(controller).is_none()).collect();
+            (groups, missing)
+        };
         if missing.is_empty() {
             return Ok(groups);
         }
         let missing = missing.join(", ");
         Err(RuntimeError::Unable(format!(
-            "this node cannot limit instances: no control groups for {missing} are mounted"
+            "this node cannot limit instances: it has no control groups for {missing}. Mount them, or let this process \
+             have them"
         )))
+    }
+
+    fn unified(root: &Path) -> Self {
+        let hierarchies = vec![Hierarchy { controllers: Vec::new(), root: root.to_owned() }];
+        Self { layout: Layout::Unified, hierarchies }
     }
 
     /// How they are laid out.
@@ -157,16 +166,57 @@ impl Groups {
         }
     }
 
-    /// Gives its processor back to an instance.
+    /// Takes the processor from an instance, and waits until nothing of it moves; whether that is so. Not by the runtime:
+    /// `runc` that was killed meanwhile leaves a group on the way, and then will neither go on nor back.
+    pub(crate) fn freeze(&self, id: &str) -> bool {
+        for round in 1..=FREEZE_ROUNDS {
+            self.order(id, "1", "FROZEN");
+            if self.is_still(id) {
+                return true;
+            }
+            // Version 1 does not get past some who are just starting something, unless all may go on for a moment.
+            if round % FREEZE_ANEW == 0 {
+                self.thaw(id);
+            }
+            std::thread::sleep(KILL_PAUSE);
+        }
+        self.thaw(id);
+        false
+    }
+
+    /// Gives its processor back to an instance, and waits until it has it; whether that is so.
+    pub(crate) fn wake(&self, id: &str) -> bool {
+        self.thaw(id);
+        (0..FREEZE_ROUNDS).any(|_| {
+            let is_awake = !self.is_frozen(id);
+            if !is_awake {
+                std::thread::sleep(KILL_PAUSE);
+            }
+            is_awake
+        })
+    }
+
+    /// The same, without waiting.
     pub(crate) fn thaw(&self, id: &str) {
+        self.order(id, "0", "THAWED");
+    }
+
+    fn order(&self, id: &str, unified: &str, legacy: &str) {
         let (file, value) = match self.layout {
-            Layout::Unified => ("cgroup.freeze", "0"),
-            Layout::Legacy => ("freezer.state", "THAWED"),
+            Layout::Unified => ("cgroup.freeze", unified),
+            Layout::Legacy => ("freezer.state", legacy),
         };
         let _ = fs::write(self.directory(id, "freezer").join(file), value);
     }
 
-    /// Whether an instance gets no processor.
+    fn is_still(&self, id: &str) -> bool {
+        match self.layout {
+            Layout::Unified => self.is_frozen(id),
+            Layout::Legacy => self.read(id, "freezer", "freezer.state").is_some_and(|state| state == "FROZEN"),
+        }
+    }
+
+    /// Whether an instance gets no processor, or is on the way there.
     pub(crate) fn is_frozen(&self, id: &str) -> bool {
         match self.layout {
             Layout::Unified => {
@@ -334,74 +384,16 @@ const PREFIX: &str = "bastide-";
 
 const NEEDED: &[&str] = &["cpu", "memory", "pids", "freezer", "devices"];
 
+/// Freezing and devices are not controllers there.
+const NEEDED_OF_VERSION_2: &[&str] = &["cpu", "memory", "pids"];
+
 const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
+const FREEZE_ROUNDS: usize = 2500;
+const FREEZE_ANEW: usize = 50;
 
 const KILL_ROUNDS: usize = 500;
 const KILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hierarchies_are_found_among_mounts() {
-        let found = hierarchy("cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,nosuid,relatime,cpu,cpuacct 0 0").unwrap();
-        assert!(found.controllers.contains(&"cpuacct".to_owned()));
-        assert_eq!(found.root, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
-        assert!(hierarchy("cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0").unwrap().controllers.is_empty());
-        assert!(hierarchy("tmpfs /sys/fs/cgroup tmpfs rw 0 0").is_none());
-    }
-
-    #[test]
-    fn a_quota_is_of_a_period() {
-        assert_eq!(millis(50_000, 100_000), Some(500));
-        assert_eq!(millis(50_000, 0), None);
-    }
-
-    /// A tree of version 2 as the kernel shows it, with the group of one instance.
-    fn unified() -> (tempfile::TempDir, Groups) {
-        let root = tempfile::tempdir().unwrap();
-        let group = root.path().join(format!("{PREFIX}one"));
-        fs::create_dir(&group).unwrap();
-        for (file, content) in [
-            ("cgroup.procs", "41\n42\n"),
-            ("cgroup.events", "populated 1\nfrozen 1\n"),
-            ("cpu.max", "50000 100000\n"),
-            ("cpu.stat", "usage_usec 1234\nuser_usec 1000\n"),
-            ("memory.max", "1073741824\n"),
-            ("memory.swap.max", "0\n"),
-            ("memory.current", "4096\n"),
-            ("pids.max", "64\n"),
-            ("pids.current", "2\n"),
-        ] {
-            fs::write(group.join(file), content).unwrap();
-        }
-        let hierarchies = vec![Hierarchy { controllers: Vec::new(), root: root.path().to_owned() }];
-        (root, Groups { layout: Layout::Unified, hierarchies })
-    }
-
-    #[test]
-    fn version_2_is_read_as_the_kernel_writes_it() {
-        let (root, groups) = unified();
-        let limits = Limits {
-            cpu_millis: Some(500),
-            memory: Some(1 << 30),
-            memory_and_swap: Some(1 << 30),
-            processes: Some(64),
-        };
-        assert_eq!(groups.limits("one"), limits);
-        assert_eq!(groups.taken("one"), Taken { cpu: 1234, memory: 4096, processes: 2 });
-        assert!(groups.is_frozen("one") && groups.holds_swap("one"));
-        assert_eq!(groups.processes("one").len(), 2);
-        // Without a limit it says so in a word.
-        let group = root.path().join(format!("{PREFIX}one"));
-        for file in ["memory.max", "pids.max"] {
-            fs::write(group.join(file), "max\n").unwrap();
-        }
-        fs::write(group.join("cpu.max"), "max 100000\n").unwrap();
-        let none = Limits { cpu_millis: None, memory: None, memory_and_swap: None, processes: None };
-        assert_eq!(groups.limits("one"), none);
-        assert_eq!(groups.limits("another"), none);
-        assert_eq!(groups.taken("another"), Taken::default());
-    }
-}
+mod tests;

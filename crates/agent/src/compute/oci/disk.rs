@@ -124,8 +124,14 @@ fn device(image: &Path) -> Result<Option<(PathBuf, File)>, RuntimeError> {
     };
     for entry in fs::read_dir("/sys/block").map_err(not_looked())?.flatten() {
         let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(b"loop") || !entry.path().join("loop").exists() {
+        if !name.as_encoded_bytes().starts_with(b"loop") {
             continue;
+        }
+        // To open a device takes a thousand times as long as to read what its file is called, and there may be hundreds.
+        match fs::read_to_string(entry.path().join("loop/backing_file")) {
+            Ok(path) if !is_named_like(&path, image) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(_) | Err(_) => {}
         }
         let path = Path::new("/dev").join(name);
         // Held open from here on, so that it cannot be detached between the look and its use.
@@ -135,6 +141,15 @@ fn device(image: &Path) -> Result<Option<(PathBuf, File)>, RuntimeError> {
         }
     }
     Ok(None)
+}
+
+/// Whether the kernel's path of a file may be that of a disk: it names the folder of an instance and the disk in it, from
+/// wherever it is seen, and says so when it was deleted.
+fn is_named_like(path: &str, image: &Path) -> bool {
+    let path = path.trim_end();
+    let folder = image.parent().and_then(Path::file_name).unwrap_or_default();
+    let end = Path::new(folder).join(image.file_name().unwrap_or_default());
+    Path::new(path.strip_suffix(" (deleted)").unwrap_or(path)).ends_with(end)
 }
 
 /// Device and inode of the file behind a loop device.
@@ -206,3 +221,22 @@ const SMALLEST: u64 = 64 << 20;
 const ATTEMPTS: usize = 100;
 
 const DETACHED_WITHIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_of_an_instance_is_told_from_others_by_its_folder() {
+        let image = Path::new("/var/lib/bastide/agent/computes/instances/1/disk.img");
+        for path in ["/var/lib/bastide/agent/computes/instances/1/disk.img\n", "/1/disk.img", "/1/disk.img (deleted)\n"]
+        {
+            assert!(is_named_like(path, image), "{path}");
+        }
+        for path in
+            ["/var/lib/bastide/agent/computes/instances/2/disk.img\n", "/instances/11/disk.img", "/other.img", ""]
+        {
+            assert!(!is_named_like(path, image), "{path}");
+        }
+    }
+}

@@ -301,11 +301,9 @@ impl Runtime for Oci {
     fn freeze(&self, compute: ComputeId, frozen: bool) -> Result<(), RuntimeError> {
         let id = compute.to_string();
         self.first(compute)?;
-        if self.groups.is_frozen(&id) == frozen {
-            return Ok(());
-        }
-        let verb = if frozen { "pause" } else { "resume" };
-        self.tool(&id)?.run(verb, &[], &id, self.folder(compute).path(), no_streams())
+        let (verb, is_done) =
+            if frozen { ("freeze", self.groups.freeze(&id)) } else { ("wake", self.groups.wake(&id)) };
+        is_done.then_some(()).ok_or(RuntimeError::Late { verb, patience: FROZEN_WITHIN })
     }
 
     fn delete(&self, compute: ComputeId) -> Result<(), RuntimeError> {
@@ -418,6 +416,9 @@ const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What is killed is gone at once, but for what waits for a disk.
 const ENDED_WITHIN: Duration = Duration::from_secs(20);
+
+/// As many rounds as control groups take for it, at least.
+const FROZEN_WITHIN: Duration = Duration::from_secs(5);
 
 const ENDING_WITHIN: Duration = Duration::from_millis(200);
 
