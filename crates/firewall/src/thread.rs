@@ -197,3 +197,17 @@ const LEG_CONGESTION: &str = "reno";
 /// Nothing here recurses.
 const STACK: usize = 256 << 10;
 const BREATH: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_from_a_leg_is_neither_delayed_nor_paced() {
+        let listener = prepare(StdListener::bind(("127.0.0.1", 0)).unwrap()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert_eq!(sockopt::tcp_congestion(&accepted).unwrap(), LEG_CONGESTION);
+        assert!(accepted.nodelay().unwrap() && sockopt::socket_keepalive(&accepted).unwrap());
+    }
+}
