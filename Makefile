@@ -33,8 +33,8 @@ test: ## everything: check, doc tests, the oracle, release build, real clients, 
 oracle: ## the same 100,000 role decisions by Bastide and by cedar-policy
 	$(CARGO) run --quiet --locked --manifest-path tests/access-oracle/Cargo.toml -- check
 
-bench: ## measure, in one run
-	@scripts/prerequisites.sh build test
+bench: ## measure, beside peers in the same run
+	@scripts/prerequisites.sh build run test bench
 	$(CARGO) bench --workspace --locked --benches
 	$(CARGO) run --release --locked --manifest-path tests/access-oracle/Cargo.toml
 

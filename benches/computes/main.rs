@@ -7,52 +7,35 @@
 
 #![allow(clippy::indexing_slicing, reason = "JSON that is not as expected reads as null, and a bench may stop")]
 
-#[expect(dead_code, reason = "another bench measures more")]
-#[path = "../front_door/client.rs"]
-mod client;
-#[expect(dead_code, reason = "another bench measures more")]
-#[path = "../front_door/numbers.rs"]
-mod numbers;
 mod peers;
-#[path = "../front_door/report.rs"]
-mod report;
-#[expect(dead_code, reason = "another bench measures more")]
-#[path = "../front_door/server.rs"]
-mod server;
 
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bastide_benches::Outcome;
+use bastide_benches::api::{WORKSPACES, hub};
+use bastide_benches::client::Client;
+use bastide_benches::numbers::{median, percentile};
+use bastide_benches::report::Aim;
+use bastide_benches::server::{Binary, Server};
+use bastide_benches::stage::Stage;
 use serde_json::{Value, json};
-
-use client::Client;
-use numbers::{median, percentile};
-use report::{Aim, Report};
-use server::{Binary, DataDirectory, Server};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // The client's cryptography; installing fails only when it is installed.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if !rustix::process::geteuid().is_root() {
         println!("computes: not measured, because only root can start them");
         return Ok(());
     }
-    let binary = Binary::find()?;
-    // Below the build's own directory: /tmp is often memory.
-    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut report = Report::begin("computes");
-    let directory = DataDirectory::new(&binary, disk.path().join("computes"))?.behind_the_wall();
-    let server = directory.start().await?;
-    let bench = Bench { client: Client::sign_in(&server).await?, binary, data: disk.path().join("computes"), server };
+    let mut stage = Stage::begin("computes", env!("CARGO_TARGET_TMPDIR"))?;
+    let (data, key, bundle) = (stage.path("computes"), stage.path("key"), stage.path("bundle"));
+    let server = stage.directory("computes")?.behind_the_wall().start().await?;
+    let bench = Bench { client: Client::sign_in(&server).await?, binary: stage.binary.clone(), data, server };
+    let report = &mut stage.report;
     bench.found().await?;
     report.progress("the first compute, and the base image if there is none yet");
-    let key = disk.path().join("key");
     bench.make("warm", Some(&key)).await?;
 
     report.progress("starts");
@@ -90,7 +73,7 @@ async fn main() -> Outcome<()> {
     report.add("    own memory they take [MiB]", one(grown), Some(Aim::new("< 40 for 40", grown < 40.0)));
 
     report.progress("peers");
-    for (name, time) in peers::starts(&image()?, disk.path(), ROUNDS)? {
+    for (name, time) in peers::starts(&image()?, &bundle, ROUNDS)? {
         report.add(&format!("{name}, the same files, start to exit, p50 [ms]"), one(time), None);
         report.add("    Bastide's start to that", format!("{:.1}x", start / time), None);
     }
@@ -107,11 +90,11 @@ struct Bench {
 
 impl Bench {
     async fn found(&self) -> Outcome<()> {
-        self.client.put("/resourceGroups/bench", "2024-03-01", &json!({"location": "local"})).await?;
+        self.client.found_group().await?;
         let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
-        let hub = json!({"location": "local", "kind": "Hub",
+        let body = json!({"location": "local", "kind": "Hub",
             "properties": {"managedNetwork": network, "provisionNetworkNow": true}});
-        self.client.put(HUB, VERSION, &hub).await
+        self.client.put(&hub("hub"), WORKSPACES, &body).await
     }
 
     /// Milliseconds from the accepted PUT until a command runs in the instance.
@@ -138,7 +121,7 @@ impl Bench {
         }
         let body = json!({"location": "local",
             "properties": {"computeType": "ComputeInstance", "properties": properties}});
-        self.client.put(&compute(name), VERSION, &body).await
+        self.client.put(&compute(name), WORKSPACES, &body).await
     }
 
     /// Milliseconds until so many, asked for at the same time, run.
@@ -150,13 +133,13 @@ impl Bench {
         let mut puts = tokio::task::JoinSet::new();
         for (number, client) in clients.into_iter().enumerate() {
             let (path, body) = (compute(&format!("many-{number}x")), body.clone());
-            puts.spawn(async move { client.put(&path, VERSION, &body).await });
+            puts.spawn(async move { client.put(&path, WORKSPACES, &body).await });
         }
         while let Some(put) = puts.join_next().await {
             put??;
         }
         loop {
-            let listed: Value = self.client.get(&format!("{HUB}/computes"), VERSION).await?;
+            let listed: Value = self.client.get(&format!("{}/computes", hub("hub")), WORKSPACES).await?;
             let states = listed["value"].as_array().into_iter().flatten();
             let running = states.filter(|compute| {
                 compute["name"].as_str().is_some_and(|name| name.starts_with("many-"))
@@ -184,7 +167,7 @@ impl Bench {
 
     /// Milliseconds until `JupyterLab` in an instance answers for the first time.
     async fn jupyter(&self, name: &str) -> Outcome<f64> {
-        let shown: Value = self.client.get(&compute(name), VERSION).await?;
+        let shown: Value = self.client.get(&compute(name), WORKSPACES).await?;
         let applications = shown["properties"]["properties"]["applications"].as_array().cloned().unwrap_or_default();
         let lab = applications.iter().find_map(|application| application["endpointUri"].as_str());
         let url = lab.ok_or("the instance names no application")?;
@@ -233,7 +216,7 @@ fn image() -> Outcome<PathBuf> {
 }
 
 fn compute(name: &str) -> String {
-    format!("{HUB}/computes/{name}")
+    format!("{}/computes/{name}", hub("hub"))
 }
 
 fn milliseconds(since: Instant) -> f64 {
@@ -243,10 +226,6 @@ fn milliseconds(since: Instant) -> f64 {
 fn one(value: f64) -> String {
     format!("{value:.1}")
 }
-
-const HUB: &str = "/resourceGroups/bench/providers/Microsoft.MachineLearningServices/workspaces/hub";
-
-const VERSION: &str = "2024-10-01";
 
 const ROUNDS: usize = 20;
 

@@ -5,15 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use bastide_benches::Outcome;
+use bastide_benches::numbers::median;
 use serde_json::{Value, json};
 
-use crate::Outcome;
-use crate::numbers::median;
-
 /// How long each peer that is installed takes, in milliseconds. One that is not, or cannot run here, is said so.
-pub(crate) fn starts(root: &Path, directory: &Path, rounds: usize) -> Outcome<Vec<(&'static str, f64)>> {
-    let bundle = directory.join("bundle");
-    fs::create_dir_all(&bundle)?;
+pub(crate) fn starts(root: &Path, bundle: &Path, rounds: usize) -> Outcome<Vec<(&'static str, f64)>> {
+    fs::create_dir_all(bundle)?;
     let root = root.to_str().ok_or("not a path")?;
     let mut times = Vec::new();
     for name in ["runc", "crun", "podman", "bwrap"] {
@@ -21,8 +19,8 @@ pub(crate) fn starts(root: &Path, directory: &Path, rounds: usize) -> Outcome<Ve
             let mut command = Command::new(name);
             match name {
                 "runc" | "crun" => {
-                    describe(name, &bundle, root)?;
-                    command.args(["run", "--bundle"]).arg(&bundle).arg(format!("bench-{name}-{round}"));
+                    describe(name, bundle, root)?;
+                    command.args(["run", "--bundle"]).arg(bundle).arg(format!("bench-{name}-{round}"));
                 }
                 "podman" => drop(command.args(["run", "--rm", "--network", "none", "--rootfs", root, "true"])),
                 _ => {

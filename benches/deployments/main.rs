@@ -5,41 +5,23 @@
 //! numbers are: on a busy machine they say little. Reading and planning alone is measured by `plan` in
 //! `crates/template/benches`.
 
-#[expect(dead_code, reason = "the other bench measures more")]
-#[path = "../front_door/client.rs"]
-mod client;
-#[expect(dead_code, reason = "the other bench measures more")]
-#[path = "../front_door/numbers.rs"]
-mod numbers;
-#[path = "../front_door/report.rs"]
-mod report;
-#[expect(dead_code, reason = "the other bench measures more")]
-#[path = "../front_door/server.rs"]
-mod server;
-
-use std::error::Error;
 use std::time::{Duration, Instant};
 
+use bastide_benches::Outcome;
+use bastide_benches::api::{DEPLOYMENTS, GROUPS, IDENTITIES, group};
+use bastide_benches::client::Client;
+use bastide_benches::numbers::{median, percentile};
+use bastide_benches::report::Aim;
+use bastide_benches::stage::Stage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use client::Client;
-use numbers::{median, percentile};
-use report::{Aim, Report};
-use server::{Binary, DataDirectory};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // The client's cryptography; installing fails only when it is installed.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let binary = Binary::find()?;
-    // Below the build's own directory: /tmp is often memory, which flushes for nothing.
-    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut report = Report::begin("deployments");
-    let server = DataDirectory::new(&binary, disk.path().join("deployments"))?.start().await?;
+    let mut stage = Stage::begin("deployments", env!("CARGO_TARGET_TMPDIR"))?;
+    let server = stage.directory("deployments")?.start().await?;
     let client = Client::sign_in(&server).await?;
+    let report = &mut stage.report;
     let mut times = Vec::new();
     for round in 0..ROUNDS {
         report.progress(&format!("round {} of {ROUNDS}", round + 1));
@@ -58,7 +40,7 @@ async fn main() -> Outcome<()> {
 
 /// Deploys to a new resource group and makes sure that everything is there.
 async fn deploy(client: &Client, name: &str) -> Outcome<Duration> {
-    let group = format!("/resourceGroups/{name}");
+    let group = group(name);
     client.put(&group, GROUPS, &json!({"location": "local"})).await?;
     let deployment = format!("{group}/providers/Microsoft.Resources/deployments/main");
     let body = json!({"properties": {"mode": "Incremental", "template": template()}});
@@ -133,8 +115,3 @@ const POLLING: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 const SCHEMA: &str = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#";
-
-/// Versions of the API that the paths are asked in.
-const GROUPS: &str = "2024-11-01";
-const DEPLOYMENTS: &str = "2024-03-01";
-const IDENTITIES: &str = "2024-11-30";

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bastide_benches::Outcome;
+use bastide_benches::numbers::rate;
 use rusqlite::Connection;
-
-use crate::Outcome;
-use crate::numbers::rate;
 
 /// A table with a key and a body, and the one connection that writes it.
 pub(crate) struct BareDatabase {

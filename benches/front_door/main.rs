@@ -8,66 +8,51 @@
 //! throughput is a lower bound.
 
 mod bare;
-#[expect(dead_code, reason = "another bench measures more")]
-mod client;
-mod numbers;
-mod report;
 mod seed;
-#[expect(dead_code, reason = "another bench measures more")]
-mod server;
 
-use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bastide_benches::Outcome;
+use bastide_benches::api::{GROUPS, IDENTITIES, group, identity};
+use bastide_benches::client::Client;
+use bastide_benches::numbers::{median, percentile, rate};
+use bastide_benches::report::{Aim, Report};
+use bastide_benches::server::{DataDirectory, processor_time};
+use bastide_benches::stage::Stage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use bare::BareDatabase;
-use client::Client;
-use numbers::{median, percentile, rate};
-use report::{Aim, Report};
 use seed::seed;
-use server::{Binary, DataDirectory, processor_time};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // The client's cryptography; installing fails only when it is installed.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let binary = Binary::find()?;
-    // Below the build's own directory: /tmp is often memory, which flushes for nothing.
-    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut report = Report::begin("front_door");
+    let mut stage = Stage::begin("front_door", env!("CARGO_TARGET_TMPDIR"))?;
     let is_asked = |part: &str| std::env::args().all(|word| !PARTS.contains(&word.as_str()) || word == part);
     if is_asked("writes") {
-        writes(&binary, disk.path(), &mut report).await?;
+        let (directory, bare) = (stage.directory("writes")?, stage.path("bare.db"));
+        writes(&directory, &bare, &mut stage.report).await?;
     }
     if is_asked("reads") {
-        reads_and_starts(&binary, disk.path(), &mut report).await?;
+        let (small, large) = (stage.directory("small")?, stage.directory("large")?);
+        reads(&small, &large, &mut stage.report).await?;
+        starts(&large, &mut stage.report).await?;
     }
-    report.print();
+    stage.report.print();
     Ok(())
-}
-
-async fn reads_and_starts(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()> {
-    let small = DataDirectory::new(binary, disk.join("small"))?;
-    let large = DataDirectory::new(binary, disk.join("large"))?;
-    reads(&small, &large, report).await?;
-    starts(&large, report).await
 }
 
 /// Acknowledged PUTs of new resources a second, and the memory before and after. Every turn stands between two of bare
 /// commits and is compared with these, so that a busy machine is busy for both.
-async fn writes(binary: &Binary, disk: &Path, report: &mut Report) -> Outcome<()> {
-    let mut bare = BareDatabase::create(&disk.join("bare.db"))?;
-    let server = DataDirectory::new(binary, disk.join("writes"))?.start().await?;
+async fn writes(directory: &DataDirectory, bare: &Path, report: &mut Report) -> Outcome<()> {
+    let mut bare = BareDatabase::create(bare)?;
+    let server = directory.start().await?;
     tokio::time::sleep(SETTLING).await;
     let first_memory = server.resident_mebibytes()?;
     let client = Client::sign_in(&server).await?;
-    client.put(&group("bench"), GROUPS, &json!({"location": "local"})).await?;
+    client.found_group().await?;
 
     let mut series: Vec<Series> =
         Kind::ALL.iter().flat_map(|kind| CLIENTS.map(|clients| Series::new(*kind, clients))).collect();
@@ -205,7 +190,7 @@ async fn reads(small: &DataDirectory, large: &DataDirectory, report: &mut Report
 async fn fill(directory: &DataDirectory, numbers: Range<usize>) -> Outcome<()> {
     let server = directory.start().await?;
     let client = Client::sign_in(&server).await?;
-    client.put(&group("bench"), GROUPS, &json!({"location": "local"})).await?;
+    client.found_group().await?;
     client.put(&identity("model"), IDENTITIES, &json!({"location": "local", "tags": {"team": "bench"}})).await?;
     let model = format!("{}{}", client.subscription(), identity("model"));
     server.stop().await?;
@@ -309,14 +294,6 @@ async fn starts(directory: &DataDirectory, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-fn group(name: &str) -> String {
-    format!("/resourceGroups/{name}")
-}
-
-fn identity(name: &str) -> String {
-    format!("/resourceGroups/bench/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
-}
-
 const PARTS: [&str; 2] = ["writes", "reads"];
 const CLIENTS: [usize; 3] = [1, 4, 16];
 const ROUNDS: usize = 5;
@@ -330,7 +307,3 @@ const TURN: Duration = Duration::from_secs(1);
 const BARE_TURN: Duration = Duration::from_millis(400);
 /// What has just worked is let come to rest before its memory is looked at.
 const SETTLING: Duration = Duration::from_secs(2);
-
-/// Versions of the API that the paths are asked in.
-const GROUPS: &str = "2024-11-01";
-const IDENTITIES: &str = "2024-11-30";

@@ -3,11 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
+use bastide_benches::Outcome;
 use bastide_store::{Change, Location, Resource, ResourcePut, Store, Write};
 use jiff::Timestamp;
 use uuid::Uuid;
-
-use crate::Outcome;
 
 /// Copies the resource with the id `model`, as a server that is stopped now has stored it, under other names.
 pub(crate) async fn seed(database: &Path, model: &str, numbers: Range<usize>) -> Outcome<()> {

@@ -14,10 +14,10 @@ use crate::client::connection;
 
 /// The release binary.
 #[derive(Debug, Clone)]
-pub(crate) struct Binary(PathBuf);
+pub struct Binary(PathBuf);
 
 /// Where a server keeps its state, from one start to the next.
-pub(crate) struct DataDirectory {
+pub struct DataDirectory {
     binary: Binary,
     path: PathBuf,
     port: u16,
@@ -25,31 +25,38 @@ pub(crate) struct DataDirectory {
 }
 
 /// A server that answers. Dropping it kills it.
-pub(crate) struct Server {
+pub struct Server {
     process: Child,
     /// From before the process was made to its first answer.
-    pub(crate) started_in: Duration,
+    pub started_in: Duration,
     /// Where it answers.
-    pub(crate) origin: String,
+    pub origin: String,
     /// What it tells its first client.
-    pub(crate) bootstrap: Bootstrap,
+    pub bootstrap: Bootstrap,
 }
 
 /// What `bootstrap.json` says, as far as it is needed.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Bootstrap {
-    pub(crate) endpoint: String,
-    pub(crate) ca_file: PathBuf,
-    pub(crate) tenant_id: String,
-    pub(crate) subscription_id: String,
-    pub(crate) client_id: String,
-    pub(crate) client_secret: String,
+pub struct Bootstrap {
+    /// Where its API is.
+    pub endpoint: String,
+    /// The authority of its certificate.
+    pub ca_file: PathBuf,
+    /// The one tenant.
+    pub tenant_id: String,
+    /// The first subscription.
+    pub subscription_id: String,
+    /// Who signs in.
+    pub client_id: String,
+    /// What it signs in with.
+    pub client_secret: String,
 }
 
 impl Binary {
-    /// The one `BASTIDE_BIN` names, else the one this source builds.
-    pub(crate) fn find() -> Outcome<Self> {
+    /// The one `BASTIDE_BIN` names, else the one this source builds. `temporary` is a directory directly below that of the
+    /// build.
+    pub fn find(temporary: &Path) -> Outcome<Self> {
         if let Some(path) = env::var_os("BASTIDE_BIN") {
             return Ok(Self(fs::canonicalize(path)?));
         }
@@ -61,36 +68,35 @@ impl Binary {
         if !built.success() {
             return Err("the release binary was not built; see above".into());
         }
-        // The build directory, wherever it was set to be, is above the one for temporary files.
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("there is no build directory")?;
+        let target = temporary.parent().ok_or("there is no build directory")?;
         Ok(Self(target.join("release/bastide")))
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
 
 impl DataDirectory {
     /// A directory that the first start will make, and a port for all starts.
-    pub(crate) fn new(binary: &Binary, path: PathBuf) -> Outcome<Self> {
+    pub fn new(binary: &Binary, path: PathBuf) -> Outcome<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         Ok(Self { binary: binary.clone(), path, port, network: "simulated" })
     }
 
     /// With a network that the kernel enforces, which takes root.
-    pub(crate) fn behind_the_wall(self) -> Self {
+    pub fn behind_the_wall(self) -> Self {
         Self { network: "kernel", ..self }
     }
 
     /// The database in it.
-    pub(crate) fn database(&self) -> PathBuf {
+    pub fn database(&self) -> PathBuf {
         self.path.join("bastide.db")
     }
 
     /// Starts a server and waits until it answers.
-    pub(crate) async fn start(&self) -> Outcome<Server> {
+    pub async fn start(&self) -> Outcome<Server> {
         let (authority, bootstrap) = (self.path.join("pki/ca.pem"), self.path.join("bootstrap.json"));
         // Made ahead when it can be, so that the clock sees the server alone.
         let mut probe = Probe::new(&authority).ok();
@@ -122,7 +128,7 @@ impl DataDirectory {
 
 impl Server {
     /// How much of its memory is in RAM.
-    pub(crate) fn resident_mebibytes(&self) -> Outcome<f64> {
+    pub fn resident_mebibytes(&self) -> Outcome<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         let kibibytes: u32 = line.trim().trim_end_matches("kB").trim().parse()?;
@@ -130,12 +136,12 @@ impl Server {
     }
 
     /// Its number among the processes.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.process.id()
     }
 
     /// Asks it to stop and waits until it has.
-    pub(crate) async fn stop(mut self) -> Outcome<()> {
+    pub async fn stop(mut self) -> Outcome<()> {
         let id = i32::try_from(self.process.id())?;
         let id = rustix::process::Pid::from_raw(id).ok_or("no process")?;
         rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
@@ -196,7 +202,7 @@ impl Probe {
 }
 
 /// The processor time a process has used.
-pub(crate) fn processor_time(process: impl Display) -> Outcome<Duration> {
+pub fn processor_time(process: impl Display) -> Outcome<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The name in parentheses may hold blanks; behind it user and system time are the 12th and 13th field
     // (proc_pid_stat(5): 14 and 15 of all).

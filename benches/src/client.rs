@@ -2,13 +2,14 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Outcome;
+use crate::api::{GROUP, GROUPS, group};
 use crate::server::Server;
 
 /// Signed in as the bootstrap client.
-pub(crate) struct Client {
+pub struct Client {
     http: reqwest::Client,
     certificates: Vec<reqwest::Certificate>,
     token: String,
@@ -18,7 +19,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// Gets a token from the server.
-    pub(crate) async fn sign_in(server: &Server) -> Outcome<Self> {
+    pub async fn sign_in(server: &Server) -> Outcome<Self> {
         #[derive(Deserialize)]
         struct Answer {
             access_token: String,
@@ -39,8 +40,13 @@ impl Client {
         Ok(Self { http, certificates, token: access_token, origin: server.origin.clone(), subscription })
     }
 
+    /// Founds the resource group that a bench works in.
+    pub async fn found_group(&self) -> Outcome<()> {
+        self.put(&group(GROUP), GROUPS, &json!({"location": "local"})).await
+    }
+
     /// The same client on a connection of its own.
-    pub(crate) fn connect(&self) -> Outcome<Self> {
+    pub fn connect(&self) -> Outcome<Self> {
         Ok(Self {
             http: connection(&self.certificates)?,
             certificates: self.certificates.clone(),
@@ -51,29 +57,34 @@ impl Client {
     }
 
     /// The path of the subscription.
-    pub(crate) fn subscription(&self) -> &str {
+    pub fn subscription(&self) -> &str {
         &self.subscription
     }
 
     /// Creates or replaces what is at this path below the subscription.
-    pub(crate) async fn put(&self, path: &str, version: &str, body: &Value) -> Outcome<()> {
+    pub async fn put(&self, path: &str, version: &str, body: &Value) -> Outcome<()> {
         let request = self.http.put(self.url(path, version)).json(body);
         request.bearer_auth(&self.token).send().await?.error_for_status()?.bytes().await?;
         Ok(())
     }
 
     /// Reads what is at this path below the subscription.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, version: &str) -> Outcome<T> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, version: &str) -> Outcome<T> {
         self.follow(&self.url(path, version)).await
     }
 
+    /// Asks what is at this path below the subscription; `query` is text as it stands behind the version.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str, version: &str, query: &str) -> Outcome<T> {
+        self.follow(&format!("{}&{query}", self.url(path, version))).await
+    }
+
     /// Reads what is at this address.
-    pub(crate) async fn follow<T: DeserializeOwned>(&self, url: &str) -> Outcome<T> {
+    pub async fn follow<T: DeserializeOwned>(&self, url: &str) -> Outcome<T> {
         Ok(self.http.get(url).bearer_auth(&self.token).send().await?.error_for_status()?.json().await?)
     }
 
     /// The status that another origin of the server's answers with: its name leads to the same address.
-    pub(crate) async fn elsewhere(&self, url: &str) -> Outcome<u16> {
+    pub async fn elsewhere(&self, url: &str) -> Outcome<u16> {
         let parsed = reqwest::Url::parse(url)?;
         let (host, port) = (parsed.host_str().ok_or("no host")?, parsed.port().ok_or("no port")?);
         let builder = reqwest::Client::builder().tls_certs_only(self.certificates.clone()).no_proxy();
@@ -87,7 +98,7 @@ impl Client {
 }
 
 /// A client that trusts these certificates only and keeps its connection.
-pub(crate) fn connection(certificates: &[reqwest::Certificate]) -> Outcome<reqwest::Client> {
+pub fn connection(certificates: &[reqwest::Certificate]) -> Outcome<reqwest::Client> {
     let builder = reqwest::Client::builder().tls_certs_only(certificates.to_vec()).no_proxy();
     Ok(builder.pool_max_idle_per_host(1).build()?)
 }
