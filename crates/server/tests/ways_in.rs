@@ -34,7 +34,7 @@ async fn a_role_that_is_taken_back_puts_out_whoever_had_it() {
     let visitors = scene.everybody_in(LOCAL).await;
     scene.house.revoke(&scene.assignment).await;
     for visitor in visitors {
-        visitor.is_put_out("does not have authorization").await;
+        visitor.gets_put_out("does not have authorization").await;
     }
     scene.nobody_gets_in(LOCAL, 403).await;
 }
@@ -45,7 +45,7 @@ async fn a_token_that_expires_ends_what_was_opened_with_it() {
     let visitors = scene.everybody_in(LOCAL).await;
     scene.house.clock.advance(jiff::SignedDuration::from_hours(48));
     for visitor in visitors {
-        visitor.is_put_out("expired").await;
+        visitor.gets_put_out("expired").await;
     }
     scene.nobody_gets_in(LOCAL, 401).await;
 }
@@ -63,7 +63,7 @@ async fn a_stop_a_restart_and_a_deletion_end_everything_before_the_node_has_done
         };
         assert_eq!(done.status, StatusCode::ACCEPTED, "{done:?}");
         for visitor in visitors {
-            visitor.is_put_out(reason).await;
+            visitor.gets_put_out(reason).await;
         }
         if status != 0 {
             scene.nobody_gets_in(LOCAL, status).await;
@@ -77,7 +77,7 @@ async fn a_hub_that_closes_its_door_puts_out_whoever_came_from_outside_and_nobod
     let (outside, inside) = (scene.everybody_in(REMOTE).await, scene.everybody_in(LOCAL).await);
     scene.change_hub(json!({"publicNetworkAccess": "Disabled"})).await;
     for visitor in outside {
-        visitor.is_put_out("Public network access").await;
+        visitor.gets_put_out("Public network access").await;
     }
     scene.nobody_gets_in(REMOTE, 403).await;
     // Nor by the other address of the same tunnel.
@@ -90,13 +90,13 @@ async fn a_hub_that_closes_its_door_puts_out_whoever_came_from_outside_and_nobod
 }
 
 #[tokio::test]
-async fn an_address_that_is_on_the_list_no_more_is_put_out() {
+async fn an_address_that_is_on_the_list_no_more_gets_put_out() {
     let scene = Scene::set().await;
     scene.change_hub(json!({"ipAllowlist": ["203.0.113.0/24"]})).await;
     let visitors = scene.everybody_in(REMOTE).await;
     scene.change_hub(json!({"ipAllowlist": ["198.51.100.0/24"]})).await;
     for visitor in visitors {
-        visitor.is_put_out("203.0.113.9").await;
+        visitor.gets_put_out("203.0.113.9").await;
     }
     scene.nobody_gets_in(REMOTE, 403).await;
 }
@@ -107,7 +107,7 @@ async fn single_sign_on_that_is_switched_off_closes_the_pages_and_leaves_the_she
     let (page, mut shell) = (scene.visit(Way::Jupyter, LOCAL).await, scene.visit(Way::Exec, LOCAL).await);
     let switch = |on: bool| scene.call(Method::POST, "/enableSso", Some(json!({"enableSSO": on})));
     assert_eq!(switch(false).await.status, StatusCode::OK);
-    page.unwrap().is_put_out("").await;
+    page.unwrap().gets_put_out("").await;
     shell.as_mut().unwrap().talks().await;
     let refused = scene.page(&scene.token).await;
     assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, "SingleSignOnDisabled"));
@@ -225,8 +225,8 @@ impl Scene {
         assert_eq!(ended.body["status"], "Succeeded", "{made:?} {ended:?}");
         scene.compute = scene.agent.wait_for_instance("mei").await.compute;
         let shown = scene.house.get(&scene.path).await.body;
-        let lab = shown["properties"]["properties"]["applications"][1]["endpointUri"].as_str().unwrap().to_owned();
-        scene.site = lab.strip_prefix("https://").unwrap().strip_suffix("/lab").unwrap().to_owned();
+        let lab = shown["properties"]["properties"]["applications"][1]["endpointUri"].as_str().unwrap();
+        scene.site.push_str(lab.strip_prefix("https://").unwrap().strip_suffix("/lab").unwrap());
         scene
     }
 
@@ -352,7 +352,7 @@ impl Visitor {
     }
 
     /// It ends at both sides, and says why where there is a way to.
-    async fn is_put_out(mut self, reason: &str) {
+    async fn gets_put_out(mut self, reason: &str) {
         let mut said = String::new();
         let ended = async {
             while let Some(Ok(message)) = self.socket.next().await {
@@ -360,7 +360,7 @@ impl Visitor {
             }
         };
         timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("{:?} is still in", self.way));
-        timeout(PATIENCE, self.echo).await.expect("what was opened in the compute is over").unwrap();
+        timeout(PATIENCE, self.echo).await.unwrap_or_else(|_| panic!("what was opened inside goes on")).unwrap();
         // A page's own socket is not ours to say anything in.
         assert!(self.way == Way::Jupyter || said.contains(reason), "{:?}: {said}", self.way);
     }
@@ -399,7 +399,7 @@ fn instance(scene: &Scene, user: &Principal) -> Value {
 
 const WAYS: [Way; 3] = [Way::Exec, Way::Tunnel, Way::Jupyter];
 
-/// AzureML Compute Operator.
+/// The compute operator of Azure Machine Learning.
 const OPERATOR: &str = "e503ece1-11d0-4e8e-8e2c-7a6c3bf38815";
 
 const LOCAL: &str = "127.0.0.1:50000";

@@ -123,6 +123,7 @@ def test_a_file_of_az_makes_one_and_what_cannot_run_is_said(hub, tmp_path):
         ("show", [], 3, "was not found"),
         ("start", [], 3, "was not found"),
         ("delete", [], 1, "--yes"),
+        ("attach", ["--type", "Kubernetes", "--resource-id", "/subscriptions/x"], 1, "bastide ml compute create"),
         ("detach", ["--yes"], 0, ""),
         ("exec", ["--", "true"], 3, "was not found"),
     ],

@@ -7,6 +7,7 @@ mod session;
 mod ssh;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Scale(Scale),
     /// Delete a compute and everything in it.
     Delete(Delete),
+    /// Refused: Bastide runs its computes itself, and attaches nothing of others.
+    Attach(Attach),
     /// Refused: a compute of Bastide is its own, so there is nothing to detach from it.
     Detach(Delete),
     /// List the sizes that computes can have.
@@ -102,6 +105,13 @@ struct Scale {
     /// How many nodes, from the fewest to the most that the cluster may have.
     #[arg(long, value_name = "N")]
     nodes: u32,
+}
+
+/// What az takes here does not matter.
+#[derive(Debug, Args)]
+struct Attach {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +185,7 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
             power.run("scale", Some(json!({"nodeCount": nodes})), "Scaling").await
         }
         Command::Delete(delete) => delete.run("Delete").await,
+        Command::Attach(_) => Err(NOTHING_TO_ATTACH.into()),
         Command::Detach(delete) => delete.run("Detach").await,
         Command::ListSizes(sizes) => sizes.run().await,
         Command::ListUsage(usage) => {
@@ -374,3 +385,6 @@ fn tags(words: &[String]) -> Value {
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     json!(pairs.collect::<BTreeMap<_, _>>())
 }
+
+const NOTHING_TO_ATTACH: &str = "a Bastide runs its computes itself, and reaches nothing that could be attached: make a \
+                                 computeinstance or an amlcompute with 'bastide ml compute create'";

@@ -133,11 +133,9 @@ impl Agent {
     /// Waits until somebody opens a way into an instance, and says what it looks like from inside.
     pub async fn wait_for_way(&self, compute: ComputeId) -> Inside {
         for _ in 0..400 {
-            let mut told = self.told.lock().unwrap();
-            if let Some(index) = told.ways.iter().position(|inside| inside.compute == compute) {
-                return told.ways.remove(index);
+            if let Some(inside) = self.told.lock().unwrap().way(compute) {
+                return inside;
             }
-            drop(told);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("nobody has opened a way into {compute}")
@@ -299,6 +297,11 @@ impl Told {
             older = wanted.first().map(|(place, _)| *place);
         }
         Flows { records: wanted.into_iter().map(|(_, record)| record.clone()).collect(), dropped: 0, older, next }
+    }
+
+    fn way(&mut self, compute: ComputeId) -> Option<Inside> {
+        let index = self.ways.iter().position(|inside| inside.compute == compute)?;
+        Some(self.ways.remove(index))
     }
 
     fn open(&mut self, compute: ComputeId, way: WayIn) -> Vec<OwnedFd> {

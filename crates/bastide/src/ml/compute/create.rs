@@ -240,8 +240,9 @@ impl Update {
         edit::remove(&mut document, &self.remove)?;
         let mut body = to_wire(&document, "", Path::new(""))?;
         // az's documents have no word for it, and what was personal must stay so.
-        if let Some(policy) = now.pointer("/properties/properties/applicationSharingPolicy") {
-            put(&mut body["properties"]["properties"], "applicationSharingPolicy", Some(policy.clone()));
+        if let Some(inner) = body.pointer_mut("/properties/properties") {
+            let policy = now.pointer("/properties/properties/applicationSharingPolicy");
+            put(inner, "applicationSharingPolicy", policy.cloned());
         }
         let answered = workspace.api.ask(Method::PUT, &workspace.computes(&[name]), Some(&body)).await?;
         warn(place, &answered);

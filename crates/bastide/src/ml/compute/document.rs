@@ -78,12 +78,12 @@ pub(crate) fn to_wire(document: &Value, location: &str, beside: &Path) -> Result
         return Err(DocumentError::Field { kind: kind.word(), field: field.clone(), known });
     }
     let fields = Fields(fields);
-    let inner = match kind {
+    let mut inner = match kind {
         Kind::Instance => instance(&fields, beside)?,
         Kind::Cluster => cluster(&fields)?,
     };
+    put(&mut inner, EXTENSION, fields.get(EXTENSION).map(extension).transpose()?);
     let mut properties = json!({"computeType": kind.wire(), "properties": inner});
-    put(&mut properties["properties"], EXTENSION, fields.get(EXTENSION).map(extension).transpose()?);
     // As azure-ai-ml decides it, so that a compute that one of the two has made can be changed by the other.
     let has_local_accounts = match kind {
         Kind::Instance => fields.is_true("ssh_public_access_enabled"),
