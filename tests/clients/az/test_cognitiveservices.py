@@ -66,6 +66,23 @@ def test_keys_are_told_and_renewed(az, on):
     assert keys("list") == after
 
 
+def test_a_deleted_account_comes_back_with_its_keys_or_is_purged(az, rg, create, name):
+    keys = ("keys", "list", "-g", rg, "-n", name)
+    made = create(name)
+    before = az.ok(*ACCOUNT, *keys)
+    SECRETS.add(*before.values())
+    where = ["-g", rg, "-n", name, "-l", "westus"]
+    az.ok(*ACCOUNT, "delete", "-g", rg, "-n", name)
+    assert name in az.ok(*ACCOUNT, "list-deleted", "--query", "[].name")
+    assert az.ok(*ACCOUNT, "show-deleted", *where)["kind"] == made["kind"]
+    back = az.ok(*ACCOUNT, "recover", *where)
+    assert (back["id"], back["kind"]) == (made["id"], made["kind"])
+    assert az.ok(*ACCOUNT, *keys) == before
+    az.ok(*ACCOUNT, "delete", "-g", rg, "-n", name)
+    az.ok(*ACCOUNT, "purge", *where)
+    assert az.run(*ACCOUNT, "show-deleted", *where).code == 3
+
+
 def test_an_account_has_an_identity_and_lets_addresses_in(az, on):
     assigned = az.ok(*ACCOUNT, "identity", "assign", *on)
     assert assigned == az.ok(*ACCOUNT, "identity", "show", *on)

@@ -1,5 +1,6 @@
 """`az identity`: user-assigned identities."""
 
+import json
 import uuid
 
 import pytest
@@ -39,6 +40,17 @@ def test_identities_are_listed_by_group_and_by_subscription(az, group, unique):
     assert created["id"] in [identity["id"] for identity in az.ok("identity", "list", "-g", group)]
     assert created["id"] in [identity["id"] for identity in az.ok("identity", "list")]
     assert az.ok("identity", "list", "-g", group, "--query", f"[?name=='{name}'].name") == [name]
+
+
+def test_an_identity_says_who_carries_it(az, group, unique):
+    name, carrier = unique("id"), unique("search")
+    identity = az.ok("identity", "create", "-g", group, "-n", name)["id"]
+    body = json.dumps({"location": "westus", "sku": {"name": "basic"},
+                       "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}})  # fmt: skip
+    service = f"{identity.rsplit('/', 3)[0].removesuffix('/Microsoft.ManagedIdentity')}/Microsoft.Search/searchServices/{carrier}"
+    az.ok("rest", "--method", "put", "--url", f"{service}?api-version=2025-05-01", "--body", body)
+    listed = az.ok("identity", "list-resources", "-g", group, "-n", name)
+    assert [one["name"] for one in listed] == [carrier]
 
 
 def test_an_identity_is_deleted(az, group, unique):

@@ -54,6 +54,31 @@ def test_purge_protection_is_never_taken_back(az, rg, name):
     assert "enablePurgeProtection" in result.stderr, result
 
 
+def test_a_deleted_vault_is_kept_and_comes_back(az, rg, name, vault):
+    az.ok("keyvault", "delete", "-g", rg, "-n", name)
+    # az asks for managed HSMs, too, where no type is named.
+    assert name in az.ok("keyvault", "list-deleted", "--query", "[].name")
+    shown = az.ok("keyvault", "show-deleted", "-n", name)
+    assert shown["properties"]["vaultId"] == vault["id"]
+    assert az.ok("keyvault", "show-deleted", "-n", name, "-l", "westus")["id"] == shown["id"]
+    back = az.ok("keyvault", "recover", "-n", name)
+    assert back["id"] == vault["id"]
+    assert back["properties"]["vaultUri"] == vault["properties"]["vaultUri"]
+    assert back["properties"]["enableRbacAuthorization"] is True, "as it was, not as the request had it"
+    assert name not in az.ok("keyvault", "list-deleted", "--resource-type", "vault", "--query", "[].name")
+
+
+def test_a_deleted_vault_is_purged_unless_it_was_protected(az, rg, name, vault, unique):
+    az.ok("keyvault", "delete", "-g", rg, "-n", name)
+    az.ok("keyvault", "purge", "-n", name, "-l", "westus")
+    # az looks for it while it reads its arguments.
+    az.run("keyvault", "show-deleted", "-n", name, "-l", "westus").failed("NotFound", exit_code=2)
+    protected = unique("kv")
+    az.ok("keyvault", "create", "-g", rg, "-n", protected, "-l", "westus", "--enable-purge-protection", "true")
+    az.ok("keyvault", "delete", "-g", rg, "-n", protected)
+    assert "purge protection" in az.run("keyvault", "purge", "-n", protected, "-l", "westus").failed("MethodNotAllowed")
+
+
 def test_nothing_pretends_to_keep_secrets(az, vault):
     shown = az.ok("rest", "--method", "get", "--url", f"{vault['id']}?api-version=2024-11-01")
     assert shown["bastide"]["dataPlane"] == "none"

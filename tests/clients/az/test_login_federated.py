@@ -85,3 +85,28 @@ def test_an_issuer_nobody_trusts_is_never_asked(login, trusting, tmp_path_factor
         assert stranger.requests == []
     finally:
         stranger.close()
+
+
+def test_a_managed_identity_is_proved_by_a_token_of_its_federated_credential(trusting, issuer, tmp_path):
+    owner = Az(tmp_path / "owner", trusting).register_cloud().login()
+    owner.ok("group", "create", "-n", "robots", "-l", "westus")
+    where = ["-g", "robots"]
+    identity = owner.ok("identity", "create", *where, "-n", "robot")
+    owner.ok("identity", "federated-credential", "create", *where, "--identity-name", "robot", "-n", "ci",
+             "--issuer", issuer.url, "--subject", "job:build", "--audiences", AUDIENCE)  # fmt: skip
+    owner.ok("role", "assignment", "create", "--assignee-object-id", identity["principalId"],
+             "--assignee-principal-type", "ServicePrincipal", "--role", "Reader",
+             "--scope", f"/subscriptions/{trusting.bootstrap.subscription_id}")  # fmt: skip
+    robot = Az(tmp_path / "robot", trusting).register_cloud()
+
+    def login(subject):
+        return robot.run("login", "--service-principal", "-u", identity["clientId"],
+                         "--tenant", trusting.bootstrap.tenant_id, "--federated-token", issuer.token(subject))  # fmt: skip
+
+    assert login("job:other").code == 1
+    result = login("job:build")
+    assert result.code == 0, result
+    assert robot.ok("identity", "show", *where, "-n", "robot")["id"] == identity["id"]
+    owner.ok("identity", "federated-credential", "delete", *where, "--identity-name", "robot", "-n", "ci", "--yes")
+    robot.run("account", "clear")
+    assert login("job:build").code == 1, "the trust is over"
