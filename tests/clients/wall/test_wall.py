@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,37 @@ def test_a_rule_is_disabled_and_enabled_on_a_live_hub(hub):
     assert hub.put_rule("later", "later.example.com", enabled=True)["status"] == "Active"
     assert hub.curl(later).stdout == "hello\n"
     assert hub.call("DELETE", "/outboundRules/later").status_code in (200, 202, 204)
+
+
+def test_isolation_is_lifted_for_a_time_and_comes_back_by_itself(hub):
+    """mission.md F16. What was begun without a wall ends with it."""
+    later = "https://later.example.com/"
+    assert hub.curl(later).returncode != 0
+    end = datetime.now(UTC) + timedelta(seconds=20)
+    consent = {"hub": "hub", "reason": "a test", "expiresOn": end.isoformat()}
+    lifted = hub.call("POST", "/bastide/liftIsolation", consent)
+    assert lifted.status_code == 200, lifted.text
+    assert hub.network()["isolationMode"] == "Disabled"
+    assert hub.curl(later).stdout == "hello\n"
+    stream = subprocess.Popen(
+        ["ip", "netns", "exec", hub.namespace, "curl", "-sSN", "--cacert", str(hub.authority), f"{later}endless"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert stream.stdout.readline() == b"more\n"
+    assert stream.wait(60) != 0, "a live connection goes when the wall is back"
+    assert datetime.now(UTC) >= end
+    until(lambda: hub.curl(later).returncode != 0, 30)
+    network = hub.network()
+    assert (network["isolationMode"], network["status"]["status"]) == ("AllowOnlyApprovedOutbound", "Active")
+    assert hub.curl(URL).stdout == "hello\n"
+
+
+def test_a_diagnosis_asks_the_wall(hub):
+    """Nothing stands behind the storage of a hub yet, and that is what it says."""
+    found = hub.call("POST", "/diagnose", {"value": {}}).json()["value"]
+    assert {one["code"] for one in found["storageAccountResults"]} == {"NotReachable"}, found
+    assert all("private endpoint" in one["message"] for one in found["storageAccountResults"])
+    assert found["otherResults"] == [] and found["networkSecurityRuleResults"] == []
 
 
 def test_a_rule_may_open_another_port(hub):

@@ -67,7 +67,8 @@ async fn lift(arguments: &Lift) -> Result<Value, Box<dyn std::error::Error>> {
     if *drain {
         stop_computes(hub).await?;
     }
-    let until = Timestamp::now().checked_add(*time)?;
+    // Nobody means a fraction of a second.
+    let until = Timestamp::from_second(Timestamp::now().checked_add(*time)?.as_second())?;
     let body = json!({"hub": name, "reason": because, "expiresOn": until.to_string()});
     hub.ask(Method::POST, "liftIsolation", &[], Some(&body)).await
 }

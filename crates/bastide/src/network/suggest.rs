@@ -49,6 +49,10 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn told(answer: &Value, form: Form) -> String {
+    let is_empty = |name: &str| field(answer, name).as_array().is_none_or(Vec::is_empty);
+    if is_empty("suggestions") && is_empty("noRule") && !matches!(form, Form::Arm) {
+        return "# Nothing was refused.\n".to_owned();
+    }
     let mut told = match form {
         // Lines of these are the server's own, with names in them that it has checked.
         Form::Yaml => field(answer, "yaml").as_str().unwrap_or_default().to_owned(),
