@@ -7,7 +7,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use self::part::{
-    custom_services, custom_services_from_wire, schedules, schedules_from_wire, setup_scripts, setup_scripts_from_wire,
+    custom_services, custom_services_from_wire, extension, identity, identity_from_wire, schedules,
+    schedules_from_wire, setup_scripts, setup_scripts_from_wire,
 };
 
 /// A file or an argument that makes no compute.
@@ -275,39 +276,6 @@ impl<'a> Fields<'a> {
         put(&mut ssh, key, settings.and_then(|settings| settings.get("ssh_key_value")).cloned());
         Some(ssh)
     }
-}
-
-/// What Bastide knows beyond az: the image, the isolation, when to freeze.
-fn extension(extension: &Value) -> Result<Value, DocumentError> {
-    let fields = extension.as_object().ok_or(DocumentError::Value(EXTENSION))?;
-    Ok(fields.iter().map(|(name, value)| (camel(name), value.clone())).collect::<Map<_, _>>().into())
-}
-
-fn identity(identity: &Value) -> Result<Value, DocumentError> {
-    let kind = identity.get("type").and_then(Value::as_str).ok_or(DocumentError::Value("identity"))?;
-    let mut wire = json!({"type": kind.split(',').map(pascal).collect::<Vec<_>>().join(",")});
-    let users = match identity.get("user_assigned_identities") {
-        Some(Value::Array(items)) => {
-            let ids = items.iter().map(|item| item.get("resource_id").unwrap_or(item).as_str().unwrap_or_default());
-            Some(ids.map(|id| (id.to_owned(), json!({}))).collect::<Map<_, _>>().into())
-        }
-        Some(Value::Object(map)) => Some(map.keys().map(|id| (id.clone(), json!({}))).collect::<Map<_, _>>().into()),
-        _ => None,
-    };
-    put(&mut wire, "userAssignedIdentities", users);
-    Ok(wire)
-}
-
-fn identity_from_wire(identity: &Value) -> Value {
-    let mut document = json!({"type": snake(text(&identity["type"]).as_str())});
-    put(&mut document, "principal_id", identity.get("principalId").cloned());
-    put(&mut document, "tenant_id", identity.get("tenantId").cloned());
-    let users = identity.get("userAssignedIdentities").and_then(Value::as_object).map(|users| {
-        let one = |(id, user): (&String, &Value)| json!({"resource_id": id, "client_id": user["clientId"], "principal_id": user["principalId"]});
-        users.iter().map(one).collect::<Value>()
-    });
-    put(&mut document, "user_assigned_identities", users);
-    document
 }
 
 fn subnet(fields: &Fields<'_>) -> Option<Value> {

@@ -1,4 +1,5 @@
-//! Parts of an instance with a shape of their own: its schedules, its scripts, its custom applications.
+//! Parts of a compute with a shape of their own: its schedules, scripts, custom applications, identities, and what Bastide
+//! adds.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{DocumentError, first, pascal, put, snake, snake_case, text, whole};
+use super::{DocumentError, EXTENSION, camel, first, pascal, put, snake, snake_case, text, whole};
 
 pub(super) fn schedules(schedules: &Value) -> Value {
     let wire = |one: &Value| {
@@ -131,4 +132,37 @@ pub(super) fn custom_services_from_wire(services: &Value) -> Option<Value> {
     };
     let all = services.as_array().filter(|all| !all.is_empty())?;
     Some(all.iter().map(document).collect())
+}
+
+/// What Bastide knows beyond az: the image, the isolation, when to freeze.
+pub(super) fn extension(extension: &Value) -> Result<Value, DocumentError> {
+    let fields = extension.as_object().ok_or(DocumentError::Value(EXTENSION))?;
+    Ok(fields.iter().map(|(name, value)| (camel(name), value.clone())).collect::<Map<_, _>>().into())
+}
+
+pub(super) fn identity(identity: &Value) -> Result<Value, DocumentError> {
+    let kind = identity.get("type").and_then(Value::as_str).ok_or(DocumentError::Value("identity"))?;
+    let mut wire = json!({"type": kind.split(',').map(pascal).collect::<Vec<_>>().join(",")});
+    let users = match identity.get("user_assigned_identities") {
+        Some(Value::Array(items)) => {
+            let ids = items.iter().map(|item| item.get("resource_id").unwrap_or(item).as_str().unwrap_or_default());
+            Some(ids.map(|id| (id.to_owned(), json!({}))).collect::<Map<_, _>>().into())
+        }
+        Some(Value::Object(map)) => Some(map.keys().map(|id| (id.clone(), json!({}))).collect::<Map<_, _>>().into()),
+        _ => None,
+    };
+    put(&mut wire, "userAssignedIdentities", users);
+    Ok(wire)
+}
+
+pub(super) fn identity_from_wire(identity: &Value) -> Value {
+    let mut document = json!({"type": snake(text(&identity["type"]).as_str())});
+    put(&mut document, "principal_id", identity.get("principalId").cloned());
+    put(&mut document, "tenant_id", identity.get("tenantId").cloned());
+    let users = identity.get("userAssignedIdentities").and_then(Value::as_object).map(|users| {
+        let one = |(id, user): (&String, &Value)| json!({"resource_id": id, "client_id": user["clientId"], "principal_id": user["principalId"]});
+        users.iter().map(one).collect::<Value>()
+    });
+    put(&mut document, "user_assigned_identities", users);
+    document
 }
