@@ -61,12 +61,13 @@ impl Lab {
         inside(&format!("{tag}r"), || {
             settle(&HUB_SETTINGS).unwrap();
             for closed in ["time_wait", "close", "close_wait", "last_ack", "fin_wait"] {
-                fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{closed}"), "1").unwrap();
+                set(&format!("netfilter/nf_conntrack_tcp_timeout_{closed}"), "1");
             }
+            // A socket of one plane that waits for latecomers would take what another plane forwards, and it would be lost.
+            set("ipv4/tcp_max_tw_buckets", "0");
         });
         inside(&format!("{tag}s"), || {
-            // A host that remembers a connection through one plane would refuse its namesake through another.
-            fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").unwrap();
+            set("ipv4/tcp_max_tw_buckets", "0");
             server::start();
         });
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -144,12 +145,12 @@ impl Lab {
     pub fn rules(&self, rules: &str) {
         let ports = PORTS[self.turn.get() % PORTS.len()];
         self.turn.set(self.turn.get() + 1);
-        self.inside(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", ports)).unwrap();
+        self.inside(|| set("ipv4/ip_local_port_range", ports));
         shell(&format!("ip netns exec {}r nft -f - <<'END'\nflush ruleset\n{rules}\nEND\n", self.tag));
     }
 
-    /// Makes a load as the client, for so long. What stands in the way must not fail; but of a hundred thousand connections one
-    /// may meet what the kernel remembers of its namesake, and wait in vain: then the turn is taken again, and that is said.
+    /// Makes a load as the client, for so long. What stands in the way must not fail; on a machine that is busy with other
+    /// things a turn may all the same. Then it is taken again, and that is said.
     pub fn measure_surely(&self, load: Load, way: Way, time: Duration) -> f64 {
         for _ in 0..TURNS {
             match self.measure(load, way, time) {
@@ -211,6 +212,11 @@ impl Drop for Lab {
         let _ = fs::remove_dir_all(client_files(&self.tag));
         shell(&format!("for n in c r s; do ip netns delete {}$n; done", self.tag));
     }
+}
+
+/// Changes a setting of the namespace of this thread.
+fn set(name: &str, value: &str) {
+    fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
 }
 
 /// Processor time of a process and its children, in seconds.
