@@ -380,7 +380,10 @@ impl Keeper {
     /// How long there is nothing to do.
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let next = [self.questions.until(), self.retry_at, self.firewall.waits_until()].into_iter().flatten().min();
+        // What has failed is looked at when it is tried again.
+        let look = if self.retry_at.is_none() { Some(self.last_look + QUIET) } else { None };
+        let next =
+            [self.questions.until(), self.retry_at, self.firewall.waits_until(), look].into_iter().flatten().min();
         next.map_or(QUIET, |next| next.saturating_duration_since(now).min(QUIET))
     }
 
