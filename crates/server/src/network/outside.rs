@@ -24,11 +24,13 @@ use crate::service_tags;
 pub(crate) struct Lookout {
     approvals: Approvals,
     /// By subscription: the revision of its packs, and what they come to.
-    books: Arc<Mutex<BTreeMap<String, (i64, Arc<TagBook>)>>>,
+    books: Arc<Mutex<Books>>,
     /// When the next thing of each hub ends.
     ends: Arc<Mutex<BTreeMap<String, Timestamp>>>,
     clock: Arc<dyn Clock>,
 }
+
+type Books = BTreeMap<String, (i64, Arc<TagBook>)>;
 
 impl Lookout {
     /// A lookout that knows rights as the gatekeeper does.
