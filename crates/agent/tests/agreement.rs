@@ -134,6 +134,7 @@ fn plans() -> impl Strategy<Value = HubPlan> {
                 prefixes,
                 endpoints: has_endpoint.then_some(endpoint).into_iter().collect(),
                 services: has_api.then_some(api).into_iter().collect(),
+                ends: Vec::new(),
             }
         },
     )

@@ -90,6 +90,7 @@ impl Worker {
             prefixes: Vec::new(),
             endpoints: Vec::new(),
             services: Vec::new(),
+            ends: Vec::new(),
         };
         self.say(&ToWorker::Plan { plan: Box::new(plan), attached: Vec::new() }, None);
         assert!(matches!(self.hear(), Some(FromWorker::Applied { .. })));

@@ -9,12 +9,14 @@ use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Linked, Parity};
 use bastide_inspect::{Name, NamePattern};
 use bastide_plan::hub_plan::{
-    Action, Endpoint, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol, RuleName,
-    Service, Stamp, Target,
+    Action, End, Ending, Endpoint, HubId, HubPlan, Leg, Mode, NameRule, PLAN_VERSION, PortRange, PrefixRule, Protocol,
+    RuleName, Service, Stamp, Target,
 };
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 
 use crate::external_service::{self, ExternalTarget};
+use crate::isolation_lift::IsolationLift;
 use crate::isolation_mode::IsolationMode;
 use crate::outbound_rule::{Category, Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination};
 use crate::workspace::RequiredTag;
@@ -58,17 +60,14 @@ pub fn compile(
     let properties = &hub.document.properties;
     let mode =
         outside.now.map_or_else(|| IsolationMode::of(properties), |now| IsolationMode::in_force(properties, now));
-    let mode = match mode {
-        IsolationMode::Disabled => Mode::Disabled,
-        IsolationMode::AllowInternetOutbound => Mode::InternetOutbound,
-        IsolationMode::AllowOnlyApprovedOutbound => Mode::ApprovedOutbound,
-    };
+    let lift = outside.now.and_then(|now| IsolationLift::in_force(properties, now));
+    let back = lift.map(|lift| end(lift.until, Ending::Mode(planned(IsolationMode::of(properties)))));
     let mut plan = HubPlan {
         version: PLAN_VERSION,
         hub: HubId(hub.incarnation),
         name: hub.id.name().to_owned(),
         stamp,
-        mode,
+        mode: planned(mode),
         subnet: site.subnet,
         legs: Vec::new(),
         names: Vec::new(),
@@ -79,6 +78,7 @@ pub fn compile(
             .iter()
             .map(|(name, port)| Service { name: name.clone(), port: *port, target: Target::Server })
             .collect(),
+        ends: back.into_iter().collect(),
     };
     let (mut without_effect, mut by_service) = (BTreeMap::new(), BTreeSet::new());
     let mut sorted: Vec<&Linked> = rules.iter().collect();
@@ -97,7 +97,20 @@ pub fn compile(
     }
     plan.legs = compiler.legs;
     plan.legs.sort_by_key(|leg| leg.compute);
+    plan.ends.sort();
     Compiled { plan, without_effect, by_service }
+}
+
+fn planned(mode: IsolationMode) -> Mode {
+    match mode {
+        IsolationMode::Disabled => Mode::Disabled,
+        IsolationMode::AllowInternetOutbound => Mode::InternetOutbound,
+        IsolationMode::AllowOnlyApprovedOutbound => Mode::ApprovedOutbound,
+    }
+}
+
+fn end(at: Timestamp, of: Ending) -> End {
+    End { at: at.as_millisecond(), of }
 }
 
 /// How a rule takes effect.
@@ -129,10 +142,11 @@ impl Compiler<'_> {
         if !rule.extension.is_enabled {
             return Err("The rule is disabled. Set bastide.enabled in its properties to true.".to_owned());
         }
-        if let (Some(end), Some(now)) = (rule.extension.expires_on, self.outside.now)
-            && end <= now
-        {
-            return Err(format!("The rule has ended, at {end}. Give it a later bastide.expiresOn, or remove it."));
+        if let (Some(at), Some(now)) = (rule.extension.expires_on, self.outside.now) {
+            if at <= now {
+                return Err(format!("The rule has ended, at {at}. Give it a later bastide.expiresOn, or remove it."));
+            }
+            plan.ends.push(end(at, Ending::Rule(name.clone())));
         }
         match rule.destination {
             Destination::Fqdn(fqdn) => {
@@ -376,6 +390,26 @@ mod tests {
             rule("vault", endpoint(vault, "vault")),
             rule("hub", endpoint(HUB, "amlworkspace")),
         ]
+    }
+
+    #[test]
+    fn what_is_for_a_time_says_when_it_ends() {
+        let at = |hour: i8| jiff::civil::date(2026, 11, 22).at(hour, 0, 0, 0).in_tz("UTC").unwrap().timestamp();
+        let lift = json!({"since": at(8), "until": at(12), "by": "priya", "byObjectId": Uuid::nil(), "reason": "r"});
+        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound", "isolationLift": lift});
+        let hub = row(HUB, 1, json!({"managedNetwork": network}));
+        let fqdn = |name: &str, hour: i8| {
+            let for_a_time = json!({"expiresOn": at(hour)});
+            rule(name, json!({"type": "FQDN", "destination": format!("{name}.example"), "bastide": for_a_time}))
+        };
+        let rules = [fqdn("evening", 18), fqdn("morning", 9), fqdn("noon", 11)];
+        let outside = Outside { now: Some(at(10)), ..Outside::default() };
+        let stamp = Stamp { fence: 1, revision: 7 };
+        let plan = compile(&hub, &rules, Vec::new(), &outside, &site(), stamp).plan;
+        assert_eq!(plan.mode, Mode::Disabled);
+        let of_rule = |name: &str| Ending::Rule(RuleName(name.to_owned()));
+        let ends = [(11, of_rule("noon")), (12, Ending::Mode(Mode::ApprovedOutbound)), (18, of_rule("evening"))];
+        assert_eq!(plan.ends, ends.map(|(hour, of)| end(at(hour), of)));
     }
 
     #[test]

@@ -36,6 +36,29 @@ pub struct HubPlan {
     pub endpoints: Vec<Endpoint>,
     /// Bastide's own services that the inside may reach, ordered by name.
     pub services: Vec<Service>,
+    /// What of it is for a time, soonest first: it ends by the clock alone, also where nobody plans again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<End>,
+}
+
+/// The end of something in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct End {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// Of what.
+    pub of: Ending,
+}
+
+/// What can end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ending {
+    /// The plan's mode; this one follows (mission.md F16).
+    Mode(Mode),
+    /// A rule that was made for a time.
+    Rule(RuleName),
 }
 
 /// A hub, by its incarnation.
@@ -64,7 +87,7 @@ pub struct Stamp {
 }
 
 /// What may leave when no rule speaks (mission.md F5-F7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// No filter; still a namespace of its own, still logged. Host, metadata and other hubs are out of reach in every mode.
@@ -201,6 +224,22 @@ impl HubPlan {
     pub fn gateway(&self) -> Ipv4Addr {
         gateway(self.subnet)
     }
+
+    /// Ends what is over by the clock. Whether anything was.
+    pub fn end(&mut self, now: i64) -> bool {
+        let over: Vec<End> = self.ends.extract_if(.., |end| end.at <= now).collect();
+        for End { of, .. } in &over {
+            match of {
+                Ending::Mode(mode) => self.mode = *mode,
+                Ending::Rule(over) => {
+                    self.names.retain(|name| name.rule != *over);
+                    self.prefixes.retain(|prefix| prefix.rule != *over);
+                    self.endpoints.retain(|endpoint| endpoint.rule != *over);
+                }
+            }
+        }
+        !over.is_empty()
+    }
 }
 
 /// The first address of a hub's subnet.
@@ -254,3 +293,41 @@ impl fmt::Display for PortRange {
 
 /// The version of the documents and messages of this crate. Peers of another version are refused.
 pub const PLAN_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_a_time_ends_by_the_clock_and_once() {
+        let rule = |name: &str| RuleName(name.to_owned());
+        let name = |rule| NameRule { rule, pattern: "host.example".parse().unwrap(), ports: vec![443] };
+        let mut plan = HubPlan {
+            version: PLAN_VERSION,
+            hub: HubId(Uuid::nil()),
+            name: "hub".to_owned(),
+            stamp: Stamp::NONE,
+            mode: Mode::Disabled,
+            subnet: Ipv4Net::default(),
+            legs: Vec::new(),
+            names: vec![name(rule("for-an-hour")), name(rule("for-good"))],
+            prefixes: Vec::new(),
+            endpoints: Vec::new(),
+            services: Vec::new(),
+            ends: vec![
+                End { at: 1000, of: Ending::Rule(rule("for-an-hour")) },
+                End { at: 2000, of: Ending::Mode(Mode::ApprovedOutbound) },
+            ],
+        };
+        let before = plan.clone();
+        assert!(!plan.end(999));
+        assert_eq!(plan, before);
+        assert!(plan.end(1000));
+        assert_eq!((&plan.names, plan.mode), (&vec![name(rule("for-good"))], Mode::Disabled));
+        assert!(plan.end(5000));
+        assert_eq!((plan.mode, plan.end(9000)), (Mode::ApprovedOutbound, false));
+        let mut late = before;
+        assert!(late.end(5000), "a node that was away meanwhile");
+        assert_eq!(late, plan);
+    }
+}

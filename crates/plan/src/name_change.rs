@@ -63,8 +63,9 @@ fn order<'a>(
 }
 
 fn is_same_but_for_names(one: &HubPlan, other: &HubPlan) -> bool {
-    // Taken apart, so that a field that is added has to be thought of here.
-    let HubPlan { version, hub, name, stamp: _, mode, subnet, legs, names: _, prefixes, endpoints, services } = one;
+    // Taken apart, so that a field that is added has to be thought of here. What ends is the agent's to end.
+    let HubPlan { version, hub, name, stamp: _, mode, subnet, legs, names: _, prefixes, endpoints, services, ends: _ } =
+        one;
     (version, hub, name, mode, subnet) == (&other.version, &other.hub, &other.name, &other.mode, &other.subnet)
         && (legs, prefixes, endpoints, services) == (&other.legs, &other.prefixes, &other.endpoints, &other.services)
 }
@@ -103,6 +104,7 @@ mod tests {
             prefixes: Vec::new(),
             endpoints: Vec::new(),
             services: Vec::new(),
+            ends: Vec::new(),
         }
     }
 

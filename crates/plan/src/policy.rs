@@ -129,6 +129,7 @@ impl Policy {
             prefixes: Vec::new(),
             endpoints: Vec::new(),
             services: Vec::new(),
+            ends: Vec::new(),
         })
     }
 
@@ -267,6 +268,7 @@ mod tests {
                 target: None,
             }],
             services: Vec::new(),
+            ends: Vec::new(),
         }
     }
 

@@ -115,6 +115,12 @@ impl Firewall {
         Ok(())
     }
 
+    /// Has the plan told again, of whatever stamp: it is not what was told under it.
+    pub fn forget(&mut self) {
+        self.sent = None;
+        self.applied = None;
+    }
+
     /// Says something to the firewall that runs.
     pub fn say(&mut self, message: &ToWorker) -> io::Result<()> {
         self.hand(message, None)

@@ -233,7 +233,8 @@ fn private() -> std::fs::DirBuilder {
     builder
 }
 
-fn now() -> i64 {
+/// Milliseconds since 1970.
+pub fn now() -> i64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 

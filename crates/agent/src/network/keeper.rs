@@ -29,6 +29,7 @@ use self::legs::{Legs, remove_legs};
 use self::questions::Questions;
 use super::conntrack::{Flow, cut, forwarded};
 use super::firewall::Firewall;
+use super::flow_store::now;
 use super::hub::{Command, Farewell, Reply, Surroundings};
 use super::interface::{Layout, Setting};
 use super::layout::HUB_SETTINGS;
@@ -254,6 +255,11 @@ impl Keeper {
 
     /// Compares what should be with what is, and does the difference.
     fn reconcile(&mut self) {
+        if self.record.plan.end(now()) {
+            tracing::info!("something in the plan of {} was for a time, which is over", self.hub_name());
+            self.firewall.forget();
+            self.change();
+        }
         if self.retry_at.is_some_and(|at| at > Instant::now()) {
             return;
         }

@@ -126,6 +126,7 @@ fn plan() -> HubPlan {
         }],
         endpoints: Vec::new(),
         services: Vec::new(),
+        ends: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bastide_agent::Farewell;
 use bastide_agent::network::names::hub_namespace;
@@ -13,10 +13,11 @@ use bastide_firewall::control::{Listener, Said, tell_now};
 use bastide_firewall::worker::serve;
 use bastide_plan::HubPlan;
 use bastide_plan::flow::{FlowKind, FlowRecord, FlowVerdict};
-use bastide_plan::hub_plan::{Action, Leg, Mode, PrefixRule, Protocol};
+use bastide_plan::hub_plan::{Action, End, Ending, Leg, Mode, PrefixRule, Protocol};
+use bastide_plan::report::WallState;
 use bastide_plan::worker::{FromWorker, ToWorker};
 
-use crate::support::{Lab, hub, leg, next, on_a_host, prefix, shell, within};
+use crate::support::{Inside, Lab, assert_refused, hub, leg, next, on_a_host, prefix, shell, within};
 
 /// How the agent starts it: this test program again, in the role of the test below.
 pub fn command() -> Vec<String> {
@@ -127,6 +128,43 @@ fn whoever_is_cut_off_learns_it_at_once_though_he_only_listens_and_it_is_on_reco
         let open = next(plan, |plan| plan.mode = Mode::InternetOutbound);
         let (_, rule) = cut(open, 23, &|plan| plan.mode = Mode::ApprovedOutbound);
         assert_eq!(rule, None);
+    });
+}
+
+#[test]
+fn what_is_for_a_time_ends_though_nobody_plans_again() {
+    on_a_host(|lab| {
+        let lab = lab.with_firewall(command());
+        let (plan, leg) = plan();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let at = i64::try_from((since + Duration::from_secs(10)).as_millis()).unwrap();
+        let plan = next(plan, |plan| {
+            plan.mode = Mode::InternetOutbound;
+            let endings = [Ending::Mode(Mode::ApprovedOutbound), Ending::Rule(lake().rule)];
+            plan.ends = endings.map(|of| End { at, of }).to_vec();
+        });
+        for port in [22, 23] {
+            lab.internet.serve(port);
+        }
+        lab.apply(&plan);
+        let inside = lab.inside(&leg);
+        let streams = ["203.0.113.7:22", "203.0.113.7:23"].map(|address| inside.stream(address));
+        for mut stream in streams {
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+        }
+        let is_shut = |inside: &Inside| {
+            for address in ["203.0.113.7:22", "203.0.113.7:23"] {
+                assert_refused(inside.connect(address));
+            }
+        };
+        is_shut(&inside);
+        // Neither does it begin anew with the agent, nor with the same plan told once more.
+        let lab = lab.restart(Farewell::Keep);
+        is_shut(&inside);
+        lab.apply(&plan);
+        is_shut(&inside);
+        within(Duration::from_secs(30), "the wall stands", || lab.report(&plan).wall == WallState::Standing);
     });
 }
 

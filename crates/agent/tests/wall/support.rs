@@ -416,6 +416,7 @@ pub fn hub(number: u128) -> HubPlan {
         prefixes: Vec::new(),
         endpoints: Vec::new(),
         services: Vec::new(),
+        ends: Vec::new(),
     }
 }
 

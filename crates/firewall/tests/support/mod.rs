@@ -142,6 +142,7 @@ impl Control {
             prefixes: Vec::new(),
             endpoints: Vec::new(),
             services: Vec::new(),
+            ends: Vec::new(),
         }
     }
 

@@ -31,6 +31,7 @@ fn plan(mode: Mode) -> HubPlan {
         prefixes: Vec::new(),
         endpoints: Vec::new(),
         services: Vec::new(),
+        ends: Vec::new(),
     }
 }
 

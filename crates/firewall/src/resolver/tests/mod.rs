@@ -229,6 +229,7 @@ pub(crate) fn plan(mode: Mode) -> HubPlan {
             port: 8443,
             target: Target::Server,
         }],
+        ends: Vec::new(),
     }
 }
 
