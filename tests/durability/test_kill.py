@@ -203,7 +203,7 @@ class Database:
 @pytest.fixture
 def home(tmp_path) -> Path:
     """Kept for the secrecy suite when the runner asks for it."""
-    return suite_dir() / "servers" / "durability" if suite_dir() else tmp_path
+    return suite_dir() / "servers" / f"{os.getpid()}-durability" if suite_dir() else tmp_path
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A long-running operation that was accepted is carried out, whatever happens to the process in between."""
 
+import os
 import random
 import time
 
@@ -14,7 +15,7 @@ KIND = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 
 @pytest.fixture
 def server(tmp_path):
-    home = suite_dir() / "servers" / tmp_path.name if suite_dir() else tmp_path
+    home = suite_dir() / "servers" / f"{os.getpid()}-{tmp_path.name}" if suite_dir() else tmp_path
     server = Bastide(home).start()
     yield server
     server.close()

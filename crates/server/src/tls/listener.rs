@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -83,9 +83,19 @@ impl Default for Limits {
 }
 
 impl Listener {
-    /// Takes the port before anything is served on it, so that its number is known: port 0 means a free one.
+    /// Takes the port before anything is served on it, so that its number is known: port 0 means a free one. A Bastide
+    /// that was killed a moment ago may still hold it, for as long as the disk takes to end its last write.
     pub async fn bind(address: SocketAddr) -> Result<TcpListener, TlsError> {
-        TcpListener::bind(address).await.map_err(|source| TlsError::Listen { address, source })
+        let until = Instant::now() + PREDECESSOR;
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Ok(listener),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Err(source) => return Err(TlsError::Listen { address, source }),
+            }
+        }
     }
 
     /// Will serve `socket` with `certificates`, looking after them by `clock`. `origin` is where peers that come with
@@ -344,6 +354,10 @@ fn head_bytes(request: &Request<Incoming>) -> u64 {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     fields.chain([target]).map(|length| length as u64).sum()
 }
+
+/// How long a port that is taken is waited for, and how often it is tried.
+const PREDECESSOR: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The peer of whatever comes from inside a hub: the relay does not tell which compute it is.
 const INSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

@@ -142,6 +142,18 @@ fn days(days: i64) -> SignedDuration {
 // What clients trust.
 
 #[tokio::test]
+async fn a_port_that_a_bastide_killed_a_moment_ago_still_holds_is_waited_for() {
+    let predecessor = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = predecessor.local_addr().unwrap();
+    let ending = tokio::task::spawn_blocking(|| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(predecessor);
+    });
+    assert_eq!(Listener::bind(address).await.unwrap().local_addr().unwrap(), address);
+    ending.await.unwrap();
+}
+
+#[tokio::test]
 async fn clients_that_trust_the_authority_accept_every_name_it_serves() {
     let port = Port::start(Limits::default()).await;
     for name in ["localhost", "127.0.0.1", "::1", "x.bastide.localhost", "kv1.vault.bastide.localhost"] {
