@@ -342,6 +342,17 @@ fn a_script_that_fails_or_never_ends_is_not_run_again_before_somebody_asks() {
 }
 
 #[test]
+fn what_a_script_prints_and_complains_of_is_kept_in_its_order() {
+    let mut node = Node::walled();
+    let content = "i=0; while [ $i -lt 2000 ]; do echo $i; i=$((i+1)); echo $i >&2; i=$((i+1)); done; exit 3";
+    node.run(&[Instance { creation_script: Some(script(content, 60)), ..instance(1) }]);
+    let reason = "the creation script: it ended with status 3. Its last line: 1999".to_owned();
+    node.wait_for(1, &ComputeState::Failed { step: Step::SetUp, reason });
+    let text: String = (0..2000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(node.computes().log(id(1), ScriptLog::Creation), Answer::Logged { text });
+}
+
+#[test]
 fn what_a_script_prints_is_kept_to_its_end() {
     let mut node = Node::walled();
     let content = "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); echo \"line $i of many, many lines\"; done";
