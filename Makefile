@@ -23,12 +23,7 @@ check: fmt clippy unit ## the quick loop: format, lints, unit tests
 
 test: ## everything: check, doc tests, the oracle, release build, real clients, durability, licences
 	@scripts/prerequisites.sh build test
-	$(MAKE) check
-	$(MAKE) doc-tests
-	$(MAKE) oracle
-	$(MAKE) release
-	$(MAKE) clients
-	$(MAKE) deny
+	$(MAKE) --keep-going fmt clippy unit doc-tests oracle release clients deny
 
 oracle: ## the same 100,000 role decisions by Bastide and by cedar-policy
 	$(CARGO) run --quiet --locked --manifest-path tests/access-oracle/Cargo.toml -- check
