@@ -58,16 +58,14 @@ pub fn compile(
     let mut compiler = Compiler { hub, outside, site, taken: legs.iter().map(|leg| leg.address).collect(), legs };
     // Without a clock nothing is open that was opened for a time.
     let properties = &hub.document.properties;
-    let mode =
-        outside.now.map_or_else(|| IsolationMode::of(properties), |now| IsolationMode::in_force(properties, now));
+    let mode = planned(IsolationMode::of(properties));
     let lift = outside.now.and_then(|now| IsolationLift::in_force(properties, now));
-    let back = lift.map(|lift| end(lift.until, Ending::Mode(planned(IsolationMode::of(properties)))));
     let mut plan = HubPlan {
         version: PLAN_VERSION,
         hub: HubId(hub.incarnation),
         name: hub.id.name().to_owned(),
         stamp,
-        mode: planned(mode),
+        mode: if lift.is_some() { Mode::Disabled } else { mode },
         subnet: site.subnet,
         legs: Vec::new(),
         names: Vec::new(),
@@ -78,7 +76,7 @@ pub fn compile(
             .iter()
             .map(|(name, port)| Service { name: name.clone(), port: *port, target: Target::Server })
             .collect(),
-        ends: back.into_iter().collect(),
+        ends: lift.map(|lift| end(lift.until, Ending::Mode(mode))).into_iter().collect(),
     };
     let (mut without_effect, mut by_service) = (BTreeMap::new(), BTreeSet::new());
     let mut sorted: Vec<&Linked> = rules.iter().collect();
