@@ -76,11 +76,11 @@ fn ends(tuple: &Attributes<'_>) -> Option<Ends> {
     let (addresses, protocol) = (tuple.inside(TUPLE_IP)?, tuple.inside(TUPLE_PROTOCOL)?);
     let address = |which| Some(Ipv4Addr::from(*addresses.value(which)?.first_chunk::<4>()?));
     let short = |which| Some(u16::from_be_bytes(*protocol.value(which)?.first_chunk()?));
-    let (kind, source_port, port) = match *protocol.value(PROTOCOL_NUMBER)?.first()? {
-        ICMP => (FlowKind::Icmp, short(ICMP_ID)?, 0),
-        TCP => (FlowKind::Tcp, short(SOURCE_PORT)?, short(DESTINATION_PORT)?),
-        UDP => (FlowKind::Udp, short(SOURCE_PORT)?, short(DESTINATION_PORT)?),
-        _ => (FlowKind::Other, 0, 0),
+    let kind = FlowKind::of_protocol(*protocol.value(PROTOCOL_NUMBER)?.first()?);
+    let (source_port, port) = match kind {
+        FlowKind::Icmp => (short(ICMP_ID)?, 0),
+        FlowKind::Tcp | FlowKind::Udp => (short(SOURCE_PORT)?, short(DESTINATION_PORT)?),
+        _ => (0, 0),
     };
     Some(Ends { kind, source: address(IP_SOURCE)?, source_port, destination: address(IP_DESTINATION)?, port })
 }
@@ -148,10 +148,6 @@ const TCP_ESTABLISHED: u8 = 3;
 const TCP_FIN_WAIT: u8 = 4;
 const TCP_CLOSE_WAIT: u8 = 5;
 const TCP_LAST_ACK: u8 = 6;
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 #[cfg(test)]
 pub(crate) mod tests {

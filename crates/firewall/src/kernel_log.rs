@@ -244,12 +244,12 @@ fn packet(body: &[u8]) -> Option<Packet> {
     let short = |place| {
         rest.get(place..).and_then(|bytes: &[u8]| bytes.first_chunk()).map_or(0, |pair| u16::from_be_bytes(*pair))
     };
-    let (kind, source_port, port) = match protocol {
+    let kind = FlowKind::of_protocol(protocol);
+    let (source_port, port) = match kind {
         // The number of a conversation stands behind type, code and checksum (RFC 792).
-        ICMP => (FlowKind::Icmp, short(4), 0),
-        TCP => (FlowKind::Tcp, short(0), short(2)),
-        UDP => (FlowKind::Udp, short(0), short(2)),
-        _ => (FlowKind::Other, 0, 0),
+        FlowKind::Icmp => (short(4), 0),
+        FlowKind::Tcp | FlowKind::Udp => (short(0), short(2)),
+        _ => (0, 0),
     };
     let (source, destination) = ([s1, s2, s3, s4].into(), [d1, d2, d3, d4].into());
     let ends = Ends { kind, source, source_port, destination, port };
@@ -269,9 +269,6 @@ const PREFIX: u16 = 10;
 /// RFC 791, section 3.1.
 const IPV4_HEAD: usize = 20;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 #[cfg(test)]
 mod tests;

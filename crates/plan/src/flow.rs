@@ -64,6 +64,18 @@ pub enum FlowKind {
     Other,
 }
 
+impl FlowKind {
+    /// What the kernel decides about packets of a protocol, by its number in the IP header.
+    pub fn of_protocol(number: u8) -> Self {
+        match number {
+            1 => Self::Icmp,
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What was decided about a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
