@@ -24,8 +24,7 @@ impl Scene {
     /// A hub without a network of its own yet, on a node that obeys.
     async fn set() -> Self {
         let agent = Agent::start();
-        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
-        let (house, hub) = agent.house(json!({"managedNetwork": network})).await;
+        let (house, hub) = agent.approved_house(json!({})).await;
         Self { house, agent, hub }
     }
 

@@ -9,7 +9,7 @@ use bastide_plan::hub_plan::RuleName;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::House;
-use support::agent::Agent;
+use support::agent::{Agent, pypi};
 
 /// A provisioned approved-only hub before an agent, on a storage account of its own.
 struct Scene {
@@ -22,9 +22,7 @@ struct Scene {
 impl Scene {
     async fn set() -> Self {
         let agent = Agent::start();
-        let rules = json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}});
-        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules});
-        let (house, hub) = agent.house(json!({"managedNetwork": network, "provisionNetworkNow": true})).await;
+        let (house, hub) = agent.provisioned_house(pypi()).await;
         let storage = house.get(&hub).await.body["properties"]["storageAccount"].as_str().unwrap().to_owned();
         Self { house, agent, hub, storage }
     }

@@ -12,7 +12,7 @@ use bastide_plan::hub_plan::Mode;
 use http::{Method, StatusCode};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use support::agent::Agent;
+use support::agent::{Agent, pypi};
 use support::{Answer, House, Options};
 
 const CONTRIBUTOR: &str = "b24988ac-6180-42a0-ab88-20f7382dd24c";
@@ -29,9 +29,7 @@ struct Scene {
 impl Scene {
     async fn set() -> Self {
         let agent = Agent::start();
-        let rules = json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}});
-        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules});
-        let (house, hub) = agent.house(json!({"managedNetwork": network, "provisionNetworkNow": true})).await;
+        let (house, hub) = agent.provisioned_house(pypi()).await;
         Self { house, agent, hub }
     }
 

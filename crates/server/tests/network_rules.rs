@@ -30,8 +30,7 @@ struct Scene {
 impl Scene {
     async fn set() -> Self {
         let agent = Agent::start();
-        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound"});
-        let (house, hub) = agent.house(json!({"managedNetwork": network, "provisionNetworkNow": true})).await;
+        let (house, hub) = agent.provisioned_house(json!({})).await;
         let group = format!("/subscriptions/{}/resourceGroups/rg", house.subscription);
         Self { house, agent, hub, group }
     }

@@ -11,7 +11,7 @@ use bastide_plan::hub_plan::RuleName;
 use bastide_server::{Enforcement, NetworkSettings};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::agent::Agent;
+use support::agent::{Agent, pypi};
 use support::{House, Options};
 
 struct Scene {
@@ -24,9 +24,7 @@ impl Scene {
     /// An approved-only hub with one rule, its network not provisioned yet.
     async fn set() -> Self {
         let agent = Agent::start();
-        let rules = json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}});
-        let network = json!({"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules});
-        let (house, hub) = agent.house(json!({"managedNetwork": network})).await;
+        let (house, hub) = agent.approved_house(pypi()).await;
         Self { house, agent, hub }
     }
 

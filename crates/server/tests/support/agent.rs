@@ -83,6 +83,18 @@ impl Agent {
         Self { told, directory, listening }
     }
 
+    /// As [`Agent::house`], with an approved-only hub that has these rules; its network is not provisioned yet.
+    pub async fn approved_house(&self, rules: Value) -> (House, String) {
+        self.house(approved_only(rules)).await
+    }
+
+    /// As [`Agent::approved_house`], its network provisioned at once.
+    pub async fn provisioned_house(&self, rules: Value) -> (House, String) {
+        let mut hub = approved_only(rules);
+        hub["provisionNetworkNow"] = json!(true);
+        self.house(hub).await
+    }
+
     /// A server whose node this is, with the hub `hub` in the group `rg`: the server, and the hub's path.
     pub async fn house(&self, hub: Value) -> (House, String) {
         self.house_with(hub, Vec::new()).await
@@ -421,4 +433,13 @@ async fn hand_over(writer: &UnixStream, tell: &Tell, descriptors: &[OwnedFd]) {
         Ok(sendmsg(writer, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
     };
     assert_eq!(writer.async_io(Interest::WRITABLE, send).await.unwrap(), bytes.len());
+}
+
+fn approved_only(rules: Value) -> Value {
+    json!({"managedNetwork": {"isolationMode": "AllowOnlyApprovedOutbound", "outboundRules": rules}})
+}
+
+/// A rule, as a map of rules has it.
+pub fn pypi() -> Value {
+    json!({"pypi": {"type": "FQDN", "destination": "pypi.org"}})
 }
