@@ -21,6 +21,7 @@ struct World {
     assignments: Vec<Assignment>,
     exemptions: Vec<Exemption>,
     under: Option<String>,
+    has_no_group: bool,
     day: i8,
 }
 
@@ -65,7 +66,7 @@ impl World {
             resource,
             is_indexed: resource.get("location").is_some() && !resource["type"].as_str().unwrap().ends_with("Groups"),
             under: self.under.as_deref(),
-            group: Some(&group),
+            group: (!self.has_no_group).then_some(&group),
             subscription: Some(&subscription),
             api_version: "2024-10-01",
             caller: &json!({"idtyp": "user"}),
@@ -127,6 +128,86 @@ fn not_scopes_and_modes_leave_out_what_they_say() {
 }
 
 #[test]
+fn selectors_of_an_assignment_say_which_resources_it_is_about() {
+    let rule = format!("{HUB}/outboundRules/pypi");
+    let rule = json!({"id": rule, "type": format!("{WORKSPACE}/outboundRules")});
+    let group = json!({"id": GROUP, "type": "Microsoft.Resources/subscriptions/resourceGroups", "location": "West US"});
+    let lock = format!("{SUBSCRIPTION}/providers/Microsoft.Authorization/locks/l");
+    let lock = json!({"id": lock, "type": "Microsoft.Authorization/locks"});
+    for (selectors, is_denied) in [
+        (json!([]), [true, true, true]),
+        (json!([{"kind": "resourceLocation", "in": ["West US", "eastus"]}]), [false, false, true]),
+        (json!([{"kind": "resourceLocation", "notIn": ["westus"]}]), [true, true, false]),
+        (json!([{"kind": "ResourceType", "in": [WORKSPACE.to_uppercase()]}]), [true, false, false]),
+        (
+            json!([{"kind": "resourceType", "notIn": ["a/b"]}, {"kind": "resourceLocation", "in": ["WestEurope"]}]),
+            [true, false, false],
+        ),
+    ] {
+        let more = json!({"resourceSelectors": [{"name": "some", "selectors": selectors}]});
+        let world = World::default().rule("no", always(), json!({"effect": "deny"})).assign(SUBSCRIPTION, "no", more);
+        assert_eq!([&hub(json!({})), &rule, &group].map(|resource| world.denies(resource)), is_denied, "{selectors}");
+    }
+    let places = json!([
+        {"selectors": [{"kind": "resourceWithoutLocation", "in": ["subscriptionLevelResources"]}]},
+        {"selectors": [{"kind": "resourceLocation", "in": ["westus"]}]},
+    ]);
+    let world = World::default().rule("no", always(), json!({"effect": "deny"}));
+    let world = world.assign(SUBSCRIPTION, "no", json!({"resourceSelectors": places}));
+    assert!(world.denies(&group), "one of several is enough");
+    assert!(!world.denies(&hub(json!({}))));
+    let at_subscription = World { has_no_group: true, ..world };
+    assert!(at_subscription.denies(&lock));
+}
+
+#[test]
+fn an_override_gives_rules_another_effect() {
+    let id = format!("{SUBSCRIPTION}/providers/Microsoft.Authorization/policySetDefinitions/two");
+    let member =
+        |reference: &str| json!({"policyDefinitionId": policy_id("no"), "policyDefinitionReferenceId": reference});
+    let properties = json!({"policyDefinitions": [member("one"), member("two")]});
+    let effect = json!({"effect": {"type": "String", "defaultValue": "deny", "allowedValues": ["deny", "audit"]}});
+    let rule = json!({"if": always(), "then": {"effect": "[parameters('effect')]"}});
+    let definition = json!({"mode": "All", "parameters": effect, "policyRule": rule});
+    let assign = |overrides: Value| {
+        let mut world = World::default().define("no", &definition);
+        world.catalogue.define_initiative(Initiative::read(&id, map(&properties)).unwrap());
+        let more = json!({"policyDefinitionId": id, "overrides": overrides});
+        let assignment = Assignment::read("/a", SUBSCRIPTION, map(&more))?;
+        world.catalogue.check_assignment(&assignment)?;
+        world.assignments.push(assignment);
+        Ok(world)
+    };
+    let effect =
+        |value: &str, selectors: Value| json!({"kind": "policyEffect", "value": value, "selectors": selectors});
+    let one = json!([{"kind": "policyDefinitionReferenceId", "in": ["ONE"]}]);
+    let west = json!([{"kind": "resourceLocation", "in": ["westus"]}]);
+    for (overrides, denials) in [
+        (json!([]), 2),
+        (json!([effect("audit", one.clone())]), 1),
+        (json!([effect("Audit", json!([]))]), 0),
+        (json!([effect("audit", west.clone())]), 2),
+        (json!([effect("deny", one.clone()), effect("audit", json!([]))]), 1),
+    ] {
+        let world = assign(overrides.clone()).unwrap();
+        assert_eq!(world.denials(&hub(json!({}))).len(), denials, "{overrides}");
+    }
+    let unknown = json!([{"kind": "policyDefinitionReferenceId", "in": ["three"]}]);
+    for refused in [
+        json!({"kind": "policyEffect", "value": "modify"}),
+        json!({"kind": "policyEffect", "value": "disabled"}),
+        json!({"kind": "definitionVersion", "value": "1.0.0"}),
+        json!({"kind": "policyEffect", "value": "audit", "selectors": unknown}),
+        json!({"kind": "policyEffect", "value": "audit", "selectors": [{"kind": "resourceType", "in": ["a"], "notIn": ["b"]}]}),
+        json!({"kind": "policyEffect", "value": "audit", "selectors": [{"kind": "mood", "in": ["a"]}]}),
+    ] {
+        let error: bastide_access::policy::PolicyError = assign(json!([refused])).err().expect("refused");
+        assert_eq!(error.code, "InvalidPolicyAssignment", "{refused}: {error}");
+        assert!(error.place.starts_with("properties.overrides[0]"), "{}", error.place);
+    }
+}
+
+#[test]
 fn an_assignment_that_is_not_enforced_only_tells() {
     let tag = json!({"parameters": {"tagName": {"value": "cost"}}, "enforcementMode": "DoNotEnforce"});
     let world = World::default().assign(SUBSCRIPTION, "require a tag", tag);
@@ -146,6 +227,16 @@ fn an_exemption_ends_on_its_day() {
     world.day = 10;
     assert!(world.denies(&hub(json!({}))));
     assert_eq!(states(&world, &hub(json!({}))), [Compliance::NonCompliant]);
+}
+
+#[test]
+fn an_exemption_may_be_for_some_resources() {
+    let tag = json!({"parameters": {"tagName": {"value": "cost"}}});
+    let selectors = json!([{"selectors": [{"kind": "resourceLocation", "in": ["westus"]}]}]);
+    let world = World::default().assign(SUBSCRIPTION, "require a tag", tag);
+    let world = world.exempt(GROUP, json!({"resourceSelectors": selectors}));
+    assert!(world.denies(&hub(json!({}))));
+    assert!(!world.denies(&with(hub(json!({})), "location", json!("westus"))));
 }
 
 #[test]
@@ -593,6 +684,11 @@ fn with(mut resource: Value, name: &str, value: Value) -> Value {
 
 fn set(tag: &str, value: &str) -> Change {
     Change { target: Target::Tag(tag.to_owned()), value: Some(value.into()) }
+}
+
+/// A condition that everything fulfils.
+fn always() -> Value {
+    json!({"value": 1, "equals": 1})
 }
 
 fn locations(allowed: &[&str]) -> Value {

@@ -125,6 +125,23 @@ def test_assignments_are_shown_listed_and_updated(az, group):
     assert shown["parameters"]["tagName"]["value"] == "cost"
 
 
+def test_a_rule_is_rolled_out_by_place_and_with_another_effect(az, group, unique):
+    selectors = [{"name": "east first", "selectors": [{"kind": "resourceLocation", "in": ["eastus"]}]}]
+    made = az.ok(
+        "policy", "assignment", "create", "-n", "roll-out", *in_group(group), "--policy", REQUIRE_TAG,
+        "-p", json.dumps({"tagName": {"value": "cost"}}), "--resource-selectors", json.dumps(selectors),
+    )  # fmt: skip
+    assert made["resourceSelectors"] == selectors
+    assert identity(az, group, unique("id"), "westus").code == 0
+    identity(az, group, unique("id"), "eastus").failed("RequestDisallowedByPolicy")
+    audited = [{"kind": "policyEffect", "value": "disabled"}]
+    refused = az.run("policy", "assignment", "update", "-n", "roll-out", *in_group(group), "--overrides",
+                     json.dumps([{"kind": "policyEffect", "value": "modify"}]))  # fmt: skip
+    assert "operations" in refused.failed("InvalidPolicyAssignment")
+    az.ok("policy", "assignment", "update", "-n", "roll-out", *in_group(group), "--overrides", json.dumps(audited))
+    assert identity(az, group, unique("id"), "eastus").code == 0
+
+
 def test_a_missing_parameter_is_asked_for(az, group):
     refused = az.run("policy", "assignment", "create", "-n", "x", *in_group(group), "--policy", LOCATIONS)
     assert "listOfAllowedLocations" in refused.failed("MissingPolicyParameter")

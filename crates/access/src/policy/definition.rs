@@ -83,6 +83,17 @@ impl Definition {
         }
         Ok((bound, effect))
     }
+
+    /// Why an assignment cannot give it this effect instead of its own, if so.
+    pub(super) fn check_override(&self, effect: Effect) -> Result<(), String> {
+        if !effect.accepts(&self.details) {
+            return Err(misfit(effect));
+        }
+        // Where the effect is a parameter, its values are those the author thought of.
+        let declared = self.effect.parameters();
+        let mut declared = declared.iter().filter_map(|name| self.parameters.find(name));
+        declared.try_for_each(|parameter| parameter.check(&effect.name().into()))
+    }
 }
 
 impl Mode {

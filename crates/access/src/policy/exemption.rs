@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{PolicyError, member, text, texts};
+use super::selector::ResourceSelectors;
+use super::subject::Subject;
+use super::{PolicyError, text, texts};
 
 /// A scope at which an assignment does not hold.
 #[derive(Debug, Clone)]
@@ -20,6 +22,7 @@ pub struct Exemption {
     pub category: Category,
     /// When it ends.
     pub expires_on: Option<Timestamp>,
+    selectors: ResourceSelectors,
 }
 
 /// Why something is exempt.
@@ -34,7 +37,7 @@ pub enum Category {
 impl Exemption {
     /// Reads the `properties` of an exemption at a scope.
     pub fn read(id: &str, scope: &str, properties: &Map<String, Value>) -> Result<Self, PolicyError> {
-        let invalid = |place: &str, message: &str| PolicyError::new("InvalidPolicyExemption", place, message);
+        let invalid = |place: &str, message: &str| PolicyError::new(INVALID, place, message);
         let place = "properties.policyAssignmentId";
         let assignment_id = text(properties, "policyAssignmentId")?
             .filter(|id| !id.is_empty())
@@ -50,11 +53,6 @@ impl Exemption {
                 invalid("properties.expiresOn", "expiresOn is a date and time such as 2027-01-31T00:00:00Z.")
             })?),
         };
-        if member(properties, "resourceSelectors").and_then(Value::as_array).is_some_and(|given| !given.is_empty()) {
-            let message =
-                "properties.resourceSelectors is not something Bastide does. Make the exemption at a narrower scope.";
-            return Err(invalid("properties.resourceSelectors", message));
-        }
         Ok(Self {
             id: id.to_owned(),
             scope: scope.to_ascii_lowercase(),
@@ -62,6 +60,7 @@ impl Exemption {
             reference_ids: texts(properties, "policyDefinitionReferenceIds")?,
             category,
             expires_on,
+            selectors: ResourceSelectors::read(properties, INVALID)?,
         })
     }
 
@@ -71,10 +70,13 @@ impl Exemption {
     }
 
     /// Whether it takes a resource out of one rule.
-    pub(super) fn frees(&self, key: &str, reference_id: Option<&str>, now: Timestamp) -> bool {
+    pub(super) fn frees(&self, subject: &Subject<'_>, reference_id: Option<&str>) -> bool {
         let is_for_rule = self.reference_ids.is_empty()
             || reference_id.is_some_and(|asked| self.reference_ids.iter().any(|own| own.eq_ignore_ascii_case(asked)));
-        is_for_rule && !self.has_expired(now) && super::covers(&self.scope, key)
+        is_for_rule
+            && !self.has_expired(subject.now)
+            && super::covers(&self.scope, subject.key)
+            && self.selectors.select(subject)
     }
 }
 
@@ -87,3 +89,5 @@ impl Category {
         }
     }
 }
+
+const INVALID: &str = "InvalidPolicyExemption";

@@ -24,9 +24,12 @@ mod initiative;
 mod operator;
 mod parameter;
 mod policies;
+mod rule;
+mod selector;
 mod state;
 mod subject;
 mod verdict;
+mod wish;
 
 use serde_json::{Map, Value};
 
