@@ -138,24 +138,13 @@ async fn follow(
 }
 
 async fn rules(store: &Store, hub: &str) -> Result<BTreeMap<String, Entry>, Failure> {
-    let mut query = ResourceQuery {
+    let query = ResourceQuery {
         prefix: Some(format!("{hub}/outboundrules/")),
         types: vec![RULES.to_owned()],
-        limit: PAGE,
         ..ResourceQuery::default()
     };
-    let mut rules = BTreeMap::new();
-    loop {
-        let page = store.resources(&query).await?;
-        let is_last = page.len() < PAGE as usize;
-        query.after = page.last().map(|row| row.key.clone());
-        for row in page {
-            rules.insert(row.key.clone(), Entry::read(row)?);
-        }
-        if is_last {
-            return Ok(rules);
-        }
-    }
+    let rules = store.every_resource(query).await?.into_iter();
+    rules.map(|row| Ok((row.key.clone(), Entry::read(row)?))).collect()
 }
 
 fn read(body: &Value) -> Result<Document, Failure> {
@@ -163,5 +152,3 @@ fn read(body: &Value) -> Result<Document, Failure> {
 }
 
 const RULES: &str = "Microsoft.MachineLearningServices/workspaces/outboundRules";
-
-const PAGE: u32 = 1000;

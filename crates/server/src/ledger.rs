@@ -89,6 +89,11 @@ impl Ledger {
         self.store.resources(query).await?.into_iter().map(Entry::read).collect()
     }
 
+    /// As [`Ledger::surroundings`], every one of them.
+    pub async fn every_surrounding(&self, _pass: &Pass, query: ResourceQuery) -> Result<Vec<Entry>, Failure> {
+        self.store.every_resource(query).await?.into_iter().map(Entry::read).collect()
+    }
+
     /// Whether a subscription is one of ours. Asked before anybody is authorised: an unknown subscription is 404 for
     /// everybody, as in ARM. Subscriptions never go, so one that was found once is not looked for again.
     pub async fn has_subscription(&self, id: &str) -> Result<bool, Failure> {
@@ -112,11 +117,14 @@ impl Ledger {
 
     /// Resources below the pass's scope, in order of key.
     pub async fn resources(&self, pass: &Pass, query: &ResourceQuery) -> Result<Vec<Entry>, Failure> {
-        let prefix = query.prefix.as_deref().unwrap_or_default();
-        if !pass.scope().is_tenant() && !prefix.starts_with(&pass.scope().prefix()) {
-            return Err(Failure::internal(format!("a list of '{prefix}' under a pass for {}", pass.scope())));
-        }
+        check_below(pass, query)?;
         self.store.resources(query).await?.into_iter().map(Entry::read).collect()
+    }
+
+    /// Every resource below the pass's scope that a query is about, in order of key.
+    pub async fn every_resource(&self, pass: &Pass, query: ResourceQuery) -> Result<Vec<Entry>, Failure> {
+        check_below(pass, &query)?;
+        self.store.every_resource(query).await?.into_iter().map(Entry::read).collect()
     }
 
     /// Tag names and values in use below the pass's scope.
@@ -275,6 +283,14 @@ fn check(pass: &Pass, id: &ResourceId) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::internal(format!("{id} asked for under a pass for {}", pass.scope())))
+}
+
+fn check_below(pass: &Pass, query: &ResourceQuery) -> Result<(), Failure> {
+    let prefix = query.prefix.as_deref().unwrap_or_default();
+    if pass.scope().is_tenant() || prefix.starts_with(&pass.scope().prefix()) {
+        return Ok(());
+    }
+    Err(Failure::internal(format!("a list of '{prefix}' under a pass for {}", pass.scope())))
 }
 
 /// More records of one kind and owner than this are nobody's.

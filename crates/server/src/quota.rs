@@ -189,35 +189,27 @@ impl Front {
     /// Every compute of a subscription in a location.
     async fn uses(&self, pass: &Pass, subscription: &ResourceId, location: &str) -> Result<Vec<Use>, Failure> {
         let Ok(registered) = self.registry.find(COMPUTES, "") else { return Ok(Vec::new()) };
-        let mut query = ResourceQuery {
+        let query = ResourceQuery {
             prefix: Some(subscription.prefix()),
             types: vec![COMPUTES.to_owned()],
-            limit: PAGE,
             ..ResourceQuery::default()
         };
         let mut hubs = BTreeMap::new();
         let mut uses = Vec::new();
-        loop {
-            let page = self.ledger.surroundings(pass, &query).await?;
-            let rest_after = page.last().filter(|_| page.len() == PAGE as usize).map(|last| last.row.key.clone());
-            for entry in page {
-                let Some(demand) = registered.rules.demand(&entry.document) else { continue };
-                let Some(workspace) = entry.id.parent() else { continue };
-                if !hubs.contains_key(workspace.key()) {
-                    hubs.insert(workspace.key().to_owned(), self.hub_of(pass, &entry.id).await?);
-                }
-                match hubs.get(workspace.key()) {
-                    Some(Some((hub, place))) if place == location => {
-                        uses.push(Use { id: entry.id, hub: hub.clone(), demand });
-                    }
-                    _ => {}
-                }
+        for entry in self.ledger.every_surrounding(pass, query).await? {
+            let Some(demand) = registered.rules.demand(&entry.document) else { continue };
+            let Some(workspace) = entry.id.parent() else { continue };
+            if !hubs.contains_key(workspace.key()) {
+                hubs.insert(workspace.key().to_owned(), self.hub_of(pass, &entry.id).await?);
             }
-            match rest_after {
-                Some(after) => query.after = Some(after),
-                None => return Ok(uses),
+            match hubs.get(workspace.key()) {
+                Some(Some((hub, place))) if place == location => {
+                    uses.push(Use { id: entry.id, hub: hub.clone(), demand });
+                }
+                _ => {}
             }
         }
+        Ok(uses)
     }
 
     /// The workspace whose quota a compute uses, and where it is: a project's computes use the hub's.
@@ -370,9 +362,6 @@ const QUOTA: &str = "quota";
 
 /// Kind of the records that order the writes that take of quotas, one a subscription.
 const LAST_USE: &str = "quota-use";
-
-/// Computes read at a time.
-const PAGE: u32 = 500;
 
 /// More limits than this nobody sets in one location.
 const MAX_SET: u32 = 5000;

@@ -235,22 +235,12 @@ impl Front {
         id: &ResourceId,
         kind: &str,
     ) -> Result<Vec<Entry>, Failure> {
-        let mut query = ResourceQuery {
+        let query = ResourceQuery {
             prefix: Some(format!("{}{}/", id.prefix(), kind.to_ascii_lowercase())),
             types: vec![format!("{}/{kind}", registered.name)],
-            limit: 1000,
             ..ResourceQuery::default()
         };
-        let mut parts = Vec::new();
-        loop {
-            let page = self.ledger.resources(pass, &query).await?;
-            let rest_after = page.last().filter(|_| page.len() == 1000).map(|last| last.row.key.clone());
-            parts.extend(page);
-            match rest_after {
-                Some(after) => query.after = Some(after),
-                None => return Ok(parts),
-            }
-        }
+        self.ledger.every_resource(pass, query).await
     }
 }
 

@@ -92,6 +92,21 @@ impl Store {
         self.read(query.statement()).await?.into_iter().map(Resource::from_row).collect()
     }
 
+    /// Every resource that a query is about, read page by page whatever its limit.
+    pub async fn every_resource(&self, query: ResourceQuery) -> Result<Vec<Resource>, StoreError> {
+        let mut query = ResourceQuery { limit: PAGE, ..query };
+        let mut every = Vec::new();
+        loop {
+            let page = self.resources(&query).await?;
+            let is_last = page.len() < PAGE as usize;
+            query.after = page.last().map(|row| row.key.clone());
+            every.extend(page);
+            if is_last {
+                return Ok(every);
+            }
+        }
+    }
+
     /// How many resources have keys that start with this. Takes time with their number.
     pub async fn count_below(&self, prefix: &str) -> Result<i64, StoreError> {
         let mut statement = Statement::new("SELECT COUNT(*) FROM resources WHERE ");
@@ -260,3 +275,6 @@ const AT_A_TIME: usize = 500;
 
 /// Behind by more than this, everything is read.
 const ACCESS_CHANGES: u32 = 1000;
+
+/// Resources read at a time.
+const PAGE: u32 = 500;

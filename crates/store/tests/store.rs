@@ -47,6 +47,7 @@ suite! {
         a_second_put_keeps_who_made_it_and_changes_the_rest,
         a_put_never_replaces_another_incarnation,
         pages_follow_each_other_in_the_order_of_bytes,
+        every_resource_is_found_whether_or_not_the_last_page_is_full,
         lists_narrow_by_type_name_listing_and_tag,
         children_of_a_parent_are_a_type_under_a_prefix,
         tags_are_counted_by_name_in_any_case_and_by_exact_value,

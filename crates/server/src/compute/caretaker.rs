@@ -84,30 +84,21 @@ impl Caretaker {
 
     /// Reads what there is to look after, and keeps what was learnt about those that are still there.
     async fn read(&mut self) -> Result<(), Failure> {
-        let mut query =
-            ResourceQuery { types: vec![compute::TYPE_NAME.to_owned()], limit: PAGE, ..ResourceQuery::default() };
+        let query = ResourceQuery { types: vec![compute::TYPE_NAME.to_owned()], ..ResourceQuery::default() };
         let mut watched = BTreeMap::new();
-        loop {
-            let page = self.front.ledger.store().resources(&query).await?;
-            let rest_after = page.last().filter(|_| page.len() == PAGE as usize).map(|last| last.key.clone());
-            for row in page {
-                let entry = Entry::read(row)?;
-                if !Patience::of(&entry.document).is_any() && !idle::has_schedules(&entry.document) {
-                    continue;
-                }
-                let stood = self.watched.remove(&entry.row.key);
-                let stood = stood.filter(|stood| stood.entry.row.incarnation == entry.row.incarnation);
-                let key = entry.row.key.clone();
-                let new = match stood {
-                    Some(stood) => Watched { entry, ..stood },
-                    None => Watched { entry, cpu: BTreeMap::new(), busy: None, refused: None },
-                };
-                watched.insert(key, new);
+        for row in self.front.ledger.store().every_resource(query).await? {
+            let entry = Entry::read(row)?;
+            if !Patience::of(&entry.document).is_any() && !idle::has_schedules(&entry.document) {
+                continue;
             }
-            match rest_after {
-                Some(after) => query.after = Some(after),
-                None => break,
-            }
+            let stood = self.watched.remove(&entry.row.key);
+            let stood = stood.filter(|stood| stood.entry.row.incarnation == entry.row.incarnation);
+            let key = entry.row.key.clone();
+            let new = match stood {
+                Some(stood) => Watched { entry, ..stood },
+                None => Watched { entry, cpu: BTreeMap::new(), busy: None, refused: None },
+            };
+            watched.insert(key, new);
         }
         self.watched = watched;
         let networks = &self.front.networks;
@@ -253,6 +244,3 @@ const SAMPLE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Percent of one core from which on a machine does something: an idle `JupyterLab` takes less than one.
 const BUSY_PERCENT: u64 = 5;
-
-/// Computes read at a time.
-const PAGE: u32 = 500;

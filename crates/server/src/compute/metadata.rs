@@ -83,22 +83,15 @@ impl Metadata {
     /// What runs, or could, for every compute there is.
     async fn machines(&self) -> Result<BTreeMap<ComputeId, Arc<Machine>>, Failure> {
         let types = vec![compute::TYPE_NAME.to_owned()];
-        let mut query = ResourceQuery { types, limit: PAGE, ..ResourceQuery::default() };
+        let query = ResourceQuery { types, ..ResourceQuery::default() };
         let mut found = BTreeMap::new();
-        loop {
-            let page = self.front.ledger.store().resources(&query).await?;
-            let rest_after = page.last().filter(|_| page.len() == PAGE as usize).map(|last| last.key.clone());
-            for row in page {
-                let entry = Entry::read(row)?;
-                for compute in machines(entry.row.incarnation, &entry.document) {
-                    found.insert(compute, Arc::new(Machine::new(Arc::clone(&self.front), &entry, compute)));
-                }
-            }
-            match rest_after {
-                Some(after) => query.after = Some(after),
-                None => return Ok(found),
+        for row in self.front.ledger.store().every_resource(query).await? {
+            let entry = Entry::read(row)?;
+            for compute in machines(entry.row.incarnation, &entry.document) {
+                found.insert(compute, Arc::new(Machine::new(Arc::clone(&self.front), &entry, compute)));
             }
         }
+        Ok(found)
     }
 }
 
@@ -132,5 +125,3 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// Before something is tried again that has just failed.
 const PAUSE: Duration = Duration::from_secs(1);
-
-const PAGE: u32 = 1000;

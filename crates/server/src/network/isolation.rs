@@ -111,16 +111,12 @@ impl Front {
         let query = ResourceQuery {
             prefix: Some(prefix.clone()),
             types: vec![compute::TYPE_NAME.to_owned()],
-            limit: MOST_COMPUTES,
             ..ResourceQuery::default()
         };
-        let computes = self.ledger.surroundings(pass, &query).await?;
+        let computes = self.ledger.every_surrounding(pass, query).await?;
         let count = i64::try_from(computes.len()).unwrap_or(i64::MAX);
         expect.push(Expectation::CountBelow { prefix, count });
         expect.extend(computes.iter().map(Entry::unchanged));
         Ok(computes)
     }
 }
-
-/// More computes than this no workspace has.
-const MOST_COMPUTES: u32 = 5000;

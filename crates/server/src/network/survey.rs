@@ -13,7 +13,7 @@ use bastide_hub::quota::Capacity;
 use bastide_hub::workspace::is_provisioned;
 use bastide_plan::compute_plan::Instance;
 use bastide_plan::hub_plan::ComputeId;
-use bastide_store::{Change, RecordQuery, ResourceQuery, Store, StoreError, Write};
+use bastide_store::{Change, RecordQuery, ResourceQuery, Store, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ impl Survey {
     /// Keys of all workspaces.
     pub(super) async fn workspaces(&self) -> Result<Vec<String>, Failure> {
         let query = ResourceQuery { types: vec![WORKSPACE.to_owned()], ..ResourceQuery::default() };
-        Ok(self.every(query).await?.into_iter().map(|row| row.key).collect())
+        Ok(self.store.every_resource(query).await?.into_iter().map(|row| row.key).collect())
     }
 
     /// The addresses of a hub's instances, older ones first; `held` are those that were given before, as far as the planner knows. Who does
@@ -141,7 +141,7 @@ impl Survey {
             ..ResourceQuery::default()
         };
         let mut computes = Vec::new();
-        for row in self.every(query).await? {
+        for row in self.store.every_resource(query).await? {
             let entry = Entry::read(row)?;
             let compute = entry.linked();
             let mut instances = order::instances(&compute, workspace, hub, &self.capacity);
@@ -160,22 +160,7 @@ impl Survey {
             types: vec![format!("{WORKSPACE}/outboundRules")],
             ..ResourceQuery::default()
         };
-        self.every(query).await?.into_iter().map(|row| Ok(Entry::read(row)?.linked())).collect()
-    }
-
-    async fn every(&self, mut query: ResourceQuery) -> Result<Vec<bastide_store::Resource>, StoreError> {
-        const PAGE: u32 = 1000;
-        query.limit = PAGE;
-        let mut all = Vec::new();
-        loop {
-            let page = self.store.resources(&query).await?;
-            let is_last = page.len() < PAGE as usize;
-            query.after = page.last().map(|row| row.key.clone());
-            all.extend(page);
-            if is_last {
-                return Ok(all);
-            }
-        }
+        self.store.every_resource(query).await?.into_iter().map(|row| Ok(Entry::read(row)?.linked())).collect()
     }
 }
 

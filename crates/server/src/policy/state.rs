@@ -100,15 +100,8 @@ impl Front {
     /// What policies look at, at a scope and below.
     async fn standing(&self, pass: &Pass, scope: &ResourceId) -> Result<Vec<Entry>, Failure> {
         let mut standing: Vec<Entry> = self.ledger.surrounding(pass, scope).await?.into_iter().collect();
-        let mut query = ResourceQuery { prefix: Some(scope.prefix()), limit: 500, ..ResourceQuery::default() };
-        loop {
-            let page = self.ledger.surroundings(pass, &query).await?;
-            query.after = page.last().filter(|_| page.len() == 500).map(|last| last.row.key.clone());
-            standing.extend(page);
-            if query.after.is_none() {
-                break;
-            }
-        }
+        let query = ResourceQuery { prefix: Some(scope.prefix()), ..ResourceQuery::default() };
+        standing.extend(self.ledger.every_surrounding(pass, query).await?);
         standing.retain(|entry| is_looked_at(&entry.row.type_name));
         Ok(standing)
     }

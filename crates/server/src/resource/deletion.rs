@@ -116,20 +116,11 @@ impl Front {
         id: &ResourceId,
         entries: &mut Entries,
     ) -> Result<Vec<Entry>, Failure> {
-        let mut query = ResourceQuery { prefix: Some(id.prefix()), limit: 500, ..ResourceQuery::default() };
-        let mut gone = Vec::new();
-        loop {
-            let below = self.ledger.resources(pass, &query).await?;
-            let rest_after = below.last().filter(|_| below.len() == 500).map(|last| last.row.key.clone());
-            for entry in below {
-                entries.expect.push(entry.stands());
-                self.remove(&entry, entries)?;
-                gone.push(entry);
-            }
-            match rest_after {
-                Some(after) => query.after = Some(after),
-                None => break,
-            }
+        let query = ResourceQuery { prefix: Some(id.prefix()), ..ResourceQuery::default() };
+        let gone = self.ledger.every_resource(pass, query).await?;
+        for entry in &gone {
+            entries.expect.push(entry.stands());
+            self.remove(entry, entries)?;
         }
         let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
         entries.expect.push(Expectation::CountBelow { prefix: id.prefix(), count });

@@ -12,7 +12,7 @@ use bastide_store::ResourceQuery;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{MAX_KEPT, stood_at};
+use super::stood_at;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::Entry;
@@ -91,19 +91,10 @@ impl Front {
         let subscription = request.matched.target.subscription_id().unwrap_or_default();
         let scope = ResourceId::parse(&format!("/subscriptions/{subscription}"))?;
         let types = vec![soft.leaves.to_owned()];
-        let mut query =
-            ResourceQuery { prefix: Some(scope.prefix()), types, limit: MAX_KEPT, ..ResourceQuery::default() };
-        let mut kept = Vec::new();
-        loop {
-            let page = self.ledger.surroundings(pass, &query).await?;
-            let is_last = page.len() < MAX_KEPT as usize;
-            query.after = page.last().map(|last| last.row.key.clone());
-            kept.extend(page);
-            if is_last {
-                kept.sort_by_key(|entry| entry.row.revision);
-                return Ok(kept);
-            }
-        }
+        let query = ResourceQuery { prefix: Some(scope.prefix()), types, ..ResourceQuery::default() };
+        let mut kept = self.ledger.every_surrounding(pass, query).await?;
+        kept.sort_by_key(|entry| entry.row.revision);
+        Ok(kept)
     }
 
     /// What is kept, under the name that clients know it by.

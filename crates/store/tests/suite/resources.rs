@@ -77,6 +77,18 @@ pub(crate) async fn pages_follow_each_other_in_the_order_of_bytes(database: &Dat
     assert_eq!(keys(&store, early).await, ids, "a place before the prefix changes nothing");
 }
 
+pub(crate) async fn every_resource_is_found_whether_or_not_the_last_page_is_full(database: &Database) {
+    let store = database.open().await;
+    let id = |number: usize| format!("/g/{number:04}");
+    let below = ResourceQuery { prefix: Some("/g/".into()), limit: 7, ..ResourceQuery::default() };
+    put_all(&store, [put("/h", DISK, 0)]).await;
+    for (had, has) in [(0, 0), (0, 1000), (1000, 1001)] {
+        put_all(&store, (had..has).map(|number| put(&id(number), DISK, 0))).await;
+        let every = store.every_resource(below.clone()).await.unwrap();
+        assert!(every.iter().map(|resource| resource.key.clone()).eq((0..has).map(id)), "{} of {has}", every.len());
+    }
+}
+
 pub(crate) async fn lists_narrow_by_type_name_listing_and_tag(database: &Database) {
     let store = database.open().await;
     let machine = |id: &str| ResourcePut { type_name: "Microsoft.Compute/virtualMachines".into(), ..put(id, "", 0) };
