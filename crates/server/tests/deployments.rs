@@ -436,6 +436,38 @@ async fn every_node_needs_the_deployers_own_right() {
     assert_eq!(ended.body["properties"]["error"]["details"][0]["code"], "SubscriptionNotFound", "{ended:?}");
 }
 
+/// Two modules as Bicep compiles them: what the second is handed decides about no name in it, so its shape is known long
+/// before the first is deployed.
+#[tokio::test]
+async fn a_module_is_handed_what_another_puts_out() {
+    let house = house().await;
+    let first = template(json!({
+        "resources": [identity("id-a", json!({}))],
+        "outputs": {"id": {"type": "string", "value": "[resourceId('Microsoft.ManagedIdentity/userAssignedIdentities', 'id-a')]"}},
+    }));
+    let second = template(json!({
+        "parameters": {"seen": {"type": "string"}},
+        "resources": [identity("id-b", json!({"tags": {"seen": "[parameters('seen')]"}}))],
+        "outputs": {"seen": {"type": "string", "value": "[parameters('seen')]"}},
+    }));
+    let inner = |template: Value, parameters: Value| json!({"expressionEvaluationOptions": {"scope": "inner"}, "template": template, "parameters": parameters});
+    let handed = json!({"seen": {"value": "[reference(resourceId('Microsoft.Resources/deployments', 'first'), '2022-09-01').outputs.id.value]"}});
+    let body = incremental(template(json!({"resources": [
+        nested("first", json!({}), inner(first, json!({}))),
+        nested("second", json!({}), inner(second, handed)),
+    ]})));
+    let foreseen = house.what_if("main", body.clone()).await;
+    let new = foreseen.iter().filter(|change| change["changeType"] == "Create").count();
+    assert_eq!(new, 2, "the second is foreseen without what it will be handed: {foreseen:#?}");
+    house.deploy("main", body.clone()).await.succeeded();
+    let id = house.identity_id("rg", "id-a");
+    assert_eq!(house.get(&house.identity_id("rg", "id-b")).await.body["tags"]["seen"], id);
+    let inside = house.get(&deployment(&house.group("rg"), "second")).await;
+    assert_eq!(inside.body["properties"]["outputs"]["seen"]["value"], id);
+    let again = house.what_if("main", body).await;
+    assert!(again.iter().all(|change| change["changeType"] == "NoChange"), "{again:#?}");
+}
+
 #[tokio::test]
 async fn complete_mode_deletes_what_is_not_declared() {
     let house = house().await;

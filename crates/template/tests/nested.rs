@@ -103,6 +103,38 @@ fn an_outer_template_means_what_its_parent_means() {
 }
 
 #[test]
+fn what_is_handed_down_is_known_before_anything_inside_is_deployed() {
+    let inner = template(json!({
+        "parameters": {"a": {"type": "string"}, "b": {"type": "string"}},
+        "resources": [thing("n", json!({"properties": {"a": "[parameters('a')]", "b": "[parameters('b')]"}}))],
+    }));
+    let planned = plan(resources(json!([
+        thing("first", json!({})),
+        thing("second", json!({})),
+        deployment(
+            "sub",
+            json!({}),
+            json!({
+            "expressionEvaluationOptions": {"scope": "inner"}, "template": inner,
+            "parameters": {"a": {"value": "[reference('first').x]"}, "b": {"value": "[reference('second').x]"}}})
+        ),
+    ])))
+    .expect("a plan");
+    let sub = node(&planned, "sub");
+    assert!(sub.nested().is_some(), "its shape hangs on neither");
+    let wanted = needs(sub.expand(&Nothing).expect_err("its parameters wait"));
+    assert_eq!(wanted.len(), 2, "both are asked for at once: {wanted:?}");
+    let known = facts(["first", "second"].map(|name| {
+        let id: &str = if name == "first" { "Microsoft.Test/things/first" } else { "Microsoft.Test/things/second" };
+        (id, "2024-01-01", json!({"properties": {"x": name}}))
+    }));
+    let inside = sub.expand(&known).expect("everything is known").expect("a deployment");
+    // What it was handed it has: nothing of the world is asked for again.
+    let body = inside.nodes()[0].body(&Nothing).expect("a body").value;
+    assert_eq!(body["properties"], json!({"a": "first", "b": "second"}));
+}
+
+#[test]
 fn a_computed_template_is_its_own_also_in_outer_scope() {
     let file = json!({
         "contentVersion": "1.0.0.0", "parameters": {"name": {"type": "string"}},

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::complete::undeclared;
 use super::create::Draft;
-use super::lookups::Lookups;
+use super::lookups::{Lookups, NOT_FORESEEABLE};
 use super::redaction::blot;
 use crate::failure::Failure;
 use crate::front::Front;
@@ -58,7 +58,7 @@ impl Foretold<'_> {
                 match node.kind {
                     NodeKind::Existing => {}
                     NodeKind::Resource => told.changes.push(self.node(node).await?),
-                    NodeKind::Deployment => match self.lookups.evaluate(|live| node.expand(live)).await {
+                    NodeKind::Deployment => match self.lookups.foresee(node).await {
                         Ok(Some(nested)) => self.plan(&nested, told).await?,
                         Ok(None) => {}
                         Err(Failure::Refused(error)) => {
@@ -172,7 +172,7 @@ fn head(node: &Node) -> Value {
 }
 
 fn waits_for_others(error: &ArmError) -> bool {
-    ["NotForeseeable", "LinkedResourceNotFound", "ParentResourceNotFound", "ResourceGroupNotFound"]
+    [NOT_FORESEEABLE, "LinkedResourceNotFound", "ParentResourceNotFound", "ResourceGroupNotFound"]
         .contains(&&*error.code)
 }
 

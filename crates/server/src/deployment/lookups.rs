@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bastide_arm::error::ArmError;
 use bastide_identity::Principal;
-use bastide_template::{Answer, Live, Need, Stop, TemplateError};
+use bastide_template::{Answer, Live, Need, Node, Plan, Stop, TemplateError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Method, Uri};
@@ -61,6 +61,12 @@ impl<'a> Lookups<'a> {
             if wanted.is_empty() {
                 return Err(Failure::internal("an evaluation waits for nothing"));
             }
+            let known = Known { lookups: self, failed: &failed };
+            let wanted: Vec<Need> = wanted.into_iter().filter(|need| known.look_up(need) == Answer::Missing).collect();
+            if wanted.is_empty() {
+                let message = "It waits for a parameter that is known only while the deployment runs.";
+                return Err(ArmError::new(400, NOT_FORESEEABLE, message).into());
+            }
             for need in wanted {
                 match self.fetch(&need).await? {
                     answer @ Answer::Known { .. } => self.remember(need, answer),
@@ -72,6 +78,15 @@ impl<'a> Lookups<'a> {
         }
         let message = "An expression keeps asking for more live state; make it simpler.";
         Err(ArmError::new(400, "InvalidTemplate", message).into())
+    }
+
+    /// The plan of a nested deployment before anything is deployed: with live state, or, where its parameters wait for
+    /// what the deployment would make, as far as it does not hang on them.
+    pub(super) async fn foresee(&self, node: &Node) -> Result<Option<Plan>, Failure> {
+        match self.evaluate(|live| node.expand(live)).await {
+            Err(Failure::Refused(error)) => node.nested().cloned().map(Some).ok_or(Failure::Refused(error)),
+            foreseen => foreseen,
+        }
     }
 
     /// Remembers an answer that did not have to be asked for.
@@ -201,6 +216,9 @@ fn own(id: &str) -> Need {
 
 /// No api-version looks like this.
 const OWN: &str = "own";
+
+/// The code of what can be said only while a deployment runs.
+pub(super) const NOT_FORESEEABLE: &str = "NotForeseeable";
 
 /// For types that name no version of their own.
 const ANY_VERSION: &str = "2024-11-01";

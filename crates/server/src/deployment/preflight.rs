@@ -44,7 +44,7 @@ impl Front {
             for node in plan.nodes() {
                 match node.kind {
                     NodeKind::Existing => {}
-                    NodeKind::Deployment => match lookups.evaluate(|live| node.expand(live)).await {
+                    NodeKind::Deployment => match lookups.foresee(node).await {
                         Ok(Some(nested)) => self.ask_about(lookups, pass, &nested, refusals).await?,
                         // It waits for what the deployment would make; it is judged when it is written.
                         Ok(None) | Err(Failure::Refused(_)) => {}

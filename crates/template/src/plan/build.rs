@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::Graph;
+use super::nested::Waiting;
 use super::node::{Node, NodeKind};
 use super::{Plan, Skipped, bind, output};
 use crate::context::Context;
@@ -312,8 +313,8 @@ impl Builder<'_> {
             }
             NodeKind::Deployment => {
                 unless_waiting(node.body_within(&recorder, self.budget))?;
-                node.plan =
-                    unless_waiting(node.expand_within(&recorder, self.budget, self.total))?.flatten().map(Arc::new);
+                let expanded = node.expand_within(Waiting::MayStay, &recorder, self.budget, self.total);
+                node.plan = unless_waiting(expanded)?.flatten().map(Arc::new);
             }
         }
         for need in recorder.seen.take() {

@@ -8,7 +8,7 @@ use super::{Node, Plan};
 use crate::context::{Deployment, Mode};
 use crate::data::Data;
 use crate::declaration::{Nested, NestedTemplate};
-use crate::error::{Stop, TemplateError};
+use crate::error::{Needs, Stop, TemplateError};
 use crate::evaluator::Evaluator;
 use crate::frame::Frame;
 use crate::limits::Budget;
@@ -17,9 +17,19 @@ use crate::parameter::Bound;
 use crate::template::{Source, Template};
 use crate::tree::{Key, Tree};
 
+/// What becomes of a parameter whose value waits for live state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It stays open, so that what does not hang on it can be planned.
+    MayStay,
+    /// It is wanted now: this is what will be deployed.
+    IsWanted,
+}
+
 pub(super) fn expand(
     node: &Node,
     nested: &Nested,
+    waiting: Waiting,
     live: &dyn Live,
     budget: &mut Budget,
     total: &mut usize,
@@ -35,7 +45,7 @@ pub(super) fn expand(
     // A template that is computed or linked is a value to its parent: what stands in it is its own.
     let own = nested.inner || !matches!(nested.template, NestedTemplate::Inline(_));
     let (frame, above) = if own {
-        let given = parameters(node, nested, live, budget)?;
+        let given = parameters(node, nested, waiting, live, budget)?;
         let bound = bind::bind(&template, given, budget)?;
         (Arc::new(Frame::new(template.clone(), context.clone(), bound, node.frame.limits)), None)
     } else {
@@ -99,8 +109,14 @@ fn mode(node: &Node, nested: &Nested, live: &dyn Live, budget: &mut Budget) -> R
     })
 }
 
-/// The parameters handed down. What waits for live state is bound as waiting, so that the rest can be planned.
-fn parameters(node: &Node, nested: &Nested, live: &dyn Live, budget: &mut Budget) -> Result<Vec<Given>, Stop> {
+/// The parameters handed down. All that they want of live state is asked for at once.
+fn parameters(
+    node: &Node,
+    nested: &Nested,
+    waiting: Waiting,
+    live: &dyn Live,
+    budget: &mut Budget,
+) -> Result<Vec<Given>, Stop> {
     let place = format!("{}.parameters", nested.place);
     let mut evaluator = node.evaluator(live, budget);
     if let Some(link) = &nested.parameters_link {
@@ -124,6 +140,7 @@ fn parameters(node: &Node, nested: &Nested, live: &dyn Live, budget: &mut Budget
         },
     };
     let whole_secret = evaluator.secret;
+    let mut wanted = Needs::default();
     let mut given = Vec::with_capacity(entries.len());
     for (key, tree) in &entries {
         let name = match key {
@@ -137,9 +154,12 @@ fn parameters(node: &Node, nested: &Nested, live: &dyn Live, budget: &mut Budget
         crate::tree::push_member(&mut below, &name);
         evaluator.secret = whole_secret;
         let value = parameter(&mut evaluator, tree, &below)?;
+        if let (Bound::Waiting(needs), Waiting::IsWanted) = (&value, waiting) {
+            wanted.absorb(needs.clone());
+        }
         given.push(Given { name: name.to_string(), place: below, value });
     }
-    Ok(given)
+    if wanted == Needs::default() { Ok(given) } else { Err(Stop::Missing(Box::new(wanted))) }
 }
 
 fn parameter(evaluator: &mut Evaluator<'_>, tree: &Tree, place: &str) -> Result<Bound, Stop> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Plan;
-use super::nested;
+use super::nested::{self, Waiting};
 use crate::context::Context;
 use crate::declaration::Nested;
 use crate::error::Stop;
@@ -111,9 +111,11 @@ impl Node {
     }
 
     /// The plan of a nested deployment, with live state. `None` for other nodes.
+    ///
+    /// [`Stop::Missing`] names what its parameters still wait for: deployed is only what is known whole.
     pub fn expand(&self, live: &dyn Live) -> Result<Option<Plan>, Stop> {
         let mut budget = Budget::new(self.frame.limits);
-        self.expand_within(live, &mut budget, &mut 0)
+        self.expand_within(Waiting::IsWanted, live, &mut budget, &mut 0)
     }
 
     pub(super) fn body_within(&self, live: &dyn Live, budget: &mut Budget) -> Result<Evaluated, Stop> {
@@ -124,12 +126,13 @@ impl Node {
 
     pub(super) fn expand_within(
         &self,
+        waiting: Waiting,
         live: &dyn Live,
         budget: &mut Budget,
         total: &mut usize,
     ) -> Result<Option<Plan>, Stop> {
         match &self.nested {
-            Some(nested) => nested::expand(self, nested, live, budget, total).map(Some),
+            Some(nested) => nested::expand(self, nested, waiting, live, budget, total).map(Some),
             None => Ok(None),
         }
     }
