@@ -92,7 +92,7 @@ pub(crate) fn alone(configuration: Configuration, renewal: Renewal, ready: Ready
         step_down(&configuration.data_directory, handed.as_user)?;
         confine(Path::new(DATA))?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build()?;
     runtime.block_on(serve(configuration, renewal, ready, handed))
 }
 
@@ -269,6 +269,10 @@ struct StepDownError {
 
 /// Where a server with a view of its own finds the data directory.
 const DATA: &str = "/run/bastide/data";
+
+/// Bytes of stack a worker has. An answer may ask for others on its way, a what-if for each resource; unoptimised, one takes
+/// most of a megabyte. Only what is used takes memory.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// What the operator must not overlook, whatever the log level.
 fn warn(configuration: &Configuration) {
