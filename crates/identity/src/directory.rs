@@ -26,7 +26,7 @@ pub use author::Author;
 pub use credential::{Credential, CredentialProof, NewCertificate, NewFederatedCredential, NewSecret};
 pub use group::Group;
 pub use managed_identity::IdentityEndpoint;
-pub use service_principal::{NewServicePrincipal, ServicePrincipal, ServicePrincipalType};
+pub use service_principal::{ApplicationUris, NewServicePrincipal, ServicePrincipal, ServicePrincipalType};
 pub use user::{NewUser, User, UserPrincipalName};
 
 use crate::access_token::LIFETIME;
@@ -109,6 +109,24 @@ impl Directory {
         Ok((epoch, Some(self.known.keep(epoch, known))))
     }
 
+    /// Changes the name that people are shown; of a group, what it is for as well.
+    pub async fn rename(&self, object_id: Uuid, names: Names) -> Result<(), IdentityError> {
+        self.update(object_id, "principals/rename", &[], |object, _| {
+            let display_name = match object {
+                DirectoryObject::User(user) => &mut user.display_name,
+                DirectoryObject::Group(group) => {
+                    group.description = names.description.clone().or(group.description.take());
+                    &mut group.display_name
+                }
+                DirectoryObject::ServicePrincipal(service_principal) => &mut service_principal.display_name,
+            };
+            if let Some(new) = &names.display_name {
+                display_name.clone_from(new);
+            }
+        })
+        .await
+    }
+
     /// Lets or no longer lets the object sign in. Disabling also ends its sessions.
     pub async fn set_enabled(&self, object_id: Uuid, enabled: bool) -> Result<(), IdentityError> {
         let action = if enabled { "principals/enable" } else { "principals/disable" };
@@ -176,12 +194,24 @@ impl Directory {
         action: &str,
         object_id: Uuid,
         expect: Vec<Expectation>,
+        changes: Vec<Change>,
+    ) -> Result<(), IdentityError> {
+        self.commit_about(action, object_id, None, expect, changes).await
+    }
+
+    /// As [`Directory::commit`], with what else the line names.
+    async fn commit_about(
+        &self,
+        action: &str,
+        object_id: Uuid,
+        other: Option<(&str, Uuid)>,
+        expect: Vec<Expectation>,
         mut changes: Vec<Change>,
     ) -> Result<(), IdentityError> {
         // Who is in which group and who may sign in decides about rights: a write that was authorised before this one
         // must not commit after it.
         changes.push(Change::RaiseAccessEpoch);
-        let audit = vec![self.author.record(action, object_id)];
+        let audit = vec![self.author.record(action, object_id, other)];
         let write = Write { expect, changes, audit, ..Write::new(self.clock.now()) };
         self.store.commit(write).await.map(|_| ()).map_err(|error| match error {
             CommitError::Conflict(Expectation::RecordAbsent { key, .. }) => IdentityError::Taken(key),
@@ -236,6 +266,15 @@ impl Directory {
         changes.extend(owned.iter().map(|kind| Change::DeleteRecordsOf { kind: (*kind).into(), owner: key.clone() }));
         changes
     }
+}
+
+/// What an object is to be called; what is not given stays.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The name that people are shown.
+    pub display_name: Option<String>,
+    /// What a group is for.
+    pub description: Option<String>,
 }
 
 /// Anything in the directory.

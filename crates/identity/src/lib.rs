@@ -31,9 +31,9 @@ mod token_form;
 pub use access_token::AuthenticationError;
 pub use bootstrap::{BootstrapIds, BootstrapNames, BootstrapSecrets, Bootstrapped};
 pub use directory::{
-    Author, Credential, CredentialProof, Directory, DirectoryObject, Group, IdentityEndpoint, NewCertificate,
-    NewFederatedCredential, NewSecret, NewServicePrincipal, NewUser, ServicePrincipal, ServicePrincipalType, Standing,
-    User, UserPrincipalName,
+    ApplicationUris, Author, Credential, CredentialProof, Directory, DirectoryObject, Group, IdentityEndpoint, Names,
+    NewCertificate, NewFederatedCredential, NewSecret, NewServicePrincipal, NewUser, ServicePrincipal,
+    ServicePrincipalType, Standing, User, UserPrincipalName,
 };
 pub use error::IdentityError;
 pub use grant::{AuthorizeError, AuthorizeRequest, DeviceCodeError, DeviceSignIn, ResponseMode, ReturnAddress};

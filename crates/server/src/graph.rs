@@ -100,6 +100,7 @@ async fn dispatch(call: &Call) -> Result<Answer, GraphError> {
         ("GET", ["groups"]) => list::<Groups>(call).await,
         ("POST", ["groups"]) => group::create(call).await,
         ("GET", ["groups", group]) => group::show(call, group).await,
+        ("PATCH", ["groups", group]) => group::update(call, group).await,
         ("DELETE", ["groups", group]) => group::delete(call, group).await,
         ("GET", ["groups", group, "members"]) => group::members(call, group).await,
         ("POST", ["groups", group, "members", "$ref"]) => group::add_member(call, group).await,
@@ -125,6 +126,9 @@ async fn dispatch(call: &Call) -> Result<Answer, GraphError> {
         ("GET", ["applications", id, "federatedidentitycredentials", name]) => {
             federated_credential::show(call, id, name).await
         }
+        ("PATCH", ["applications", id, "federatedidentitycredentials", name]) => {
+            federated_credential::update(call, id, name).await
+        }
         ("DELETE", ["applications", id, "federatedidentitycredentials", name]) => {
             federated_credential::delete(call, id, name).await
         }
@@ -139,6 +143,10 @@ async fn dispatch(call: &Call) -> Result<Answer, GraphError> {
         // Ownership of directory objects does not exist here: role assignments say who may do what.
         ("GET", ["groups" | "applications" | "serviceprincipals", _, "owners"]) => {
             Ok(call.collection("directoryObjects", Vec::new(), None))
+        }
+
+        ("POST" | "DELETE", ["groups" | "applications" | "serviceprincipals", _, "owners", ..]) => {
+            Err(GraphError::bad_request("Objects have no owners here. Assign a role to whoever is to manage them."))
         }
 
         ("GET", ["organization"]) => Ok(organization::list(call)),

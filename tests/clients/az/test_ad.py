@@ -1,5 +1,7 @@
 """`az ad`: the part of the directory that logging in and assigning roles needs."""
 
+import json
+
 import pytest
 from support.secrets import SECRETS
 
@@ -28,6 +30,41 @@ def app(az, unique):
     az.ok("ad", "sp", "create", "--id", made["appId"])
     yield made
     az.run("ad", "app", "delete", "--id", made["appId"])
+
+
+def test_an_application_is_renamed_and_sent_back_elsewhere(az, app, unique):
+    name, uri = unique("renamed"), f"api://{unique('uri')}"
+    az.ok("ad", "app", "update", "--id", app["appId"], "--display-name", name, "--identifier-uris", uri,
+          "--web-redirect-uris", "https://app.example.com/cb")  # fmt: skip
+    shown = az.ok("ad", "app", "show", "--id", uri)
+    assert (shown["appId"], shown["displayName"]) == (app["appId"], name)
+    assert shown["web"]["redirectUris"] == ["https://app.example.com/cb"]
+    assert az.ok("ad", "sp", "show", "--id", app["appId"])["displayName"] == name
+
+
+def test_a_federated_credential_is_updated(az, app):
+    trust = {"name": "pipeline", "issuer": "https://issuer.example.com", "subject": "main", "audiences": ["api://a"]}
+    of_app = ("--id", app["appId"])
+    az.ok("ad", "app", "federated-credential", "create", *of_app, "--parameters", json.dumps(trust))
+    one = (*of_app, "--federated-credential-id", "pipeline")
+    trust = {"issuer": "https://issuer.example.com", "subject": "next", "audiences": ["api://a"]}
+    az.ok("ad", "app", "federated-credential", "update", *one, "--parameters", json.dumps(trust))
+    assert az.ok("ad", "app", "federated-credential", "show", *one)["subject"] == "next"
+    az.ok("ad", "app", "federated-credential", "delete", *one)
+
+
+def test_people_and_groups_have_names_that_change(az, unique):
+    name = f"{unique('ada')}@bastide.localhost"
+    password = f"{unique('correct')}-Horse-9-battery"
+    SECRETS.add(password)
+    az.ok("ad", "user", "create", "--display-name", "Ada", "--user-principal-name", name, "--password", password)
+    az.ok("ad", "user", "update", "--id", name, "--display-name", "Ada King")
+    assert az.ok("ad", "user", "show", "--id", name)["displayName"] == "Ada King"
+    az.ok("ad", "user", "delete", "--id", name)
+    group = unique("crew")
+    made = az.ok("ad", "group", "create", "--display-name", group, "--mail-nickname", group, "--description", "builds")
+    assert made["description"] == "builds"
+    az.ok("ad", "group", "delete", "-g", group)
 
 
 def test_a_new_client_logs_in_with_the_secret_it_was_given(az, fresh_az, bastide, app):

@@ -25,8 +25,17 @@ pub enum Author {
 }
 
 impl Author {
-    /// The line for the auditor. `objectId` is the caller, as in the records of resources; `target` is what was changed.
-    pub(crate) fn record(&self, action: &str, target: Uuid) -> Value {
+    /// The line for the auditor. `objectId` is the caller, as in the records of resources; `target` is what was changed,
+    /// and what else the change is about has a name of its own: the `member` of a group, a `credential`.
+    pub(crate) fn record(&self, action: &str, target: Uuid, other: Option<(&str, Uuid)>) -> Value {
+        let mut line = self.line(action, target);
+        if let (Some((name, id)), Some(fields)) = (other, line.as_object_mut()) {
+            fields.insert(name.to_owned(), json!(id));
+        }
+        line
+    }
+
+    fn line(&self, action: &str, target: Uuid) -> Value {
         let action = format!("identity/{action}");
         match self {
             Self::Bastide => json!({ "caller": "Bastide", "action": action, "target": target, "status": "Succeeded" }),

@@ -63,8 +63,7 @@ impl Directory {
     /// Issuer, subject and audience are compared exactly; issuer and subject must be unique for the principal.
     pub async fn add_federated_credential(&self, new: NewFederatedCredential) -> Result<Credential, IdentityError> {
         let NewFederatedCredential { service_principal, display_name, issuer, subject, audience } = new;
-        // The id follows from what must be unique, so that of two writers at the same time one is refused.
-        let key_id = Uuid::new_v5(&service_principal, format!("{issuer}\0{subject}").as_bytes());
+        let key_id = federated_credential(service_principal, &issuer, &subject);
         let credential = Credential {
             key_id,
             display_name,
@@ -75,7 +74,31 @@ impl Directory {
         let expect = vec![Expectation::RecordAbsent { kind: CREDENTIAL.into(), key: key_id.to_string() }];
         let object = self.required(service_principal).await?;
         object.as_service_principal().ok_or_else(|| absent("service principal", service_principal))?;
-        self.commit("credentials/create", service_principal, expect, vec![credential.put(service_principal)]).await?;
+        let changes = vec![credential.put(service_principal)];
+        self.commit_about(CREATE, service_principal, Some(("credential", key_id)), expect, changes).await?;
+        Ok(credential)
+    }
+
+    /// Puts a federated credential in the place of another one of the same principal.
+    pub async fn replace_federated_credential(
+        &self,
+        old: &Credential,
+        new: NewFederatedCredential,
+    ) -> Result<Credential, IdentityError> {
+        let NewFederatedCredential { service_principal, display_name, issuer, subject, audience } = new;
+        let key_id = federated_credential(service_principal, &issuer, &subject);
+        let proof = CredentialProof::Federated { issuer, subject, audience };
+        let credential = Credential { key_id, display_name, proof, ..old.clone() };
+        let key = |id: Uuid| (CREDENTIAL.to_owned(), id.to_string());
+        let (mut expect, mut changes) = (Vec::new(), vec![credential.put(service_principal)]);
+        if key_id != old.key_id {
+            let (kind, key_of_new) = key(key_id);
+            expect.push(Expectation::RecordAbsent { kind, key: key_of_new });
+            let (kind, key_of_old) = key(old.key_id);
+            changes.push(Change::DeleteRecord { kind, key: key_of_old });
+        }
+        self.commit_about("credentials/update", service_principal, Some(("credential", key_id)), expect, changes)
+            .await?;
         Ok(credential)
     }
 
@@ -120,7 +143,14 @@ impl Directory {
             return Err(absent("credential", key_id));
         }
         let change = Change::DeleteRecord { kind: CREDENTIAL.into(), key: key_id.to_string() };
-        self.commit("credentials/delete", service_principal, Vec::new(), vec![change]).await
+        self.commit_about(
+            "credentials/delete",
+            service_principal,
+            Some(("credential", key_id)),
+            Vec::new(),
+            vec![change],
+        )
+        .await
     }
 
     /// A new secret, for a write of the caller's own.
@@ -146,7 +176,9 @@ impl Directory {
             let rule = "a service principal has at most 100; remove old ones first";
             return Err(IdentityError::Invalid { what: "credentials", rule });
         }
-        self.commit("credentials/create", service_principal, Vec::new(), vec![credential.put(service_principal)]).await
+        let about = Some(("credential", credential.key_id));
+        let changes = vec![credential.put(service_principal)];
+        self.commit_about(CREATE, service_principal, about, Vec::new(), changes).await
     }
 }
 
@@ -259,10 +291,17 @@ pub struct NewFederatedCredential {
     pub audience: String,
 }
 
+/// The id of an application's federated credential. It follows from what must be unique, so that of two writers at the
+/// same time one is refused.
+fn federated_credential(service_principal: Uuid, issuer: &str, subject: &str) -> Uuid {
+    Uuid::new_v5(&service_principal, format!("{issuer}\0{subject}").as_bytes())
+}
+
 /// The id of the credential that a managed identity has under a name, which has no case.
 fn named_credential(service_principal: Uuid, name: &str) -> Uuid {
     Uuid::new_v5(&service_principal, format!("name\0{}", name.to_ascii_lowercase()).as_bytes())
 }
 
+const CREATE: &str = "credentials/create";
 const SECRET_PREFIX: &str = "bst_";
 const MOST_CREDENTIALS: u32 = 100;

@@ -13,8 +13,18 @@ use crate::error::IdentityError;
 impl Directory {
     /// Makes an empty group. Names of groups need not be unique.
     pub async fn create_group(&self, display_name: impl Into<String>) -> Result<Group, IdentityError> {
+        self.create_described_group(display_name, None).await
+    }
+
+    /// As [`Directory::create_group`], with what the group is for.
+    pub async fn create_described_group(
+        &self,
+        display_name: impl Into<String>,
+        description: Option<String>,
+    ) -> Result<Group, IdentityError> {
         let object_id = Uuid::new_v4();
-        let group = Group { object_id, display_name: display_name.into(), standing: Standing::new(self.clock.now()) };
+        let standing = Standing::new(self.clock.now());
+        let group = Group { object_id, display_name: display_name.into(), description, standing };
         let changes = vec![DirectoryObject::Group(group.clone()).put()];
         self.commit("groups/create", object_id, unused(object_id), changes).await?;
         Ok(group)
@@ -35,13 +45,13 @@ impl Directory {
         self.required(member).await?;
         let owner = Some(member.to_string());
         let changes = vec![put_record(MEMBERSHIP, key(group, member), owner, json!({})), Change::RaiseAccessEpoch];
-        self.commit("groups/addMember", group, Vec::new(), changes).await
+        self.commit_about("groups/addMember", group, Some(("member", member)), Vec::new(), changes).await
     }
 
     /// Removes a direct member; removing what is no member changes nothing.
     pub async fn remove_member(&self, group: Uuid, member: Uuid) -> Result<(), IdentityError> {
         let changes = vec![membership_deletion(group, member), Change::RaiseAccessEpoch];
-        self.commit("groups/removeMember", group, Vec::new(), changes).await
+        self.commit_about("groups/removeMember", group, Some(("member", member)), Vec::new(), changes).await
     }
 
     /// The direct members of a group.
@@ -89,6 +99,9 @@ pub struct Group {
     pub object_id: Uuid,
     /// The name to show.
     pub display_name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// When it was made.
     #[serde(flatten)]
     pub standing: Standing,

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Directory, DirectoryObject, SERVICE_PRINCIPAL_NAME, SERVICE_PRINCIPALS, Standing, put_record, unused};
+use super::{
+    Directory, DirectoryObject, PRINCIPAL, SERVICE_PRINCIPAL_NAME, SERVICE_PRINCIPALS, Standing, UPDATE_ATTEMPTS,
+    absent, put_record, unused,
+};
 use crate::error::IdentityError;
 
 impl Directory {
@@ -42,6 +45,38 @@ impl Directory {
         );
         let changes = service_principal.puts();
         (service_principal, expect, changes)
+    }
+
+    /// Gives an application other URIs. An identifier URI must be free, whatever its case.
+    pub async fn set_uris(&self, object_id: Uuid, uris: ApplicationUris) -> Result<(), IdentityError> {
+        for _ in 0..UPDATE_ATTEMPTS {
+            let key = object_id.to_string();
+            let record = self.record(PRINCIPAL, &key).await?.ok_or_else(|| absent("application", object_id))?;
+            let DirectoryObject::ServicePrincipal(stored) = DirectoryObject::read(&record)? else {
+                return Err(absent("application", object_id));
+            };
+            let mut new = stored.clone();
+            if let Some(uris) = &uris.identifier {
+                let own = std::iter::once(stored.app_id.to_string());
+                new.service_principal_names = own.chain(uris.iter().cloned()).collect();
+            }
+            if let Some(uris) = &uris.redirect {
+                new.redirect_uris.clone_from(uris);
+            }
+            let (before, after): (Vec<String>, Vec<String>) = (stored.name_keys().collect(), new.name_keys().collect());
+            let unheard_of = after.iter().filter(|name| !before.contains(name)).cloned();
+            let absent = |key| Expectation::RecordAbsent { kind: SERVICE_PRINCIPAL_NAME.into(), key };
+            let mut expect: Vec<Expectation> = unheard_of.map(absent).collect();
+            expect.push(Expectation::RecordRevision { kind: PRINCIPAL.into(), key, revision: record.revision });
+            let given_up = before.into_iter().filter(|name| !after.contains(name));
+            let deletion = |key| Change::DeleteRecord { kind: SERVICE_PRINCIPAL_NAME.into(), key };
+            let changes = new.puts().into_iter().chain(given_up.map(deletion)).collect();
+            match self.commit("servicePrincipals/setUris", object_id, expect, changes).await {
+                Err(IdentityError::Conflict) => {}
+                other => return other,
+            }
+        }
+        Err(IdentityError::Conflict)
     }
 
     /// The service principal or managed identity with this application id.
@@ -114,6 +149,15 @@ pub enum ServicePrincipalType {
     Application,
     /// The identity of a resource, which never has a credential that could leak.
     ManagedIdentity,
+}
+
+/// The URIs an application is to have instead of its own; what is not given stays.
+#[derive(Debug, Clone, Default)]
+pub struct ApplicationUris {
+    /// Unique names beside the client id.
+    pub identifier: Option<Vec<String>>,
+    /// Where the browser may be sent back to.
+    pub redirect: Option<Vec<String>>,
 }
 
 /// A service principal that does not exist yet.

@@ -131,7 +131,7 @@ impl Service {
         expect: Vec<Expectation>,
         changes: Vec<Change>,
     ) -> Result<(), IdentityError> {
-        let audit = vec![Author::Bastide.record(action, object_id)];
+        let audit = vec![Author::Bastide.record(action, object_id, None)];
         self.store.commit(Write { expect, changes, audit, ..Write::new(self.now()) }).await?;
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! `/applications`: the same objects as `/servicePrincipals`, under their application id.
 
-use bastide_identity::{Directory, IdentityError, NewServicePrincipal, ServicePrincipal, ServicePrincipalType};
+use bastide_identity::{
+    ApplicationUris, Directory, IdentityError, Names, NewServicePrincipal, ServicePrincipal, ServicePrincipalType,
+};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::body::{Body, unchanged, wrong};
+use super::body::{Body, wrong};
 use super::call::{Answer, Call};
 use super::collection::Collection;
 use super::credential;
@@ -84,20 +86,25 @@ pub(super) async fn update(call: &Call, id: &str) -> Result<Answer, GraphError> 
     call.authorise("applications/write").await?;
     let application = find(call, id).await?;
     let body = Body(&call.body);
-    unchanged("displayName", body.display_name()?, &application.display_name)?;
-    if body.has("identifierUris") {
-        let wanted = body.texts("identifierUris")?;
-        if !identifier_uris(&application).eq(wanted) {
-            unchanged("identifierUris", Some("new"), "")?;
-        }
-    }
-    if redirect_uris(body)?.iter().any(|uri| !application.redirect_uris.contains(uri)) {
-        unchanged("redirectUris", Some("new"), "")?;
+    let names = Names { display_name: body.display_name()?.map(str::to_owned), ..Names::default() };
+    let uris = ApplicationUris {
+        identifier: if body.has("identifierUris") { Some(new_identifier_uris(body)?) } else { None },
+        redirect: new_redirect_uris(body, &application)?,
+    };
+    if uris.redirect.is_some() {
+        // Where codes and tokens of those who sign in are sent to.
+        call.authorise_over("applications/write", application.object_id).await?;
     }
     if body.has("keyCredentials") {
         call.authorise_over("applications/credentials/write", application.object_id).await?;
     }
     credential::replace_certificates(call, &application, body).await?;
+    if uris.identifier.is_some() || uris.redirect.is_some() {
+        call.directory().set_uris(application.object_id, uris).await?;
+    }
+    if names.display_name.as_ref().is_some_and(|name| *name != application.display_name) {
+        call.directory().rename(application.object_id, names).await?;
+    }
     Ok(Answer::done())
 }
 
@@ -178,10 +185,24 @@ fn identifier_uri(text: &str) -> Result<String, GraphError> {
     Ok(text.to_owned())
 }
 
+/// The redirect URIs that a change asks for, if it says anything about them. Platforms share one list here, which is
+/// shown as that of `web`: who sends that one has seen all, who sends another one adds to it.
+fn new_redirect_uris(body: Body<'_>, application: &ServicePrincipal) -> Result<Option<Vec<String>>, GraphError> {
+    let mut uris = redirect_uris(body)?;
+    if body.object("web")?.is_some_and(|web| web.has("redirectUris")) {
+        return Ok(Some(uris));
+    }
+    uris.retain(|uri| !application.redirect_uris.contains(uri));
+    if uris.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(application.redirect_uris.iter().cloned().chain(uris).collect()))
+}
+
 /// Redirect URIs of every platform: they are compared exactly, whatever the platform.
 fn redirect_uris(body: Body<'_>) -> Result<Vec<String>, GraphError> {
     let mut uris = Vec::new();
-    for platform in ["web", "publicClient", "spa"] {
+    for platform in PLATFORMS {
         let Some(platform) = body.object(platform)? else { continue };
         for text in platform.texts("redirectUris")? {
             uris.push(redirect_uri(text)?);
@@ -198,3 +219,6 @@ fn redirect_uri(text: &str) -> Result<String, GraphError> {
     let plain = url.fragment().is_none() && url.username().is_empty();
     if safe && plain { Ok(text.to_owned()) } else { Err(wrong("redirectUris", rule)) }
 }
+
+/// The kinds of applications that redirect URIs are written down for.
+const PLATFORMS: [&str; 3] = ["web", "publicClient", "spa"];

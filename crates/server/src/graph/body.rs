@@ -32,6 +32,13 @@ impl<'a> Body<'a> {
         if fits { Ok(Some(name)) } else { Err(wrong("displayName", "1 to 256 printable characters")) }
     }
 
+    /// What something is for: at most 1024 characters.
+    pub(super) fn description(self) -> Result<Option<&'a str>, GraphError> {
+        let Some(description) = self.text("description")? else { return Ok(None) };
+        let fits = description.chars().count() <= 1024;
+        if fits { Ok(Some(description)) } else { Err(wrong("description", "at most 1024 characters")) }
+    }
+
     /// As [`Body::display_name`], but it must be there.
     pub(super) fn required_display_name(self) -> Result<&'a str, GraphError> {
         self.required("displayName")?;

@@ -1,6 +1,6 @@
 //! `/groups` and their members.
 
-use bastide_identity::{Directory, DirectoryObject, Group, IdentityError};
+use bastide_identity::{Directory, DirectoryObject, Group, IdentityError, Names};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ pub(super) fn shown(group: &Group) -> Value {
     json!({
         "id": group.object_id,
         "displayName": group.display_name,
-        "description": null,
+        "description": group.description,
         "mail": null,
         "mailEnabled": false,
         // Nobody can write to a group; clients only ask that there be a nickname.
@@ -75,11 +75,25 @@ pub(super) async fn create(call: &Call) -> Result<Answer, GraphError> {
         ));
     }
     let members = body.texts("members@odata.bind")?.into_iter().map(reference).collect::<Result<Vec<_>, _>>()?;
-    let group = call.directory().create_group(display_name).await?;
+    let description = body.description()?.map(str::to_owned);
+    let group = call.directory().create_described_group(display_name, description).await?;
     for member in members {
         call.directory().add_member(group.object_id, member).await?;
     }
     Ok(call.created(Groups::NAME, shown(&group)))
+}
+
+/// PATCH of its name and description; membership is no property of a group.
+pub(super) async fn update(call: &Call, group: &str) -> Result<Answer, GraphError> {
+    call.authorise("groups/write").await?;
+    let group = find(call, group).await?;
+    let body = Body(&call.body);
+    let names = Names {
+        display_name: body.display_name()?.map(str::to_owned),
+        description: body.description()?.map(str::to_owned),
+    };
+    call.directory().rename(group.object_id, names).await?;
+    Ok(Answer::done())
 }
 
 pub(super) async fn delete(call: &Call, group: &str) -> Result<Answer, GraphError> {

@@ -1,10 +1,10 @@
 //! `/servicePrincipals`: applications as principals, and the identities of resources.
 
-use bastide_identity::{Directory, IdentityError, ServicePrincipal, ServicePrincipalType};
+use bastide_identity::{Directory, IdentityError, Names, ServicePrincipal, ServicePrincipalType};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::body::{Body, unchanged};
+use super::body::Body;
 use super::call::{Answer, Call};
 use super::collection::Collection;
 use super::credential;
@@ -76,12 +76,18 @@ pub(super) async fn update(call: &Call, id: &str) -> Result<Answer, GraphError> 
     call.authorise("servicePrincipals/write").await?;
     let service_principal = find(call, id).await?;
     let body = Body(&call.body);
-    unchanged("displayName", body.display_name()?, &service_principal.display_name)?;
+    let display_name = body.display_name()?.filter(|name| *name != service_principal.display_name).map(str::to_owned);
+    if display_name.is_some() {
+        refuse_managed(&service_principal)?;
+    }
     let enabled = body.flag("accountEnabled")?.filter(|enabled| *enabled != service_principal.standing.enabled);
     if enabled.is_some() || body.has("keyCredentials") {
         call.authorise_over("servicePrincipals/credentials/write", service_principal.object_id).await?;
     }
     credential::replace_certificates(call, &service_principal, body).await?;
+    if display_name.is_some() {
+        call.directory().rename(service_principal.object_id, Names { display_name, ..Names::default() }).await?;
+    }
     if let Some(enabled) = enabled {
         call.directory().set_enabled(service_principal.object_id, enabled).await?;
     }

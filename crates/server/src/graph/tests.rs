@@ -189,6 +189,50 @@ async fn a_user_from_creation_to_deletion() {
     assert_eq!((gone.status, code(&gone).as_str()), (StatusCode::NOT_FOUND, "Request_ResourceNotFound"));
 }
 
+/// `az ad user update --display-name`, `az ad app update --display-name --web-redirect-uris --identifier-uris`.
+#[tokio::test]
+async fn objects_are_renamed_and_applications_get_other_uris() {
+    let directory = Directory::new().await;
+    let change = async |path: &str, body: Value| directory.call("PATCH", path, body).await.status;
+    let user = directory.create_user("ada@bastide.localhost").await;
+    let path = format!("/users/{}", user["id"].as_str().unwrap());
+    assert_eq!(change(&path, json!({ "displayName": "Ada King" })).await, StatusCode::NO_CONTENT);
+    assert_eq!(directory.get(&path).await["displayName"], "Ada King");
+    let refused = directory.call("PATCH", &path, json!({ "userPrincipalName": "king@bastide.localhost" })).await;
+    assert!(refused.text.contains("cannot be changed"), "{}", refused.text);
+
+    let group = directory.post("/groups", json!({ "displayName": "team", "description": "builds" })).await;
+    assert_eq!(group["description"], "builds");
+    let path = format!("/groups/{}", group["id"].as_str().unwrap());
+    assert_eq!(change(&path, json!({ "displayName": "crew" })).await, StatusCode::NO_CONTENT);
+    let group = directory.get(&path).await;
+    assert_eq!((&group["displayName"], &group["description"]), (&json!("crew"), &json!("builds")));
+
+    let application = directory.post("/applications", json!({ "displayName": "web" })).await;
+    let path = format!("/applications/{}", application["id"].as_str().unwrap());
+    let web = json!({ "displayName": "site", "identifierUris": ["api://site"],
+        "web": { "redirectUris": ["https://site.example/cb"] } });
+    assert_eq!(change(&path, web).await, StatusCode::NO_CONTENT);
+    let native = json!({ "publicClient": { "redirectUris": ["http://localhost"] } });
+    assert_eq!(change(&path, native).await, StatusCode::NO_CONTENT);
+    let shown = directory.get(&path).await;
+    assert_eq!((&shown["displayName"], &shown["identifierUris"]), (&json!("site"), &json!(["api://site"])));
+    assert_eq!(shown["web"]["redirectUris"], json!(["https://site.example/cb", "http://localhost"]));
+    let found = directory.get("/servicePrincipals?$filter=servicePrincipalNames/any(c:c eq 'API://site')").await;
+    assert_eq!(found["value"][0]["appId"], application["appId"]);
+
+    let other = directory.post("/applications", json!({ "displayName": "other" })).await;
+    let other = format!("/applications/{}", other["id"].as_str().unwrap());
+    let taken = directory.call("PATCH", &other, json!({ "identifierUris": ["api://SITE"] })).await;
+    assert_eq!(taken.status, StatusCode::BAD_REQUEST, "{}", taken.text);
+    assert_eq!(
+        change(&path, json!({ "identifierUris": [], "web": { "redirectUris": [] } })).await,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(directory.get(&path).await["web"]["redirectUris"], json!([]));
+    assert_eq!(change(&other, json!({ "identifierUris": ["api://site"] })).await, StatusCode::NO_CONTENT, "it is free");
+}
+
 #[tokio::test]
 async fn a_name_is_given_once() {
     let directory = Directory::new().await;
@@ -248,6 +292,10 @@ async fn groups_and_their_members() {
         json!({ "@odata.id": format!("{ORIGIN}/graph/v1.0/directoryObjects/{}", user["id"].as_str().unwrap()) });
     let members = format!("{path}/members/$ref");
     assert_eq!(directory.call("POST", &members, reference.clone()).await.status, StatusCode::NO_CONTENT);
+    let record = directory.fixture.last_audit().await;
+    assert_eq!((&record["target"], &record["member"]), (&group["id"], &user["id"]), "who came into what");
+    let owners = directory.call("POST", &format!("{path}/owners/$ref"), reference.clone()).await;
+    assert!(owners.text.contains("Assign a role"), "{}", owners.text);
     let again = directory.call("POST", &members, reference).await;
     assert!(again.text.contains("already exist"), "{}", again.text);
     let listed = directory.get(&format!("{path}/members")).await;
@@ -396,6 +444,14 @@ async fn federated_credentials_of_an_application() {
     }
     assert_eq!(directory.get(&path).await["value"].as_array().unwrap().len(), 1);
     assert_eq!(directory.get(&format!("{path}/pipeline")).await["id"], made["id"]);
+    let update = json!({ "subject": "repo:owner/name:ref:refs/heads/next" });
+    let updated = directory.call("PATCH", &format!("{path}/pipeline"), update.clone()).await;
+    assert_eq!(updated.status, StatusCode::NO_CONTENT, "{}", updated.text);
+    let shown = directory.get(&format!("{path}/pipeline")).await;
+    assert_eq!((&shown["subject"], &shown["issuer"]), (&update["subject"], &good["issuer"]));
+    assert_eq!(directory.get(&path).await["value"].as_array().unwrap().len(), 1, "one took the place of the other");
+    let renamed = directory.call("PATCH", &format!("{path}/pipeline"), json!({ "name": "other" })).await;
+    assert_eq!(renamed.status, StatusCode::BAD_REQUEST);
     assert_eq!(directory.call("DELETE", &format!("{path}/pipeline"), Value::Null).await.status, StatusCode::NO_CONTENT);
     assert_eq!(directory.get(&path).await["value"], json!([]));
 }

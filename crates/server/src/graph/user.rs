@@ -1,6 +1,6 @@
 //! `/users` and `/me`.
 
-use bastide_identity::{Directory, IdentityError, NewUser, PrincipalKind, Secret, User, UserPrincipalName};
+use bastide_identity::{Directory, IdentityError, Names, NewUser, PrincipalKind, Secret, User, UserPrincipalName};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -94,13 +94,16 @@ pub(super) async fn update(call: &Call, user: &str) -> Result<Answer, GraphError
     call.authorise("users/write").await?;
     let user = find(call, user).await?;
     let body = Body(&call.body);
-    unchanged("displayName", body.display_name()?, &user.display_name)?;
+    let display_name = body.display_name()?.filter(|name| *name != user.display_name).map(str::to_owned);
     unchanged("userPrincipalName", body.text("userPrincipalName")?, user.user_principal_name.as_str())?;
     let enabled = body.flag("accountEnabled")?;
     let password = new_password(body)?;
     let enabled = enabled.filter(|enabled| *enabled != user.standing.enabled);
     if password.is_some() || enabled.is_some() {
         call.authorise_over("users/credentials/write", user.object_id).await?;
+    }
+    if display_name.is_some() {
+        call.directory().rename(user.object_id, Names { display_name, ..Names::default() }).await?;
     }
     if let Some(password) = password {
         call.directory().set_password(user.object_id, password).await?;
