@@ -16,10 +16,11 @@ pub use keeper::{AuditKeeper, AuditSettings, KeeperError};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use bastide_access::RoleAssignment;
 use bastide_arm::id::ResourceId;
 use bastide_arm::paging::PageRequest;
 use bastide_identity::Principal;
-use bastide_store::{AuditEntry, AuditQuery, Write};
+use bastide_store::{AuditEntry, AuditQuery, Change, Write};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -32,7 +33,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::list::{list_name, paged};
-use crate::pass::Pass;
+use crate::pass::{Pass, ROLE_ASSIGNMENT};
 use crate::reply::Reply;
 use crate::request::Request;
 
@@ -71,6 +72,32 @@ pub fn record(context: &Context, principal: &Principal, action: &str, scope: &Re
         fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
     }
     record
+}
+
+/// What a record says of the role assignments among changes: who is given which role where, and on what condition. It
+/// outlives them.
+pub fn roles_given(changes: &[Change]) -> Option<(String, Value)> {
+    let assignments: Vec<Value> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::PutResource(put) if put.type_name.eq_ignore_ascii_case(ROLE_ASSIGNMENT) => Some(role(&put.body)),
+            _ => None,
+        })
+        .collect();
+    (!assignments.is_empty()).then(|| (ROLES.to_owned(), assignments.into()))
+}
+
+/// What a record says of a role assignment that is taken away.
+pub fn role_taken(assignment: &RoleAssignment) -> Map<String, Value> {
+    Map::from_iter([(ROLES.to_owned(), json!([role(&json!(assignment))]))])
+}
+
+/// The part of a role assignment that decides something.
+fn role(body: &Value) -> Value {
+    let told = ["roleDefinitionId", "principalId", "principalType", "scope", "condition"];
+    let said = |name: &str| Some((name.to_owned(), body.get("properties")?.get(name)?.clone()));
+    let properties: Map<String, Value> = told.into_iter().filter_map(said).collect();
+    json!({"name": body.get("name"), "properties": properties})
 }
 
 impl Refusals {
@@ -119,6 +146,27 @@ impl Front {
             }
         }
         outcome
+    }
+
+    /// Puts on record that somebody was refused a change of the directory, before they hear of it.
+    pub(crate) async fn note_directory_refusal(&self, principal: &Principal, action: &str, target: Option<Uuid>) {
+        let now = self.clock.now();
+        if !self.refusals.admit(principal.object_id, false, now) {
+            return;
+        }
+        let refusal = json!({
+            "caller": principal.name,
+            "objectId": principal.object_id,
+            "principalType": principal.kind.as_principal_type(),
+            "action": action,
+            "target": target,
+            "status": "Failed",
+            "code": "Authorization_RequestDenied",
+        });
+        let write = Write { audit: vec![refusal], ..Write::new(now) };
+        if let Err(error) = self.ledger.store().commit(write).await {
+            tracing::error!(%error, action, "a refusal of the directory is not on record");
+        }
     }
 
     /// GET of the events of a subscription, or of the tenant: the newest first.
@@ -221,6 +269,9 @@ fn text<'a>(record: &'a Value, name: &str) -> &'a str {
 fn localised(word: &str) -> Value {
     Value::Object(Map::from_iter([("value".to_owned(), word.into()), ("localizedValue".to_owned(), word.into())]))
 }
+
+/// The field of a record that says who was given, or lost, which role.
+const ROLES: &str = "roleAssignments";
 
 /// What is worth a record when a request is refused for it.
 const REFUSALS: [&str; 4] =

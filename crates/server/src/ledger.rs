@@ -187,6 +187,7 @@ impl Ledger {
         expect.push(Expectation::AccessEpoch(pass.epoch()));
         let mut record = activity_log::record(context, pass.principal(), pass.action(), pass.scope());
         if let Some(fields) = record.as_object_mut() {
+            fields.extend(activity_log::roles_given(&changes));
             fields.extend(notes);
         }
         let mut audit = vec![record];

@@ -39,6 +39,17 @@ pub struct Identified {
     pub epoch: i64,
 }
 
+/// Where somebody's roles lie as seen from a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// There are none.
+    Nowhere,
+    /// All are at the scope or below it.
+    Within,
+    /// One at least is elsewhere.
+    Beyond,
+}
+
 /// Gives out passes.
 pub struct Gatekeeper {
     store: Store,
@@ -129,10 +140,14 @@ impl Gatekeeper {
         Ok(self.snapshot(caller.epoch).await?.allows(&caller.principal, action, scope))
     }
 
-    /// Whether a principal, or a group it is in, holds a role anywhere but at or below a scope.
-    pub async fn holds_assignment_outside(&self, caller: &Identified, scope: &ResourceId) -> Result<bool, Failure> {
-        let snapshot = self.snapshot(caller.epoch).await?;
-        Ok(snapshot.held(&caller.principal).any(|held| !held.is_within(scope)))
+    /// Where the roles of a principal, and of the groups it is in, lie as seen from a scope.
+    pub async fn reach(&self, holder: &Identified, scope: &ResourceId) -> Result<Reach, Failure> {
+        let snapshot = self.snapshot(holder.epoch).await?;
+        let reach = snapshot.held(&holder.principal).map(|held| match held.is_within(scope) {
+            true => Reach::Within,
+            false => Reach::Beyond,
+        });
+        Ok(reach.max().unwrap_or(Reach::Nowhere))
     }
 
     /// Whether a principal may read at a scope, or holds a role somewhere below it: then the scope is no secret.

@@ -37,7 +37,7 @@ use crate::metrics::{self, Metrics};
 use crate::network::{Lookout, NetworkSettings, Networks, Planner, Survey};
 use crate::operations::{self, Runner};
 use crate::origin::Origins;
-use crate::pass::{Gatekeeper, Identified};
+use crate::pass::{ASSIGN, Gatekeeper, Identified, Reach};
 use crate::policy::Book;
 use crate::private_endpoints::Approvals;
 use crate::registry::Registry;
@@ -164,8 +164,9 @@ impl Server {
     }
 }
 
-/// The directory belongs to whoever owns the first subscription, but not the principals who have rights beyond it: those
-/// are their own masters' or the tenant's owners'.
+/// The directory belongs to whoever has its actions in the first subscription. Whoever could become a principal with
+/// roles, by a credential or by a membership, must be able to give those roles away as it is, all of them and without a
+/// condition: in the subscription, or in the tenant for principals with roles beyond it.
 struct Owners {
     front: Arc<Front>,
     subscription: ResourceId,
@@ -173,7 +174,14 @@ struct Owners {
 
 impl Authority for Owners {
     fn may<'a>(&'a self, principal: &'a Principal, action: &'a str, target: Option<Uuid>) -> BoxFuture<'a, bool> {
-        self.decide(principal, action, target).map(|decided| decided.unwrap_or(false)).boxed()
+        async move {
+            let may = self.decide(principal, action, target).await.unwrap_or(false);
+            if !may {
+                self.front.note_directory_refusal(principal, action, target).await;
+            }
+            may
+        }
+        .boxed()
     }
 }
 
@@ -185,14 +193,16 @@ impl Owners {
         if !gatekeeper.may(&caller, action, &self.subscription).await? {
             return Ok(false);
         }
-        let Some(target) = target else { return Ok(true) };
-        if gatekeeper.may(&caller, action, &ResourceId::tenant()).await? {
-            return Ok(true);
-        }
+        let Some(target) = target.filter(|target| *target != principal.object_id) else { return Ok(true) };
         let directory = self.front.identity.directory();
         let Some(object) = directory.object(target).await? else { return Ok(true) };
         let target = Identified { principal: directory.principal(&object).await?, epoch };
-        Ok(!gatekeeper.holds_assignment_outside(&target, &self.subscription).await?)
+        let scope = match gatekeeper.reach(&target, &self.subscription).await? {
+            Reach::Nowhere => return Ok(true),
+            Reach::Within => self.subscription.clone(),
+            Reach::Beyond => ResourceId::tenant(),
+        };
+        gatekeeper.may(&caller, ASSIGN, &scope).await
     }
 }
 

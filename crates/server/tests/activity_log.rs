@@ -13,6 +13,43 @@ use http::Method;
 use serde_json::{Value, json};
 use support::{Answer, House};
 
+/// What `az role assignment list-changelogs` reads, when the assignments are long gone.
+#[tokio::test]
+async fn the_log_remembers_who_was_given_which_role() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let (reader, _) = house.stranger().await;
+    let role = "/providers/Microsoft.Authorization/roleDefinitions/acdd72a7-3385-48ef-bd42-f606fba81ae7";
+    let id = format!(
+        "{}/providers/Microsoft.Authorization/roleAssignments/1d9e6c2a-0000-4000-8000-000000000001",
+        house.group("rg")
+    );
+    let body = json!({"properties": {"roleDefinitionId": role, "principalId": reader.object_id, "description": "why"}});
+    assert_eq!(house.put(&id, body).await.status.as_u16(), 201);
+    assert_eq!(house.call(Method::DELETE, &id, None).await.status.as_u16(), 200);
+    house.make_hub("rg", "hub").await;
+
+    let log = events(&house, "resourceProvider eq 'Microsoft.Authorization'").await;
+    let bodies = |event: &str, name: &str| -> Vec<Value> {
+        let told = rows(&log).iter().filter(|row| row["eventName"]["value"] == event);
+        told.map(|row| serde_json::from_str(row["properties"][name].as_str().unwrap()).unwrap()).collect()
+    };
+    for bodies in [bodies("BeginRequest", "requestbody"), bodies("EndRequest", "responseBody")] {
+        assert_eq!(bodies.len(), 2, "given and taken");
+        for body in bodies {
+            assert_eq!(body["properties"]["principalId"], reader.object_id.to_string());
+            assert_eq!(body["properties"]["scope"], house.group("rg"));
+            assert!(
+                body["properties"]["roleDefinitionId"]
+                    .as_str()
+                    .unwrap()
+                    .ends_with("acdd72a7-3385-48ef-bd42-f606fba81ae7")
+            );
+            assert_eq!(body["properties"]["description"], Value::Null, "free text stays out");
+        }
+    }
+}
+
 #[tokio::test]
 async fn writes_deletions_and_actions_are_told_newest_first() {
     let house = House::found().await;

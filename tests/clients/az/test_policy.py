@@ -142,6 +142,13 @@ def test_a_rule_is_rolled_out_by_place_and_with_another_effect(az, group, unique
     assert identity(az, group, unique("id"), "eastus").code == 0
 
 
+def test_an_assignment_without_an_identity_may_be_rid_of_it(az, group):
+    az.ok("policy", "assignment", "create", "-n", "plain", *in_group(group), "--policy", REQUIRE_TAG,
+          "--params", json.dumps({"tagName": {"value": "cost"}}))  # fmt: skip
+    az.ok("policy", "assignment", "identity", "remove", "-n", "plain", *in_group(group))
+    assert az.ok("policy", "assignment", "show", "-n", "plain", *in_group(group))["enforcementMode"] == "Default"
+
+
 def test_a_missing_parameter_is_asked_for(az, group):
     refused = az.run("policy", "assignment", "create", "-n", "x", *in_group(group), "--policy", LOCATIONS)
     assert "listOfAllowedLocations" in refused.failed("MissingPolicyParameter")

@@ -72,6 +72,17 @@ def test_an_assignment_by_client_id_and_role_name_is_resolved_and_given_once(az,
     assert assignments(az, group) == []
 
 
+def test_the_change_log_names_who_was_given_what(az, group, somebody):
+    client_id, object_id = somebody
+    made = az.ok("role", "assignment", "create", "--assignee-object-id", object_id, "--assignee-principal-type",
+                 "ServicePrincipal", "--role", "Reader", "--scope", group)  # fmt: skip
+    az.ok("role", "assignment", "delete", "--ids", made["id"])
+    changes = [one for one in az.ok("role", "assignment", "list-changelogs") if one["principalId"] == object_id]
+    told = {(one["action"], one["principalName"], one["roleName"], one["scope"].lower()) for one in changes}
+    for action in ("Granted", "Revoked"):
+        assert (action, client_id, "Reader", group.lower()) in told, changes
+
+
 def test_without_a_principal_type_graph_is_asked(az, group, somebody):
     _, object_id = somebody
     made = az.ok(

@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{localised, text};
+use super::{ROLES, localised, text};
+use crate::pass::ROLE_ASSIGNMENT;
 
 /// Which of the two events of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +85,25 @@ pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, ten
         "tenantId": tenant,
     });
     if let Some(properties) = event.get_mut("properties").and_then(Value::as_object_mut) {
-        let told = ["policies", "granted", "consent"]
+        let told = ["policies", "granted", "consent", ROLES]
             .into_iter()
             .filter_map(|name| Some((name, record.get(name)?.to_string())));
         properties.extend(told.map(|(name, text)| (name.to_owned(), text.into())));
+        properties.extend(assignment_body(record, action, phase));
     }
     event
+}
+
+/// A role assignment where `az role assignment list-changelogs` looks for it: in the body of the request that makes one,
+/// and of the answer that tells what it was. Nothing else of any body is known here.
+fn assignment_body(record: &Value, action: &str, phase: Phase) -> Option<(String, Value)> {
+    let (type_name, _) = action.rsplit_once('/')?;
+    let assignment = record.get(ROLES)?.get(0).filter(|_| type_name.eq_ignore_ascii_case(ROLE_ASSIGNMENT))?;
+    let name = match phase {
+        Phase::Began => "requestbody",
+        Phase::Ended => "responseBody",
+    };
+    Some((name.to_owned(), assignment.to_string().into()))
 }
 
 /// A copy of who it was, never the token. Clients take nothing but texts here.

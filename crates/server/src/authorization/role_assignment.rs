@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::filter::Filter;
 use super::{guarded, page_of};
+use crate::activity_log::role_taken;
 use crate::failure::Failure;
 use crate::founding;
 use crate::front::Front;
@@ -134,7 +135,7 @@ impl Front {
             expect: vec![Expectation::ResourcePresent(id.key().to_owned())],
             changes: vec![Change::DeleteResource(id.key().to_owned()), Change::RaiseAccessEpoch],
         };
-        self.ledger.commit(request.context, &pass, entries).await?;
+        self.ledger.commit_noted(request.context, &pass, role_taken(stored), entries).await?;
         Ok(Reply::ok(answer(stored)))
     }
 

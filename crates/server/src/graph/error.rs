@@ -35,7 +35,7 @@ impl GraphError {
     /// 403 for an object that has more rights than the caller may lend out.
     pub(super) fn forbidden_over(action: &str) -> Self {
         let message = format!(
-            "Insufficient privileges to complete the operation. The object, or a group it is in, has a role outside of the first subscription, so the action '{action}' is needed at the scope '/'; ask an owner of the tenant."
+            "Insufficient privileges to complete the operation. The object, or a group it is in, has roles, which '{action}' would lend or take away. That takes the right to assign those roles, without a condition: at the first subscription when they lie there, else at the scope '/'. Ask an owner there."
         );
         Self::new(StatusCode::FORBIDDEN, "Authorization_RequestDenied", message)
     }

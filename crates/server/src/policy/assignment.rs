@@ -1,6 +1,6 @@
 //! Policy assignments: `{scope}/providers/Microsoft.Authorization/policyAssignments/{name}`.
 
-use bastide_arm::envelope::Envelope;
+use bastide_arm::envelope::{Envelope, IdentityRequest};
 use bastide_arm::error::ArmError;
 use bastide_arm::filter::Property;
 use bastide_arm::id::ResourceId;
@@ -164,7 +164,8 @@ impl Front {
         document: &mut Document,
         entries: &mut Entries,
     ) -> Result<Vec<bastide_arm::resource_type::Effect>, Failure> {
-        if envelope.identity.is_some() && document.location.is_none() {
+        let carries = |asked: &IdentityRequest| asked.system_assigned || !asked.user_assigned.is_empty();
+        if envelope.identity.as_ref().is_some_and(carries) && document.location.is_none() {
             let message = "An assignment with an identity needs a location.";
             return Err(ArmError::invalid_parameter("location", message).into());
         }
