@@ -54,7 +54,7 @@ impl ArmError {
         Self(Box::new(ErrorBody {
             status,
             code: code.into(),
-            message: message.into(),
+            message: cut(message.into()),
             target: None,
             details: Vec::new(),
             additional_info: Vec::new(),
@@ -65,7 +65,7 @@ impl ArmError {
     /// Names the property or parameter the error is about.
     #[must_use]
     pub fn with_target(mut self, target: impl Into<String>) -> Self {
-        self.target = Some(target.into());
+        self.target = Some(cut(target.into()));
         self
     }
 
@@ -142,7 +142,20 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// A message that quotes what was sent is as long as what was sent; nobody reads that, and it is kept with the record of
+/// the refusal.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+    text
+}
+
 const MAX_SHOWN: usize = 100;
+
+/// Bytes of a message or a target.
+const MAX_TEXT: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +230,15 @@ mod tests {
             error.message,
             "The Resource 'Microsoft.X/things/t1/parts/p' under resource group 'rg' was not found."
         );
+    }
+
+    #[test]
+    fn a_message_that_quotes_megabytes_is_cut_between_letters() {
+        let error = ArmError::validation("ä".repeat(100_000)).with_target("x".repeat(100_000));
+        assert!(error.message.len() <= MAX_TEXT + '…'.len_utf8() && error.message.ends_with("ä…"), "{}", error.message);
+        assert_eq!(error.target.as_deref().map(str::len), Some(MAX_TEXT + '…'.len_utf8()));
+        let whole = "x".repeat(MAX_TEXT);
+        assert_eq!(ArmError::validation(whole.clone()).message, whole);
     }
 
     #[test]
