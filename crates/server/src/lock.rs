@@ -33,8 +33,10 @@ pub enum Intent {
     Read,
     /// It changes something: PUT, PATCH and POST.
     Write,
-    /// It deletes.
+    /// It deletes its target, and what is in it.
     Delete,
+    /// It deletes something that is kept by its target and leaves the target where it is.
+    Remove,
 }
 
 /// Every lock there is.
@@ -81,6 +83,16 @@ impl Intent {
                 | Operation::CheckNameAvailability,
             )
             | (&Method::GET | &Method::HEAD, _) => Self::Read,
+            (
+                _,
+                Operation::DeleteTags
+                | Operation::DeleteTagName
+                | Operation::DeleteTagValue
+                | Operation::DeletePolicyDefinition
+                | Operation::DeletePolicySetDefinition
+                | Operation::DeleteTagPack
+                | Operation::PurgeDeleted,
+            ) => Self::Remove,
             (&Method::DELETE, _) => Self::Delete,
             _ => Self::Write,
         }
@@ -120,7 +132,7 @@ impl Locks {
     /// 409 when a lock at the target, above it, or (for a deletion) below it stands in the way.
     pub fn check(&self, intent: Intent, target: &ResourceId) -> Result<(), ArmError> {
         let Some(lock) = self.obstacle(intent, target) else { return Ok(()) };
-        let operation = if intent == Intent::Delete { "delete" } else { "write" };
+        let operation = if intent == Intent::Write { "write" } else { "delete" };
         let scope = lock.id.parent().unwrap_or_else(ResourceId::tenant);
         let message = format!(
             "The scope '{target}' cannot perform {operation} operation because following scope(s) are locked: \
@@ -135,7 +147,7 @@ impl Locks {
         if intent == Intent::Read || self.by_scope.is_empty() {
             return None;
         }
-        let forbids = |lock: &&Lock| intent == Intent::Delete || lock.level == Level::ReadOnly;
+        let forbids = |lock: &&Lock| intent != Intent::Write || lock.level == Level::ReadOnly;
         let mut above = Some(target.clone());
         while let Some(scope) = above {
             let found = self.by_scope.get(scope.key()).and_then(|locks| locks.iter().find(forbids));

@@ -99,6 +99,26 @@ async fn read_only_forbids_every_change_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_a_scope_keeps_is_not_held_by_locks_on_what_is_in_it() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let one = house.identity_id("rg", "one");
+    house.put(&one, json!({"location": "westeurope"})).await;
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let definition = format!("{subscription}/providers/Microsoft.Authorization/policyDefinitions/mine");
+    let rule = json!({"if": {"field": "location", "equals": "x"}, "then": {"effect": "deny"}});
+    assert_eq!(house.put(&definition, json!({"properties": {"policyRule": rule}})).await.status, StatusCode::CREATED);
+    let tags = format!("{}/providers/Microsoft.Resources/tags/default", house.group("rg"));
+    set(&house, &one, "keep", "CanNotDelete").await;
+    for path in [&definition, &tags] {
+        assert_eq!(house.call(Method::DELETE, path, None).await.status, StatusCode::OK, "{path}");
+    }
+    locked(&house.call(Method::DELETE, &house.group("rg"), None).await, &one);
+    set(&house, &subscription, "keep", "CanNotDelete").await;
+    locked(&house.call(Method::DELETE, &tags, None).await, &subscription);
+}
+
+#[tokio::test]
 async fn locks_that_make_no_sense_are_refused() {
     let house = House::found().await;
     house.make_group("rg").await;
