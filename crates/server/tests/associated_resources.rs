@@ -294,6 +294,53 @@ async fn what_stands_below_accounts_and_networks_is_stored_and_says_so() {
 }
 
 #[tokio::test]
+async fn the_rules_of_a_security_group_are_one_list_on_it_and_resources_of_their_own() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = id(&house, "Microsoft.Network/networkSecurityGroups", "nsg");
+    let rule =
+        |priority: u16| json!({"priority": priority, "direction": "Outbound", "access": "Deny", "protocol": "*"});
+    let listed = json!([{"name": "one", "properties": rule(100)}]);
+    let made = house.put(&group, json!({"location": "local", "properties": {"securityRules": listed}})).await;
+    assert_eq!(made.body["properties"]["securityRules"][0]["id"], format!("{group}/securityRules/one"), "{made:?}");
+    assert_eq!(house.get(&format!("{group}/securityRules/one")).await.body["properties"]["priority"], 100);
+    house.put(&format!("{group}/securityRules/two"), json!({"properties": rule(110)})).await;
+    let both = house.get(&group).await.body;
+    assert_eq!(both["properties"]["securityRules"].as_array().unwrap().len(), 2, "{both}");
+    assert_eq!(house.put(&group, both.clone()).await.body, both, "what was read may be written");
+    let twice = json!([{"name": "one", "properties": rule(100)}, {"name": "ONE", "properties": rule(110)}]);
+    let refused = house.put(&group, json!({"location": "local", "properties": {"securityRules": twice}})).await;
+    assert_eq!(refused.body["error"]["target"], "properties.securityRules[1].name", "{refused:?}");
+    let fewer = house.put(&group, json!({"location": "local", "properties": {"securityRules": []}})).await;
+    assert_eq!(fewer.body["properties"]["securityRules"], json!([]), "a list is the whole list");
+    assert_eq!(house.get(&format!("{group}/securityRules/two")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_is_read_of_a_stored_resource_and_written_again_changes_nothing() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let account = id(&house, "Microsoft.Storage/storageAccounts", "storage");
+    house.put(&account, json!({"location": "local", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}})).await;
+    let service = format!("{account}/blobServices/default");
+    house.put(&service, json!({"properties": {"deleteRetentionPolicy": {"enabled": true, "days": 7}}})).await;
+    let network = id(&house, "Microsoft.Network/virtualNetworks", "net");
+    let subnets = json!([{"name": "one", "properties": {"addressPrefix": "10.0.1.0/24"}}]);
+    house.put(&network, json!({"location": "local", "properties": {"subnets": subnets}})).await;
+    let endpoint = id(&house, "Microsoft.Network/privateEndpoints", "pe");
+    let connection = json!({"name": "c", "properties": {"groupIds": ["blob"], "privateLinkServiceId": account}});
+    let connections = json!({"privateLinkServiceConnections": [connection]});
+    house.put(&endpoint, json!({"location": "local", "properties": connections})).await;
+    for path in [account, service, network.clone(), format!("{network}/subnets/one"), endpoint] {
+        let read = house.get(&path).await.body;
+        let written = house.put(&path, read.clone()).await;
+        // When it was last changed is part of the answer.
+        assert_eq!((written.status, &written.body), (StatusCode::OK, &read), "{path}");
+        assert_eq!(house.get(&path).await.body, read, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_federated_credential_of_an_identity_is_one_of_its_principal_until_it_goes() {
     let house = House::found().await;
     house.make_group("rg").await;

@@ -23,12 +23,14 @@ impl ResourceType for BlobService {
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
-        Ok(Admitted { document: admission.document, ..Admitted::default() })
+        let mut document = admission.document;
+        with_service_defaults(&mut document.properties);
+        Ok(Admitted { document, ..Admitted::default() })
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
-        with_defaults(&mut properties, json!({"cors": {"corsRules": []}, "deleteRetentionPolicy": {"enabled": false}}));
+        with_service_defaults(&mut properties);
         properties
     }
 }
@@ -55,6 +57,11 @@ impl ResourceType for BlobContainer {
 }
 
 /// 3 to 63 lower-case letters, digits and single inner hyphens; `$web`, `$root` and `$logs` are the service's own.
+/// A service that nobody has written answers with them, too.
+fn with_service_defaults(properties: &mut Map<String, Value>) {
+    with_defaults(properties, json!({"cors": {"corsRules": []}, "deleteRetentionPolicy": {"enabled": false}}));
+}
+
 fn is_container_name(name: &str) -> bool {
     if matches!(name, "$web" | "$root" | "$logs") {
         return true;

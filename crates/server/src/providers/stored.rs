@@ -2,8 +2,12 @@
 //!
 //! Nothing runs behind these types yet; their answers say so, and they have the shapes clients read.
 
+use std::collections::BTreeSet;
+
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{Admission, Dismissal, Dismissed, Effect, Linked, NameRule, Secret};
+use bastide_arm::resource_type::{
+    Admission, Dismissal, Dismissed, Document, Effect, Linked, NameRule, PartChange, Secret,
+};
 use serde_json::{Map, Value};
 
 use crate::pass::WORKSPACE;
@@ -15,6 +19,49 @@ pub(super) fn with_defaults(properties: &mut Map<String, Value>, defaults: Value
             properties.entry(name).or_insert(value);
         }
     }
+}
+
+/// What becomes of a resource's parts by the list of them in its body: what it names stands, the others go. A body that is
+/// silent about them leaves them alone. `settled` is what a part of the list is stored as.
+pub(super) fn listed_parts(
+    asked: Option<Value>,
+    stands: &[Linked],
+    kind: &'static str,
+    rule: &NameRule,
+    settled: impl Fn(Map<String, Value>) -> Map<String, Value>,
+) -> Result<Vec<PartChange>, ArmError> {
+    let asked = match asked {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(asked)) => asked,
+        Some(_) => {
+            let message = format!("{kind} is a list of objects with name and properties.");
+            return Err(ArmError::invalid_parameter(&format!("properties.{kind}"), message));
+        }
+    };
+    let mut changes: Vec<PartChange> = Vec::with_capacity(asked.len());
+    let mut names = BTreeSet::new();
+    for (index, part) in asked.into_iter().enumerate() {
+        let at = |field: &str| format!("properties.{kind}[{index}].{field}");
+        let Some(name) = part.get("name").and_then(Value::as_str).filter(|name| (rule.accepts)(name)) else {
+            let message = format!("Each of {kind} has a name. Use {}.", rule.explanation);
+            return Err(ArmError::invalid_parameter(&at("name"), message));
+        };
+        if !names.insert(name.to_ascii_lowercase()) {
+            let message =
+                format!("'{name}' is in the list twice. Names of {kind} are compared without regard to case.");
+            return Err(ArmError::invalid_parameter(&at("name"), message));
+        }
+        let properties = match part.get("properties") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(properties)) => properties.clone(),
+            Some(_) => return Err(ArmError::invalid_parameter(&at("properties"), "properties is an object.")),
+        };
+        let document = Box::new(Document { properties: settled(properties), ..Document::default() });
+        changes.push(PartChange::Put { kind, name: name.to_owned(), document });
+    }
+    let gone = stands.iter().map(|part| part.id.name()).filter(|name| !names.contains(&name.to_ascii_lowercase()));
+    changes.extend(gone.map(|name| PartChange::Delete { kind, name: name.to_owned() }));
+    Ok(changes)
 }
 
 /// A value made once, at creation, and kept for life: an id, a time.

@@ -2,12 +2,12 @@
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Linked, PartChange, Placement, PutStatus,
-    ResourceType, Surroundings, View,
+    Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Placement, PutStatus, ResourceType,
+    Surroundings, View,
 };
 use serde_json::{Map, Value, json};
 
-use super::stored::{HYPHENATED, with_defaults};
+use super::stored::{HYPHENATED, listed_parts, with_defaults};
 
 /// The virtual network type.
 #[derive(Debug)]
@@ -29,12 +29,10 @@ impl ResourceType for VirtualNetwork {
             &mut document.properties,
             json!({"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "enableDdosProtection": false}),
         );
-        let parts = match asked {
-            // A body that is silent about the subnets leaves them alone.
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(subnets)) => subnet_changes(&subnets, admission.parts)?,
-            Some(_) => return Err(ArmError::invalid_parameter("properties.subnets", "subnets must be a list.")),
-        };
+        let parts = listed_parts(asked, admission.parts, "subnets", &SUBNET.name, |mut properties| {
+            properties.retain(|name, _| !SUBNET.read_only.contains(&name.as_str()));
+            with_subnet_defaults(properties)
+        })?;
         Ok(Admitted { document, parts, ..Admitted::default() })
     }
 
@@ -61,7 +59,9 @@ impl ResourceType for Subnet {
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
-        Ok(Admitted { document: admission.document, ..Admitted::default() })
+        let mut document = admission.document;
+        document.properties = with_subnet_defaults(document.properties);
+        Ok(Admitted { document, ..Admitted::default() })
     }
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
@@ -69,35 +69,13 @@ impl ResourceType for Subnet {
     }
 }
 
-/// A list of subnets is the whole list: what it does not name goes.
-fn subnet_changes(asked: &[Value], stands: &[Linked]) -> Result<Vec<PartChange>, ArmError> {
-    let mut changes = Vec::new();
-    for (index, subnet) in asked.iter().enumerate() {
-        let name = subnet.get("name").and_then(Value::as_str).filter(|name| (HYPHENATED_OR_DOTTED)(name));
-        let Some(name) = name else {
-            let target = format!("properties.subnets[{index}].name");
-            return Err(ArmError::invalid_parameter(
-                &target,
-                "A subnet needs a name of letters, digits, dots, hyphens or underscores.",
-            ));
-        };
-        let mut properties = subnet.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-        properties.retain(|name, _| !SUBNET.read_only.contains(&name.as_str()));
-        let document = Box::new(Document { properties, ..Document::default() });
-        changes.push(PartChange::Put { kind: "subnets", name: name.to_owned(), document });
-    }
-    let is_asked = |name: &str| {
-        asked.iter().any(|subnet| {
-            subnet.get("name").and_then(Value::as_str).is_some_and(|asked| asked.eq_ignore_ascii_case(name))
-        })
-    };
-    let gone = stands.iter().map(|subnet| subnet.id.name()).filter(|name| !is_asked(name));
-    changes.extend(gone.map(|name| PartChange::Delete { kind: "subnets", name: name.to_owned() }));
-    Ok(changes)
+fn subnet_properties(document: &Document) -> Map<String, Value> {
+    let mut properties = with_subnet_defaults(document.properties.clone());
+    properties.insert("provisioningState".into(), "Succeeded".into());
+    properties
 }
 
-fn subnet_properties(document: &Document) -> Map<String, Value> {
-    let mut properties = document.properties.clone();
+fn with_subnet_defaults(mut properties: Map<String, Value>) -> Map<String, Value> {
     with_defaults(
         &mut properties,
         json!({
@@ -107,7 +85,6 @@ fn subnet_properties(document: &Document) -> Map<String, Value> {
             "privateLinkServiceNetworkPolicies": "Enabled",
         }),
     );
-    properties.insert("provisioningState".into(), "Succeeded".into());
     properties
 }
 
@@ -122,7 +99,7 @@ static NETWORK: Descriptor = Descriptor {
     tracked: true,
     name: HYPHENATED,
     identity: IdentitySupport::None,
-    read_only: &["provisioningState", "resourceGuid"],
+    read_only: &["provisioningState", "resourceGuid", "virtualNetworkPeerings"],
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings { parts: &["subnets"], ..Surroundings::NONE },
