@@ -17,3 +17,4 @@ pub mod operation;
 pub mod paging;
 pub mod path;
 pub mod resource_type;
+pub mod vocabulary;

@@ -30,11 +30,17 @@ use uuid::Uuid;
 
 use crate::error::ArmError;
 use crate::id::ResourceId;
+use crate::vocabulary::Vocabulary;
 
 /// One resource type of one provider.
 pub trait ResourceType: Send + Sync {
     /// The static facts: names, codes, what the envelope may hold.
     fn descriptor(&self) -> &Descriptor;
+
+    /// The names of properties that count, for types that would let something through if one in another case did not.
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        None
+    }
 
     /// The resources a document points at. The caller must be allowed to use each of them, and the front door hands
     /// those that exist to [`ResourceType::admit`].

@@ -6,12 +6,14 @@ use bastide_arm::resource_type::{
     Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, NameRule,
     Placement, PutStatus, ResourceType, Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 
 use crate::field;
 use crate::isolation_mode::IsolationMode;
 use crate::managed_network;
 use crate::outbound_rule::{KIND as OUTBOUND_RULES, Terms};
+use crate::vocabulary::VOCABULARY;
 
 /// The managed network of an account; there is one, called `default`.
 #[derive(Debug, Default)]
@@ -20,6 +22,10 @@ pub struct AccountNetwork;
 impl ResourceType for AccountNetwork {
     fn descriptor(&self) -> &Descriptor {
         &DESCRIPTOR
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {

@@ -8,6 +8,7 @@ use bastide_arm::resource_type::{
     Acted, Action, ActionCall, Admission, Admitted, Author, DataPlane, Demand, Descriptor, Dismissal, Dismissed,
     Document, IdentitySupport, NameRule, Observed, Placement, Progress, PutStatus, ResourceType, Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
 use bastide_plan::hub_plan::ComputeId;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::field::{self, refused};
 use crate::quota::Capacity;
 use crate::vm_size::VmSize;
+use crate::vocabulary::VOCABULARY;
 use crate::workspace::API_VERSIONS;
 
 mod action;
@@ -96,6 +98,10 @@ impl Kind {
 impl ResourceType for Compute {
     fn descriptor(&self) -> &Descriptor {
         &DESCRIPTOR
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {

@@ -11,9 +11,11 @@ use bastide_arm::resource_type::{
     Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, Linked,
     Need, Placement, PutStatus, ResourceType, Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
+use crate::vocabulary::VOCABULARY;
 use crate::workspace::{API_VERSIONS, Kind, NAME};
 use credentials::AuthType;
 
@@ -62,6 +64,10 @@ impl Connection {
 impl ResourceType for Connection {
     fn descriptor(&self) -> &Descriptor {
         self.descriptor
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {

@@ -9,6 +9,7 @@ use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, HostNames, IdentitySupport, Linked,
     NameRule, Placement, PutStatus, ResourceType, Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
 use bastide_inspect::Name;
 use bastide_plan::AddressFilter;
 use bastide_plan::address::AddressClass;
@@ -16,6 +17,7 @@ use bastide_plan::hub_plan::Target;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
+use crate::vocabulary::VOCABULARY;
 
 /// The type of external services.
 #[derive(Debug, Default)]
@@ -53,6 +55,10 @@ pub fn private_name(service: &str) -> Option<Name> {
 impl ResourceType for ExternalService {
     fn descriptor(&self) -> &Descriptor {
         &DESCRIPTOR
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     /// An address of the host itself, or of what sits beside it such as a metadata service, is let into hubs by an Owner

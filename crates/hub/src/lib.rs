@@ -25,4 +25,5 @@ pub mod service_tag;
 pub mod shadow_cost;
 pub mod suggestion;
 pub mod vm_size;
+pub mod vocabulary;
 pub mod workspace;

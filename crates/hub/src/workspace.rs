@@ -27,12 +27,14 @@ use bastide_arm::resource_type::{
     IdentitySupport, Link, Linked, Making, NameRule, Parity, Placement, PutStatus, ResourceType, SoftDelete,
     Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
 use crate::isolation_mode::IsolationMode;
 use crate::managed_network;
 use crate::outbound_rule::{KIND as OUTBOUND_RULES, Terms};
+use crate::vocabulary::VOCABULARY;
 
 /// The workspace type.
 #[derive(Debug, Default)]
@@ -41,6 +43,10 @@ pub struct Workspace;
 impl ResourceType for Workspace {
     fn descriptor(&self) -> &Descriptor {
         &DESCRIPTOR
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {

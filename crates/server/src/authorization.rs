@@ -5,6 +5,7 @@
 //! answered from the snapshot decisions are made with.
 
 mod access_request;
+mod asked;
 mod check_access;
 mod deny_assignment;
 mod filter;

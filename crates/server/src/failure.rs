@@ -16,6 +16,9 @@ pub enum Failure {
     /// The store cannot answer now.
     #[error("{0}")]
     Unavailable(String),
+    /// There is no room for what was to be written.
+    #[error("{0}")]
+    Full(String),
     /// Our own fault: logged under the request's id, which is all the caller is told.
     #[error("{0}")]
     Internal(String),
@@ -40,6 +43,7 @@ impl From<StoreError> for Failure {
             // Text with a NUL in it; nothing stored has one.
             StoreError::Unstorable => ArmError::invalid_request_content(format!("{error}.")).into(),
             StoreError::Corrupt(_) => Self::Internal(error.to_string()),
+            StoreError::Full { .. } => Self::Full(error.to_string()),
             _ => Self::Unavailable(error.to_string()),
         }
     }

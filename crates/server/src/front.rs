@@ -17,6 +17,7 @@ use bastide_arm::clock::Clock;
 use bastide_arm::error::ArmError;
 use bastide_arm::path::PathSegments;
 use bastide_arm::resource_type::Parity;
+use bastide_arm::vocabulary::Vocabulary;
 use bastide_hub::plan::Site;
 use bastide_hub::quota::Capacity;
 use bastide_identity::{Identity, Principal as Caller};
@@ -42,7 +43,7 @@ use crate::operations::Queue;
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified};
 use crate::policy::Book;
-use crate::registry::Registry;
+use crate::registry::{Registered, Registry};
 use crate::reply::Reply;
 use crate::request::{Request, read_body};
 use crate::routes::{self, Operation};
@@ -248,6 +249,7 @@ impl Front {
             Incoming::Rehearsed(body) => (Some(body), None),
             Incoming::Planned(nested) => (None, Some(nested)),
         };
+        let body = settled(body, matched.route.operation, registered.as_ref())?;
         let request = Request {
             context,
             matched: &matched,
@@ -291,13 +293,28 @@ impl Front {
 /// The body of a request, bounded in size and time, as a value.
 async fn read(headers: &HeaderMap, body: Body, operation: Operation) -> Result<Option<Value>, Failure> {
     let limit = operation.body_limit();
-    let bounds = Bounds { limit, drain: DRAIN.max(2 * limit), time: body::TIME };
+    let bounds = Bounds { limit, drain: body::DRAIN.max(2 * limit), time: body::TIME };
     let bytes = body::collect(body, &bounds).await.map_err(|error| match error {
         BodyError::TooLarge => ArmError::content_too_large(limit),
         BodyError::TooSlow => ArmError::request_timeout(),
         BodyError::Broken => ArmError::invalid_request_content("The body broke off before its end; send it again."),
     })?;
     Ok(read_body(headers, &bytes, operation.dialect(), limit)?)
+}
+
+/// The body of a resource, in the wire's spelling of what its type and all others know.
+fn settled(
+    body: Option<Value>,
+    operation: Operation,
+    registered: Option<&Registered>,
+) -> Result<Option<Value>, ArmError> {
+    match (body, registered) {
+        (Some(body), Some(registered)) if matches!(operation, Operation::PutResource | Operation::PatchResource) => {
+            let shared = Vocabulary::default();
+            registered.rules.vocabulary().unwrap_or(&shared).settle(body).map(Some)
+        }
+        (body, _) => Ok(body),
+    }
 }
 
 /// What a failure is answered with.
@@ -316,6 +333,12 @@ pub(crate) fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
             tracing::error!(request_id = %context.request_id, cause = %failure, "a request failed through our own fault");
             Reply::error(&ArmError::internal(&context.request_id.to_string()))
         }
+        Failure::Full(cause) => {
+            tracing::error!(request_id = %context.request_id, %cause, "no room for a write");
+            let message = "The disk of this Bastide is full, and nothing was written. Whoever runs it makes room where \
+                           its database is; then send the request again.";
+            Reply::error(&ArmError::new(507, "InsufficientStorage", message))
+        }
         Failure::Unavailable(cause) => {
             tracing::error!(request_id = %context.request_id, %cause, "the store did not answer");
             let message = "The store cannot answer at the moment. Try again in a moment; if this was a write, read first whether it was made.";
@@ -323,9 +346,6 @@ pub(crate) fn reply_to_failure(context: &Context, failure: Failure) -> Reply {
         }
     }
 }
-
-/// Bytes of a body that are read and dropped at least, so that its sender hears that it is too large.
-const DRAIN: usize = 32 * 1024 * 1024;
 
 /// Attempts before a contended write gives up; each one lost means that another write was won.
 const MAX_ATTEMPTS: usize = 32;

@@ -23,6 +23,7 @@ use http::Uri;
 use uuid::Uuid;
 
 use crate::activity_log::Refusals;
+use crate::body::heard_out;
 use crate::capacity;
 use crate::compute::activity::Activity;
 use crate::compute::{self, Inside, Ways};
@@ -161,6 +162,7 @@ impl Server {
             .fallback_service(routes)
             .layer(middleware::from_fn(tidy_path))
             .layer(middleware::from_fn_with_state(Arc::clone(front), compute::divert))
+            .layer(middleware::from_fn(heard_out))
     }
 }
 

@@ -341,6 +341,60 @@ async fn custom_roles_are_made_assigned_and_kept_while_in_use() {
 }
 
 #[tokio::test]
+async fn a_restriction_counts_in_whatever_case_it_is_written() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let role = format!("{subscription}/providers/Microsoft.Authorization/roleDefinitions/{}", Uuid::from_u128(0xca5e));
+    let permission = json!({"Actions": ["Microsoft.Resources/*"], "NotActions": ["Microsoft.Resources/*/delete"]});
+    let made = house
+        .put(
+            &role,
+            json!({"Properties": {
+                "RoleName": "In another case", "Permissions": [permission], "AssignableScopes": [subscription],
+            }}),
+        )
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(made.body["properties"]["permissions"][0]["notActions"], json!(["Microsoft.Resources/*/delete"]));
+
+    let mut given = grant(&house, READER, house.stranger().await.0.object_id);
+    given["properties"]["Condition"] = json!("@Resource[a:b] StringEquals 'x'");
+    given["properties"]["ConditionVersion"] = json!("2.0");
+    let made = house.put(&assignment(&house.group("rg"), 1), given).await;
+    assert_eq!(made.body["properties"]["condition"], "@Resource[a:b] StringEquals 'x'", "{made:?}");
+}
+
+#[tokio::test]
+async fn a_value_of_another_kind_is_named_and_not_repeated() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let subscription = format!("/subscriptions/{}", house.subscription);
+    let role = format!("{subscription}/providers/Microsoft.Authorization/roleDefinitions/{}", Uuid::from_u128(0xbad));
+    let whole =
+        json!({"roleName": "Role", "permissions": [{"actions": ["*/read"]}], "assignableScopes": [subscription]});
+    for (pointer, value, target) in [
+        ("/roleName", json!(1), "properties.roleName"),
+        ("/roleName", Value::Null, "properties.roleName"),
+        ("/permissions", json!("hunter2"), "properties.permissions"),
+        ("/permissions/0", json!("hunter2"), "properties.permissions[0]"),
+        ("/permissions/0/actions", json!("hunter2"), "properties.permissions[0].actions"),
+        ("/assignableScopes", json!(["/", 1]), "properties.assignableScopes"),
+    ] {
+        let mut properties = whole.clone();
+        *properties.pointer_mut(pointer).unwrap() = value;
+        let refused = house.put(&role, json!({"properties": properties})).await;
+        assert_eq!((refused.status, &refused.body["error"]["target"]), (StatusCode::BAD_REQUEST, &json!(target)));
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(" must be ") && !message.contains("hunter2"), "{message}");
+    }
+    let mut given = grant(&house, READER, house.stranger().await.0.object_id);
+    given["properties"]["condition"] = json!(["hunter2"]);
+    let refused = house.put(&assignment(&house.group("rg"), 1), given).await;
+    assert_eq!(refused.body["error"]["target"], "properties.condition", "{refused:?}");
+}
+
+#[tokio::test]
 async fn roles_are_found_by_name_type_and_id() {
     let house = House::found().await;
     let subscription = format!("/subscriptions/{}", house.subscription);

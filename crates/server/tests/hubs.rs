@@ -413,6 +413,35 @@ async fn connections_keep_their_secrets_to_themselves() {
 }
 
 #[tokio::test]
+async fn a_property_counts_in_whatever_case_it_is_written() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let connection = format!("{hub}/connections/openai");
+    let body = json!({"Properties": {
+        "Category": "AzureOpenAI", "AuthType": "ApiKey", "Target": "https://o/", "Credentials": {"Key": "s3cr3t-key"},
+        "Metadata": {"Status": "the user's own name"},
+    }});
+    let made = house.put(&connection, body).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    assert!(!made.body.to_string().contains("s3cr3t"), "{made:?}");
+    assert_eq!(made.body["properties"]["metadata"], json!({"Status": "the user's own name"}));
+    let shown = house.call(Method::POST, &format!("{connection}/listsecrets"), None).await;
+    assert_eq!(shown.body["properties"]["credentials"], json!({"key": "s3cr3t-key"}));
+
+    let closed = house.hub("rg", "closed");
+    let network = json!({"IsolationMode": "AllowOnlyApprovedOutbound"});
+    let body = json!({
+        "Location": "local", "Kind": "Hub", "Properties": {"PublicNetworkAccess": "Disabled", "ManagedNetwork": network},
+    });
+    let made = house.put(&closed, body).await;
+    assert_eq!(made.body["properties"]["publicNetworkAccess"], "Disabled", "{made:?}");
+    assert_eq!(made.body["properties"]["managedNetwork"]["isolationMode"], "AllowOnlyApprovedOutbound");
+    let open = json!({"properties": {"publicNetworkAccess": "Disabled", "PublicNetworkAccess": "Enabled"}});
+    let refused = house.call(Method::PATCH, &closed, Some(open)).await;
+    assert_eq!(refused.body["error"]["target"], "properties.publicNetworkAccess", "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_connection_brings_its_private_endpoint_along_and_takes_it_away() {
     let house = house().await;
     let hub = make_approved_hub(&house).await;

@@ -11,7 +11,7 @@ use crate::write::Expectation;
 /// Cloneable, because one failed group commit fails every write that was in the group.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached or refused to work: disk full, I/O error, server gone, time-out.
+    /// The database cannot be reached or refused to work: I/O error, server gone, time-out.
     ///
     /// Of a write this says that it was not acknowledged; when the failure hit the commit itself (a server that died
     /// before it answered) the write may all the same be there, whole. Nothing is ever half there.
@@ -22,6 +22,12 @@ pub enum StoreError {
         /// What the database, or the system below it, said.
         #[source]
         source: Arc<dyn Error + Send + Sync>,
+    },
+    /// There is no room for what was to be written; nothing of it is there.
+    #[error("the disk of the database is full ({doing}): make room on it")]
+    Full {
+        /// What the store was doing.
+        doing: &'static str,
     },
     /// The writer has stopped: the store was closed, or its runtime is shutting down.
     #[error("the store is closed; start the server again to write to it")]

@@ -121,8 +121,18 @@ impl Connection for PgConnection {
 }
 
 fn failed(doing: &'static str, error: sqlx::Error) -> StoreError {
-    StoreError::unavailable(doing, error)
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match code.as_deref() {
+        Some(DISK_FULL) => StoreError::Full { doing },
+        Some(DATA_CORRUPTED | INDEX_CORRUPTED) => StoreError::Corrupt(format!("{doing}, PostgreSQL says: {error}")),
+        _ => StoreError::unavailable(doing, error),
+    }
 }
+
+/// Codes of the appendix "PostgreSQL Error Codes" of its manual.
+const DISK_FULL: &str = "53100";
+const DATA_CORRUPTED: &str = "XX001";
+const INDEX_CORRUPTED: &str = "XX002";
 
 /// Every statement of this crate follows an index and reads no further than its page. Left alone, the planner sorts all
 /// rows of a type to find a hundred of them for as long as it has no statistics, or once it has stopped looking at

@@ -56,7 +56,7 @@ impl Engine for Sqlite {
     fn read(&self, statement: Statement) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
         Box::pin(async move {
             let rows = self.readers.fetch(driver::query(statement)?).await;
-            driver::rows(&rows.map_err(|error| StoreError::unavailable("reading", error))?)
+            driver::rows(&rows.map_err(unread)?)
         })
     }
 
@@ -92,6 +92,15 @@ impl Engine for Sqlite {
     }
 }
 
+fn unread(error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    // The low byte is the kind of error, the rest says more.
+    match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+        Some(CORRUPT | NOT_A_DATABASE) => StoreError::Corrupt(format!("reading, SQLite says: {error}")),
+        _ => StoreError::unavailable("reading", error),
+    }
+}
+
 /// Makes the file before SQLite does, which would leave the mode to the umask; its companions (`-wal`, `-shm`) inherit it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -102,6 +111,10 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+/// Result codes of SQLite (its documentation, "Result and Error Codes").
+const CORRUPT: u32 = 11;
+const NOT_A_DATABASE: u32 = 26;
 
 /// How long to wait for another process's lock, or for a free reader.
 const BUSY: Duration = Duration::from_secs(10);
@@ -174,7 +187,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert!(matches!(refusal, CommitError::Store(StoreError::Unavailable { .. })), "{refusal}");
+        assert!(matches!(refusal, CommitError::Store(StoreError::Full { .. })), "{refusal}");
         assert_eq!(keys(&store).await, kept);
         let delete = Change::DeleteRecordsOf { kind: "blob".into(), owner: "all".into() };
         store.commit(Write { changes: vec![delete], ..Write::new(Timestamp::UNIX_EPOCH) }).await.unwrap();
@@ -197,6 +210,34 @@ mod tests {
             let mode = file.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{}", file.path().display());
         }
+    }
+
+    #[tokio::test]
+    async fn damaged_pages_are_told_from_a_database_that_is_busy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let store = Store::open(&Location::Sqlite(path.clone())).await.unwrap();
+        for key in 0..50 {
+            store.commit(write(&format!("{key:02}"), 3_000)).await.unwrap();
+        }
+        store.close().await;
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The first page holds the schema; without it this is no database at all.
+        for page in bytes.chunks_mut(4096).skip(1) {
+            page[..200].fill(0xa5);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let damaged = async || -> Result<(), StoreError> {
+            let store = Store::open(&Location::Sqlite(path.clone())).await?;
+            let now = Timestamp::UNIX_EPOCH;
+            let query = RecordQuery { kind: "blob".into(), owner: None, now, after: None, limit: 1000 };
+            store.records(&query).await.map(drop)
+        };
+        let error = damaged().await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+        assert!(error.to_string().contains("restore a backup"), "{error}");
+        let raw = Sqlite::open(&path).unwrap().read(Statement::new("SELECT count(*) FROM records")).await;
+        assert!(matches!(raw, Err(StoreError::Corrupt(_))), "{raw:?}");
     }
 
     #[tokio::test]

@@ -136,6 +136,23 @@ def test_a_body_of_ten_megabytes_without_a_length_is_refused_too(wire, path):
     refused(answer, 413, "RequestContentTooLarge")
 
 
+@pytest.mark.parametrize(
+    ("method", "below", "token", "status"),
+    [
+        ("PUT", "", "no.such.token", 401),
+        ("PUT", "/providers/Contoso.Nothing/things/one", None, 404),
+        ("POST", "", None, 405),
+        ("PUT", "/providers/Microsoft.KeyVault/vaults/x/nothing/y", None, 404),
+    ],
+)
+def test_a_refusal_reaches_who_is_still_sending(wire, path, method, below, token, status):
+    """A template is large, and a token runs out: the answer is why, and no broken connection."""
+    body = b'{"location": "westus", "x": "' + b"x" * 1_000_000 + b'"}'
+    headers = {**HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
+    for _ in range(5):
+        assert wire.request(method, path + below, data=body, headers=headers).status_code == status
+
+
 def test_a_declared_length_that_is_too_large_is_refused_before_the_body_is_sent(wire, bastide, path):
     with connect(bastide) as stream:
         stream.sendall(head(wire, "PUT", path, {"Content-Length": str(10**12)}))

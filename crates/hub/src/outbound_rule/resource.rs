@@ -7,6 +7,7 @@ use bastide_arm::resource_type::{
     Admission, Admitted, DataPlane, Descriptor, Dismissal, Dismissed, Document, IdentitySupport, Link, Linked,
     Observed, Parity, Placement, PutStatus, ResourceType, Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 
 use super::extension::Extension;
@@ -18,6 +19,7 @@ use crate::external_service;
 use crate::field::refused;
 use crate::isolation_mode::IsolationMode;
 use crate::preset;
+use crate::vocabulary::VOCABULARY;
 use crate::workspace::{API_VERSIONS, Kind, NAME, RequiredTag};
 
 /// The outbound rule type. The same rules stand behind two doors: below workspaces, and below the managed network of an
@@ -40,6 +42,10 @@ impl OutboundRule {
 impl ResourceType for OutboundRule {
     fn descriptor(&self) -> &Descriptor {
         self.0
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     fn links(&self, document: &Document) -> Result<Vec<Link>, ArmError> {

@@ -14,6 +14,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::asked::{asked_properties, check_texts};
 use super::filter::Filter;
 use super::{guarded, page_of};
 use crate::activity_log::role_taken;
@@ -297,9 +298,8 @@ fn seen_from(scope: &ResourceId, mut answer: Value) -> Value {
 
 /// Reads the body; what only the server writes is dropped.
 fn asked_assignment(request: &Request<'_>, name: Uuid, scope: &ResourceId) -> Result<RoleAssignment, ArmError> {
-    let body = request.object()?;
-    let mut properties = body.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-    properties.retain(|field, value| !value.is_null() && WRITABLE.contains(&field.as_str()));
+    let mut properties = asked_properties(request, &WRITABLE)?;
+    check_texts(&properties, &TEXTS, "properties")?;
     for needed in ["roleDefinitionId", "principalId"] {
         if properties.get(needed).and_then(Value::as_str).is_none_or(str::is_empty) {
             let target = format!("properties.{needed}");
@@ -308,8 +308,10 @@ fn asked_assignment(request: &Request<'_>, name: Uuid, scope: &ResourceId) -> Re
     }
     properties.insert("scope".to_owned(), scope.to_string().into());
     let whole = json!({"name": name, "properties": properties});
-    let mut asked: RoleAssignment = serde_json::from_value(whole).map_err(|error| {
-        ArmError::invalid_request_content(format!("The properties are not those of a role assignment: {error}."))
+    let mut asked: RoleAssignment = serde_json::from_value(whole).map_err(|_| {
+        let message = "The properties are not those of a role assignment. It has roleDefinitionId, the id of a role; \
+                       principalId, a GUID; and principalType: User, Group, ServicePrincipal, ForeignGroup or Device.";
+        ArmError::invalid_request_content(message).with_target("properties")
     })?;
     if asked.condition.as_deref().is_some_and(|condition| condition.trim().is_empty()) {
         asked.condition = None;
@@ -428,6 +430,10 @@ const WRITABLE: [&str; 8] = [
     "delegatedManagedIdentityResourceId",
     "bastide",
 ];
+
+/// Those of them that are texts.
+const TEXTS: [&str; 5] =
+    ["principalType", "description", "condition", "conditionVersion", "delegatedManagedIdentityResourceId"];
 
 /// Longest description, as the cloud has it.
 const MAX_DESCRIPTION: usize = 1024;

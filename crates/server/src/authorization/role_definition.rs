@@ -8,9 +8,10 @@ use bastide_arm::filter::Property;
 use bastide_arm::id::ResourceId;
 use bastide_store::{Change, Expectation, ResourcePut};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::asked::{asked_properties, check_lists, check_texts, wrong};
 use super::filter::Filter;
 use super::known_action::KnownActions;
 use super::{covers, guarded, page_of};
@@ -148,19 +149,38 @@ fn scope_of(request: &Request<'_>) -> ResourceId {
 }
 
 fn asked_definition(request: &Request<'_>, id: Uuid) -> Result<RoleDefinition, ArmError> {
-    let body = request.object()?;
-    let mut properties = body.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-    let writable = ["roleName", "description", "assignableScopes", "permissions"];
-    properties.retain(|field, value| writable.contains(&field.as_str()) && !value.is_null());
+    let properties = asked_properties(request, &["roleName", "description", "assignableScopes", "permissions"])?;
+    check_shape(&properties)?;
     let whole = json!({"name": id, "properties": properties});
-    let mut asked: RoleDefinition = serde_json::from_value(whole).map_err(|error| {
-        ArmError::invalid_request_content(format!("The properties are not those of a role definition: {error}."))
+    let mut asked: RoleDefinition = serde_json::from_value(whole).map_err(|_| {
+        let message = "The properties are not those of a role definition. It has roleName, description, \
+                       assignableScopes and permissions, a list of objects with actions and notActions.";
+        ArmError::invalid_request_content(message).with_target("properties")
     })?;
     for scope in &mut asked.assignable_scopes {
         let trimmed = scope.trim_end_matches('/');
         scope.truncate(trimmed.len().max(1));
     }
     Ok(asked)
+}
+
+fn check_shape(properties: &Map<String, Value>) -> Result<(), ArmError> {
+    if !properties.contains_key("roleName") {
+        return Err(wrong("properties.roleName", "there: a text that names the role"));
+    }
+    check_texts(properties, &["roleName", "description"], "properties")?;
+    check_lists(properties, &["assignableScopes"], "properties")?;
+    let Some(permissions) = properties.get("permissions") else { return Ok(()) };
+    let Some(permissions) = permissions.as_array() else {
+        return Err(wrong("properties.permissions", "a list of objects"));
+    };
+    for (index, permission) in permissions.iter().enumerate() {
+        let at = format!("properties.permissions[{index}]");
+        let Some(permission) = permission.as_object() else { return Err(wrong(&at, "an object")) };
+        check_lists(permission, &["actions", "notActions", "dataActions", "notDataActions"], &at)?;
+        check_texts(permission, &["condition", "conditionVersion"], &at)?;
+    }
+    Ok(())
 }
 
 /// A name is unique among the roles, and there are only so many custom ones.

@@ -103,7 +103,7 @@ impl Front {
             match self.rehearse(lookups.principal, &context, Value::Object(body.clone())).await {
                 // Who exports need not be who deploys.
                 Err(Failure::Refused(error)) if error.status != 403 && error.code != "ScopeLocked" => Err(error.into()),
-                Err(failure @ (Failure::Internal(_) | Failure::Unavailable(_))) => Err(failure),
+                Err(failure @ (Failure::Internal(_) | Failure::Unavailable(_) | Failure::Full(_))) => Err(failure),
                 _ => Ok(Source { id: entry.id.clone(), type_name: registered.name, api_version, body }),
             }
         }

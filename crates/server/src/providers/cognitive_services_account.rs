@@ -5,6 +5,8 @@ use bastide_arm::resource_type::{
     Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, Effect, HostNames,
     IdentitySupport, NameRule, Placement, PutStatus, ResourceType, SoftDelete, Surroundings, View,
 };
+use bastide_arm::vocabulary::Vocabulary;
+use bastide_hub::vocabulary::VOCABULARY;
 use serde_json::{Map, Value, json};
 
 use super::stored::{keep_or_make, new_keys, reveal, text, with_defaults};
@@ -16,6 +18,10 @@ pub struct CognitiveServicesAccount;
 impl ResourceType for CognitiveServicesAccount {
     fn descriptor(&self) -> &Descriptor {
         &DESCRIPTOR
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(&VOCABULARY)
     }
 
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, OpenFlags, ToSql};
+use rusqlite::{CachedStatement, ErrorCode, OpenFlags, ToSql};
 
 use super::{BUSY, Setting};
 use crate::engine::{Connection, Row, Statement, Value};
@@ -164,7 +164,13 @@ fn value(raw: ValueRef<'_>) -> Result<Value, StoreError> {
 }
 
 fn failed(doing: &'static str, error: rusqlite::Error) -> StoreError {
-    StoreError::unavailable(doing, error)
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { doing },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Corrupt(format!("{doing}, SQLite says: {error}"))
+        }
+        _ => StoreError::unavailable(doing, error),
+    }
 }
 
 /// How many rows are read in passing. Whoever asks shares the thread with other requests.
