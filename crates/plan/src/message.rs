@@ -178,6 +178,9 @@ pub enum Answer {
     Exited {
         /// How.
         exit: Exit,
+        /// What else there is to say about it, as a sentence for who waits for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// To [`Request::Retain`].
     Retained {

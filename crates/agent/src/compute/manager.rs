@@ -143,7 +143,12 @@ impl Computes {
             }
             WayIn::Process(process) => {
                 self.enter(compute)?;
-                return runtime.exec(compute, process).map(Way::from).map_err(text);
+                return match runtime.exec(compute, process) {
+                    Err(RuntimeError::NotRunnable { status, reason }) => {
+                        Way::over(status, &reason, process.terminal.is_some()).map_err(|error| error.to_string())
+                    }
+                    outcome => outcome.map(Way::from).map_err(text),
+                };
             }
             WayIn::Socket { path } => Target::Socket(path.clone()),
             WayIn::Port { port } => Target::Port(*port),

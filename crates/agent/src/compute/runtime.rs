@@ -130,6 +130,11 @@ pub trait Running: fmt::Debug + Send + AsFd {
 
     /// Its terminal has another size now.
     fn resize(&mut self, size: TerminalSize) -> Result<(), RuntimeError>;
+
+    /// What there is to say about its end that the end itself does not tell.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A verb that was not carried out.
@@ -141,6 +146,14 @@ pub enum RuntimeError {
     /// It does not run, and must for this.
     #[error("the instance does not run. Start it first")]
     NotRunning,
+    /// What was to be started beside the first process is no program there, or has nowhere to start.
+    #[error("{reason}")]
+    NotRunnable {
+        /// The status that a shell would end with.
+        status: u8,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// This node or this runtime cannot do it.
     #[error("{0}")]
     Unable(String),

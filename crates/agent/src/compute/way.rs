@@ -1,11 +1,12 @@
 //! A way into an instance, for as long as the connection lives that asked for it.
 
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bastide_plan::message::{Answer, Ask, Request, Tell};
+use bastide_plan::way_in::{Exit, TerminalSize};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::runtime::{Execution, Running, RuntimeError};
@@ -35,6 +36,23 @@ impl From<Execution> for Way {
 }
 
 impl Way {
+    /// A process that could not even be started, as a shell has it: it has said why, and ended with a status.
+    pub fn over(status: u8, reason: &str, has_terminal: bool) -> io::Result<Self> {
+        let (ended, _) = io::pipe()?;
+        let process: Box<dyn Running> = Box::new(Over { status, ended: ended.into() });
+        let ends: Vec<OwnedFd> = if has_terminal {
+            let (near, far) = UnixStream::pair()?;
+            (&far).write_all(format!("{reason}\r\n").as_bytes())?;
+            vec![near.into()]
+        } else {
+            let ((_, input), (output, _), (error, mut words)) = (io::pipe()?, io::pipe()?, io::pipe()?);
+            // Less than a pipe takes at once.
+            words.write_all(format!("{reason}\n").as_bytes())?;
+            vec![input.into(), output.into(), error.into()]
+        };
+        Ok(Self { ends, process: Some(process), until: None })
+    }
+
     /// Hands over the ends as the answer to a question, then does what is asked about the process and tells how it ended.
     /// When the connection ends first, so does the process. The connection of a way that can end lasts as long as that.
     pub fn carry(self, stream: &UnixStream, number: u64) -> io::Result<()> {
@@ -68,7 +86,7 @@ fn follow(mut process: Box<dyn Running>, stream: &UnixStream, number: u64) -> io
             both.map(|one| !one.revents().is_empty())
         };
         if has_ended && let Some(exit) = process.wait(PATIENCE).map_err(io::Error::other)? {
-            return wire::write(stream, &Tell { number, answer: Answer::Exited { exit } });
+            return wire::write(stream, &Tell { number, answer: Answer::Exited { exit, note: process.note() } });
         }
         if is_asked {
             let Ask { request, .. } = wire::read(stream)?;
@@ -86,15 +104,42 @@ fn follow(mut process: Box<dyn Running>, stream: &UnixStream, number: u64) -> io
     }
 }
 
+/// A process that never was.
+#[derive(Debug)]
+struct Over {
+    status: u8,
+    /// At its end, so that it can be read.
+    ended: OwnedFd,
+}
+
+impl AsFd for Over {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+impl Running for Over {
+    fn wait(&mut self, _: Duration) -> Result<Option<Exit>, RuntimeError> {
+        Ok(Some(Exit::Status(self.status)))
+    }
+
+    fn signal(&mut self, _: u8) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn resize(&mut self, _: TerminalSize) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
 /// For what is there but for a moment.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::Read as _;
     use std::thread::JoinHandle;
 
-    use bastide_plan::way_in::Exit;
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
     use super::*;
@@ -128,7 +173,7 @@ mod tests {
 
     fn exit(stream: &UnixStream) -> Exit {
         match wire::read::<Tell>(stream).unwrap() {
-            Tell { number: 7, answer: Answer::Exited { exit } } => exit,
+            Tell { number: 7, answer: Answer::Exited { exit, .. } } => exit,
             other => panic!("{other:?}"),
         }
     }
@@ -165,6 +210,21 @@ mod tests {
         drop(life);
         carrying.join().unwrap().unwrap();
         assert_eq!((&asker).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn one_that_could_not_be_started_says_why_and_has_a_status() {
+        for has_terminal in [false, true] {
+            let (asker, agent) = UnixStream::pair().unwrap();
+            let way = Way::over(127, "there is no such program", has_terminal).unwrap();
+            let carrying = std::thread::spawn(move || way.carry(&agent, 7));
+            let (answer, mut ends) = opened(&asker);
+            assert_eq!(answer, Answer::Opened { descriptors: if has_terminal { 1 } else { 3 } });
+            let mut said = String::new();
+            std::fs::File::from(ends.pop().unwrap()).read_to_string(&mut said).unwrap();
+            assert_eq!((said.trim_end(), exit(&asker)), ("there is no such program", Exit::Status(127)));
+            carrying.join().unwrap().unwrap();
+        }
     }
 
     #[test]

@@ -83,6 +83,8 @@ async fn run(
     tokio::select! {
         ending = process.outcome(controlled, to_client) => Some(ending),
         ending = process.input(stream, controls) => ending,
+        // A process that reads nothing keeps us from hearing that the client is gone; that nothing can be sent tells it.
+        () = to_client.closed() => None,
         error = front.revoked(visit) => Some(failed(&error.code, error.message.clone())),
     }
 }
@@ -153,10 +155,15 @@ impl Process {
             let ended = timeout(LINGER, async { while pumps.join_next().await.is_some() {} }).await;
             let now = moved.load(Ordering::Relaxed);
             if ended.is_ok() || now == seen && to_client.capacity() == to_client.max_capacity() {
-                return ending;
+                break;
             }
             seen = now;
         }
+        if let Some(note) = opened.note.take() {
+            // Who is gone need not be told.
+            let _gone = to_client.send(FromProcess::Error(format!("bastide: {note}\r\n").into())).await;
+        }
+        ending
     }
 
     /// Carries what the client says. Resolves when it is gone, or has said what nobody understands.

@@ -24,6 +24,8 @@ use super::node::{Away, unexpected};
 pub(crate) struct Opened {
     /// What the way in says, in its order. They do not block.
     pub(crate) ends: Vec<OwnedFd>,
+    /// What there is to say about the end of the process, once it has ended.
+    pub(crate) note: Option<String>,
     wire: Wire,
 }
 
@@ -40,7 +42,10 @@ impl Opened {
     /// Waits until the process has ended. May be given up and asked again: nothing is lost.
     pub(crate) async fn exited(&mut self) -> Result<Exit, Away> {
         match self.wire.hear().await? {
-            Answer::Exited { exit } => Ok(exit),
+            Answer::Exited { exit, note } => {
+                self.note = note;
+                Ok(exit)
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -71,7 +76,7 @@ impl Opened {
         for end in &ends {
             rustix::io::ioctl_fionbio(end, true).map_err(|error| silent(error.into()))?;
         }
-        Ok(Self { ends, wire })
+        Ok(Self { ends, note: None, wire })
     }
 }
 
@@ -208,7 +213,7 @@ mod tests {
             agent.tell(Answer::Opened { descriptors: 1 }, &[theirs.as_fd()]);
             ours.write_all(b"from inside").unwrap();
             assert_eq!(agent.asked(), Request::Signal { signal: 2 });
-            agent.tell(Answer::Exited { exit: Exit::Signal(2) }, &[]);
+            agent.tell(Answer::Exited { exit: Exit::Signal(2), note: Some("out of memory".to_owned()) }, &[]);
         });
         let mut opened = networks.open(compute(), WayIn::Port { port: 8080 }).await.unwrap();
         let mut end = std::os::unix::net::UnixStream::from(opened.ends.pop().unwrap());
@@ -216,6 +221,7 @@ mod tests {
         tokio::time::timeout(Duration::from_millis(5), opened.exited()).await.unwrap_err();
         opened.signal(2).await.unwrap();
         assert_eq!(opened.exited().await.unwrap(), Exit::Signal(2));
+        assert_eq!(opened.note.as_deref(), Some("out of memory"));
         end.set_nonblocking(false).unwrap();
         let mut text = [0; 11];
         end.read_exact(&mut text).unwrap();

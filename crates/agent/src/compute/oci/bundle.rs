@@ -1,6 +1,8 @@
 //! What the runtime is told about an instance, in the words of the OCI runtime specification.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 
 use bastide_plan::compute_plan::Size;
 use bastide_plan::way_in::{self, Account};
@@ -82,6 +84,8 @@ pub(super) fn process(
     if asked.terminal.is_some() {
         variables.push(("TERM", "xterm-256color"));
     }
+    let threads = threads(order.instance.size.cpu_millis, available_parallelism().map_or(1, NonZero::get));
+    variables.extend(threads.iter().flat_map(|threads| THREADS.map(|name| (name, threads.as_str()))));
     let mut environment: Vec<(&str, &str)> = Vec::new();
     let image =
         order.image_environment.iter().chain(&gift.environment).map(|(name, value)| (name.as_str(), value.as_str()));
@@ -100,6 +104,13 @@ pub(super) fn process(
         .env(environment)
         .cwd(directory.unwrap_or_else(|| "/".to_owned()))
         .build()
+}
+
+/// How many threads programs shall have that make one for each core they see, when that is more than they get the time
+/// of: they would be in each other's way.
+fn threads(cpu_millis: u32, cores: usize) -> Option<String> {
+    let own = cpu_millis.div_ceil(1000).max(1);
+    (usize::try_from(own).unwrap_or(usize::MAX) < cores).then(|| own.to_string())
 }
 
 /// The init of an instance: it takes care of orphans, and waits for its end.
@@ -257,6 +268,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
+/// Who reads it: the libraries of OpenMP and of linear algebra, PyTorch and `nproc`; joblib and scikit-learn; Python from
+/// 3.13 on.
+const THREADS: [&str; 3] = ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "PYTHON_CPU_COUNT"];
+
 /// Of the scheduler, in microseconds.
 const PERIOD: u64 = 100_000;
 
@@ -265,3 +280,17 @@ const OUT_OF_MEMORY_FIRST: i32 = 200;
 /// Open files of a process, and how far it may raise that itself.
 const FILES: u64 = 65_536;
 const MOST_FILES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_of_no_more_cores_than_they_get_the_time_of() {
+        assert_eq!(threads(4000, 64).as_deref(), Some("4"));
+        assert_eq!(threads(500, 2).as_deref(), Some("1"));
+        // What there is they find out by themselves.
+        assert_eq!(threads(4000, 4), None);
+        assert_eq!(threads(16_000, 2), None);
+    }
+}

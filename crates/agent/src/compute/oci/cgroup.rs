@@ -273,6 +273,16 @@ impl Groups {
         Taken { cpu, memory, processes: number("pids", "pids.current") }
     }
 
+    /// How many processes of an instance the kernel has ended because there was no more memory, since its start.
+    pub(crate) fn killed_for_memory(&self, id: &str) -> u64 {
+        let file = match self.layout {
+            Layout::Unified => "memory.events",
+            Layout::Legacy => "memory.oom_control",
+        };
+        let counts = self.read(id, "memory", file).unwrap_or_default();
+        counts.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+    }
+
     /// What of a process's groups is not as it should be for an instance.
     pub(crate) fn stranger(&self, process: Pid, id: &str) -> Option<String> {
         let path = format!("/proc/{}/cgroup", process.as_raw_nonzero());

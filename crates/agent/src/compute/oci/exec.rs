@@ -48,15 +48,18 @@ pub(super) fn start(
     let files = Files::new(place.directory)?;
     let text = serde_json::to_string(process).map_err(failed("cannot describe the process"))?;
     fs::write(&files.process, text).map_err(failed("cannot describe the process"))?;
-    let (ends, terminal) = match size {
-        Some(size) => with_terminal(&place, &files, size)?,
-        None => (with_pipes(&place, &files)?, None),
+    let killed = place.groups.killed_for_memory(place.id);
+    let opened = match size {
+        Some(size) => with_terminal(&place, &files, size),
+        None => with_pipes(&place, &files).map(|ends| (ends, None)),
     };
+    // What a run that has failed had begun inside is waited for by nobody else.
+    let (ends, terminal) = opened.inspect_err(|_| place.children.reap())?;
     let pid = fs::read_to_string(&files.pid).ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
     let pid = pid.ok_or_else(|| failed("cannot find the process")("the runtime did not say its number"))?;
     let handle = place.children.hold(pid).map_err(failed("cannot find the process"))?;
     let (id, groups) = (place.id.to_owned(), place.groups.clone());
-    let mut running = Started { pid, handle, terminal, id, groups, children: place.children };
+    let mut running = Started { pid, handle, terminal, id, groups, killed, children: place.children };
     let faults = confinement::differences(pid, first);
     // Of one that is ending there is nothing left to look at.
     if !faults.is_empty() && running.wait(ENDING_WITHIN)?.is_none() {
@@ -174,6 +177,8 @@ struct Started {
     terminal: Option<OwnedFd>,
     id: String,
     groups: Groups,
+    /// What [`Groups::killed_for_memory`] said when it was started.
+    killed: u64,
     children: &'static Children,
 }
 
@@ -215,6 +220,11 @@ impl Running for Started {
         let terminal = self.terminal.as_ref().ok_or_else(|| failed("cannot resize it")("it has no terminal"))?;
         resize(terminal, size).map_err(failed("cannot resize the terminal"))
     }
+
+    fn note(&self) -> Option<String> {
+        let is_out_of_memory = self.groups.killed_for_memory(&self.id) > self.killed;
+        is_out_of_memory.then(|| out_of_memory(self.groups.limits(&self.id).memory))
+    }
 }
 
 impl AsFd for Started {
@@ -236,6 +246,15 @@ impl std::fmt::Debug for Started {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Started").field("pid", &self.pid).finish_non_exhaustive()
     }
+}
+
+/// The kernel says nothing to whom it kills.
+fn out_of_memory(limit: Option<u64>) -> String {
+    let has = limit.map_or(String::new(), |bytes| format!(" of its {} MiB", bytes >> 20));
+    format!(
+        "the compute ran out{has} of memory while this ran, and the kernel ended a process in it. Use less at a time, or \
+         give the compute a larger size (bastide ml compute resize)"
+    )
 }
 
 /// Ends what an agent that was killed had started in an instance for somebody, who has gone with it: processes whose

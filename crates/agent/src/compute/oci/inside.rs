@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, openat2,
-    renameat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, openat,
+    openat2, renameat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -50,6 +50,11 @@ impl Inside {
         let mut text = Vec::new();
         File::from(file).take(LARGEST).read_to_end(&mut text)?;
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// What is at a path, links followed.
+    pub(super) fn look(&self, path: &str) -> io::Result<Stat> {
+        Ok(fstat(self.path(path, OFlags::PATH)?)?)
     }
 
     /// Whether there is something.

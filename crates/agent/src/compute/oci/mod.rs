@@ -16,6 +16,7 @@ mod first;
 mod folder;
 mod gpu;
 mod inside;
+mod program;
 mod seccomp;
 pub(super) mod view;
 
@@ -343,6 +344,7 @@ impl Runtime for Oci {
         let inside = first.inside(order.first_user).map_err(failed("cannot look into the instance"))?;
         let described = bundle::process(&order, &gift, process, |directory| inside.has(directory));
         let described = described.map_err(failed("cannot describe the process"))?;
+        program::admit(&inside, &described)?;
         let owner = match process.account {
             Account::User => account::USER,
             Account::Root => 0,
