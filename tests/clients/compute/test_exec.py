@@ -18,7 +18,7 @@ import pytest
 import websocket
 
 from support import login
-from support.compute import VERSION, Colleague
+from support.compute import VERSION, Colleague, make
 from support.wire import Wire
 
 MEGABYTE = 1 << 20
@@ -73,9 +73,55 @@ def test_the_user_the_directory_and_the_variables_are_the_asked_ones(compute):
     assert done.stdout == b"0\n/tmp\na b\n"
 
 
-def test_a_program_that_is_not_there_is_named(compute):
-    done = compute.exec("no-such-program")
-    assert done.returncode != 0 and b"no-such-program" in done.stderr
+@pytest.mark.parametrize(
+    ("program", "options", "status", "words"),
+    [
+        ("no-such-program", [], 127, b"no program 'no-such-program' in the compute: its PATH is /opt/python/bin:"),
+        ("./nothing", [], 127, b"no program './nothing' in the compute"),
+        ("/etc/passwd", [], 126, b"'/etc/passwd' cannot be run"),
+        ("true", ["--directory", "/nowhere"], 126, b"no directory '/nowhere' in the compute"),
+    ],
+)
+def test_what_cannot_be_run_has_the_status_of_a_shell(compute, program, options, status, words):
+    done = compute.exec(program, options=options)
+    assert done.returncode == status and words in done.stderr, done
+    # Nothing of it stays behind and counts among the processes of the compute.
+    assert b"defunct" not in compute.exec("ps", "-e").stdout
+
+
+@pytest.fixture(scope="module")
+def small(hub):
+    """One core and a gibibyte."""
+    return make(hub, "ci-small", "--size", "Standard_B1s")
+
+
+def test_who_runs_out_of_memory_is_told_so(small):
+    done = small.exec("python3", "-c", "bytearray(3 << 30)", timeout=300)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert b"ran out of its 1024 MiB of memory" in done.stderr and b"resize" in done.stderr, done.stderr
+    # Also who is not the one that was ended; and nobody else, later.
+    done = small.exec("sh", "-c", "python3 -c 'bytearray(3 << 30)'; exit 5", timeout=300)
+    assert done.returncode == 5 and b"ran out of its 1024 MiB of memory" in done.stderr, done
+    done = small.exec("true")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="a host with one core has no more than that")
+def test_programs_are_told_of_the_cores_they_have(small):
+    assert small.exec("nproc").stdout == b"1\n"
+    assert small.exec("sh", "-c", "echo $OMP_NUM_THREADS $LOKY_MAX_CPU_COUNT $PYTHON_CPU_COUNT").stdout == b"1 1 1\n"
+
+
+def test_times_are_told_in_any_zone(compute):
+    assert compute.exec("date", "-d", "2026-07-01 12:00 UTC", "+%H %Z", options=["--env", "TZ=Asia/Tokyo"]).stdout == b"21 JST\n"
+
+
+def test_who_reads_no_more_ends_the_command_without_a_word(compute):
+    running = subprocess.Popen(compute.command("exec", "--", "yes"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout.readline() == b"y\n"
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    assert running.wait(30) == 128 + signal.SIGPIPE
 
 
 def test_a_compute_that_is_not_there_is_told_as_az_tells_it(compute):
@@ -117,14 +163,45 @@ def test_a_signal_to_the_command_reaches_the_process(compute):
     assert running.returncode == 4
 
 
+def test_a_signal_overtakes_input_that_waits(compute):
+    script = "trap 'echo got it; exit 4' INT; echo ready; while :; do head -c 1000000 >/dev/null; done"
+    with open("/dev/zero", "rb") as endless:
+        command = compute.command("exec", "--", "sh", "-c", script)
+        running = subprocess.Popen(command, stdin=endless, stdout=subprocess.PIPE, start_new_session=True)
+    assert running.stdout.readline() == b"ready\n"
+    # By now all buffers on the way are full.
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=60)[0] == b"got it\n"
+    assert running.returncode == 4
+
+
+def test_the_second_signal_ends_a_command_whose_process_hears_none(compute):
+    with open("/dev/zero", "rb") as endless:
+        command = compute.command("exec", "--", "sh", "-c", "echo ready; exec sleep 4343")
+        running = subprocess.Popen(command, stdin=endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert running.stdout.readline() == b"ready\n"
+    time.sleep(1)
+    for _ in range(2):
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    assert b"interrupted" in running.communicate(timeout=30)[1]
+    wait_until_gone(compute, b"4343", 120)
+
+
 def test_a_process_ends_with_the_connection_that_asked_for_it(compute):
     command = compute.command("exec", "--", "sh", "-c", "echo ready; exec sleep 4242")
     running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert running.stdout.readline() == b"ready\n"
     running.kill()
     running.wait()
-    deadline = time.monotonic() + 10
-    while b"4242" in compute.exec("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | sed s/cat.*//").stdout:
+    wait_until_gone(compute, b"4242", 10)
+
+
+def wait_until_gone(compute, mark: bytes, patience: float) -> None:
+    """Until no process of the compute has a word in its command line."""
+    deadline = time.monotonic() + patience
+    while mark in compute.exec("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | sed s/cat.*//").stdout:
         assert time.monotonic() < deadline, "it still runs"
         time.sleep(0.2)
 

@@ -1,5 +1,6 @@
 //! `bastide ml compute exec`: a command in a compute, as if it ran here.
 
+use std::io;
 use std::process::ExitCode;
 
 use bastide_plan::way_in::{Account, TerminalSize};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::HeaderMap;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -97,7 +98,7 @@ pub(crate) async fn capture(
     order: &Order,
 ) -> Result<(Ending, String), SessionError> {
     let (mut sink, mut stream) = connect(workspace, compute, "exec", HeaderMap::new()).await?;
-    let order = serde_json::to_string(order).map_err(std::io::Error::from)?;
+    let order = serde_json::to_string(order).map_err(io::Error::from)?;
     sink.send(Message::text(order)).await?;
     sink.send(Message::binary(ToProcess::Control(Control::Eof).encode())).await?;
     let mut said = Vec::new();
@@ -117,21 +118,30 @@ async fn converse(
     stream: impl Stream<Item = Result<Message, Error>> + Unpin,
     has_terminal: bool,
 ) -> Result<Ending, SessionError> {
-    let (messages, to_send) = mpsc::channel(2);
-    tokio::spawn(read_input(messages.clone()));
+    let (inputs, input) = mpsc::channel(2);
+    // Of its own: a signal must not wait until there is room for more input.
+    let (controls, controlled) = mpsc::channel(8);
+    tokio::spawn(read_input(inputs));
     tokio::select! {
         ending = receive(stream) => ending,
-        error = send(sink, to_send) => Err(error),
-        error = heed_signals(messages, has_terminal) => Err(error.into()),
+        error = send(sink, controlled, input) => Err(error),
+        error = heed_signals(controls, has_terminal) => Err(error.into()),
     }
 }
 
 /// Resolves when nothing can be sent any more.
 async fn send(
     mut sink: impl Sink<Message, Error = Error> + Unpin,
-    mut messages: mpsc::Receiver<ToProcess>,
+    mut controls: mpsc::Receiver<Control>,
+    mut input: mpsc::Receiver<ToProcess>,
 ) -> SessionError {
-    while let Some(message) = messages.recv().await {
+    loop {
+        let message = tokio::select! {
+            biased;
+            Some(control) = controls.recv() => ToProcess::Control(control),
+            Some(message) = input.recv() => message,
+            else => break,
+        };
         if sink.send(Message::binary(message.encode())).await.is_err() {
             break;
         }
@@ -145,18 +155,24 @@ async fn receive(mut stream: impl Stream<Item = Result<Message, Error>> + Unpin)
     while let Some(message) = stream.next().await {
         let Message::Binary(message) = message? else { continue };
         match FromProcess::decode(message)? {
-            FromProcess::Output(bytes) => {
-                output.write_all(&bytes).await?;
-                output.flush().await?;
-            }
+            FromProcess::Output(bytes) => match say(&mut output, &bytes).await {
+                // Nobody reads any more. What ran here would have ended of it without a word, and what runs there ends
+                // with this connection.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ending::Signal { signal: PIPE }),
+                said => said?,
+            },
             FromProcess::Error(bytes) => {
-                errors.write_all(&bytes).await?;
-                errors.flush().await?;
+                say(&mut errors, &bytes).await?;
             }
             FromProcess::End(ending) => return Ok(ending),
         }
     }
     Err(SessionError::Ended)
+}
+
+async fn say(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    output.write_all(bytes).await?;
+    output.flush().await
 }
 
 async fn read_input(messages: mpsc::Sender<ToProcess>) {
@@ -174,19 +190,17 @@ async fn read_input(messages: mpsc::Sender<ToProcess>) {
     }
 }
 
-/// Hands signals on. The second Ctrl-C is for this command itself.
-async fn heed_signals(messages: mpsc::Sender<ToProcess>, has_terminal: bool) -> std::io::Error {
+/// Hands signals on. The second that is to end something is for this command itself: a process that reads nothing does not
+/// hear of the first while its input waits before it.
+async fn heed_signals(controls: mpsc::Sender<Control>, has_terminal: bool) -> io::Error {
     let heeded = async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut resized = signal(SignalKind::window_change())?;
-        let mut interrupts = 0;
+        let mut asked_to_end = 0;
         loop {
             let control = tokio::select! {
-                _ = interrupt.recv() => {
-                    interrupts += 1;
-                    Control::Signal { signal: 2 }
-                }
+                _ = interrupt.recv() => Control::Signal { signal: 2 },
                 _ = terminate.recv() => Control::Signal { signal: 15 },
                 _ = resized.recv() => {
                     if !has_terminal {
@@ -196,14 +210,15 @@ async fn heed_signals(messages: mpsc::Sender<ToProcess>, has_terminal: bool) -> 
                     Control::Resize { rows, columns }
                 }
             };
-            if interrupts > 1 {
-                return Err(std::io::Error::other("interrupted"));
+            asked_to_end += u32::from(matches!(control, Control::Signal { .. }));
+            if asked_to_end > 1 {
+                return Err(io::Error::other("interrupted"));
             }
             // When the other end is gone the receiving half says so.
-            let _gone = messages.try_send(ToProcess::Control(control));
+            let _gone = controls.try_send(control);
         }
     };
-    let ended: Result<std::convert::Infallible, std::io::Error> = heeded.await;
+    let ended: Result<std::convert::Infallible, io::Error> = heeded.await;
     match ended {
         Err(error) => error,
     }
@@ -214,6 +229,9 @@ fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = pair.ok_or_else(|| format!("'{text}' is no variable: write NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
+
+/// The signal of a pipe that nobody reads.
+const PIPE: u8 = 13;
 
 /// As ssh has it.
 const NOT_RUN: u8 = 255;
