@@ -101,6 +101,8 @@ for purpose in "$@"; do
             need iproute2 has ip
             need nftables has nft
             need openssl has openssl
+            # What people carry files into computes with.
+            need rsync has rsync
             # Compute instances, of an image with nothing else in it.
             need crun eval 'has crun || has runc'
             need catatonit has catatonit

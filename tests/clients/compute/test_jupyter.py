@@ -4,6 +4,7 @@ browser after a sign-in (compute.md 2.1)."""
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from urllib.parse import urlsplit
@@ -48,6 +49,22 @@ def test_files_are_written_and_read(pages):
     body = {"type": "file", "format": "text", "content": "x" * (1 << 20)}
     assert pages.request("PUT", "/api/contents/large.txt", json=body).status_code == 201
     assert pages.request("GET", "/api/contents/large.txt").json()["content"] == body["content"]
+    # As a script downloads it, which no page has sent here.
+    assert pages.request("GET", "/files/large.txt").text == body["content"]
+    assert pages.compute.exec("stat", "--format", "%a", "large.txt").stdout == b"644\n"
+
+
+def test_a_terminal_is_the_users_own_shell(pages, compute, token):
+    """As a window of JupyterLab opens it."""
+    name = pages.request("POST", "/api/terminals").json()["name"]
+    socket = pages.socket(f"/terminals/websocket/{name}", [f"Authorization: Bearer {token}"])
+    socket.send(json.dumps(["stdin", "echo shell:$0:$(umask)\r"]))
+    said = ""
+    while not re.search(r"shell:\S*bash:0022", said):
+        kind, text = json.loads(socket.recv())[:2]
+        said += text if kind == "stdout" else ""
+    socket.close()
+    assert pages.request("DELETE", f"/api/terminals/{name}").status_code == 204
 
 
 def test_what_proves_the_visitor_does_not_reach_the_compute(pages, compute, token):

@@ -63,6 +63,48 @@ def test_scp_and_sftp_carry_files_both_ways(config, home, tmp_path):
         assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
 
 
+def test_rsync_carries_a_tree_and_what_has_changed_of_it(config, home, tmp_path):
+    path, host = config
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    (tree / "below" / "file").write_bytes(os.urandom(MEGABYTE))
+    command = ["rsync", "-a", "--itemize-changes", "-e", f"ssh -F {path}", f"{tree}/", f"{host}:tree/"]
+    first = subprocess.run(command, check=True, capture_output=True, env=home, timeout=60)
+    assert b"below/file" in first.stdout
+    assert subprocess.run(command, check=True, capture_output=True, env=home, timeout=60).stdout == b""
+
+
+def test_files_that_come_by_ssh_are_as_all_others(compute, config, home, tmp_path):
+    path, host = config
+    (tmp_path / "sent").write_bytes(b"x")
+    subprocess.run(["scp", "-F", path, str(tmp_path / "sent"), f"{host}:by-scp"], check=True, env=home, timeout=60)
+    subprocess.run(["ssh", "-F", path, host, "touch by-ssh"], check=True, env=home, timeout=60)
+    compute.exec("touch", "by-exec")
+    modes = compute.exec("stat", "--format", "%a", "by-scp", "by-ssh", "by-exec").stdout.split()
+    assert modes == [b"644"] * 3
+    # What it keeps for itself is nobody else's.
+    assert compute.exec("sh", "-c", "stat --format %a .bastide .bastide/ssh/host_key").stdout.split() == [b"700", b"600"]
+
+
+def test_one_connection_carries_many_sessions(config, home, tmp_path):
+    path, host = config
+    shared = ["ssh", "-F", path, "-o", f"ControlPath={tmp_path}/c", host]
+    subprocess.run([*shared[:-1], "-o", "ControlMaster=yes", "-fN", host], check=True, env=home, timeout=60)
+    try:
+        held = [subprocess.Popen([*shared, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=home) for _ in range(20)]
+        said = [one.communicate(b"here", timeout=60)[0] for one in held]
+        assert said == [b"here"] * 20
+    finally:
+        subprocess.run([*shared[:-1], "-O", "exit", host], check=False, capture_output=True, env=home, timeout=30)
+
+
+def test_an_image_without_sshd_says_so(hub, home):
+    bare = make(hub, "ci-bare")
+    assert bare.exec("mv", "/usr/sbin/sshd", "/usr/sbin/away", options=["--user", "root"]).returncode == 0
+    done = bare.run("connect-ssh", "--", "true", env=home)
+    assert done.returncode == 255 and b"no sshd in this compute's image: install openssh-server" in done.stderr, done.stderr
+
+
 def serves(port: int) -> bool:
     """Whether a page answers on a port of this host."""
     try:

@@ -2,9 +2,11 @@ set -eu
 # Where the image that Bastide makes has it; other images have it on their PATH.
 PATH=$PATH:/opt/jupyter/bin
 command -v jupyter-lab >/dev/null || exit 127
-umask 077
-mkdir -p "$HOME/.bastide"
+(umask 077 && mkdir -p "$HOME/.bastide" && touch "$HOME/.bastide/jupyter.log")
 cd "$HOME"
+# Its terminals are the shell of the account, or else the plainest there is.
+SHELL=${SHELL:-$(getent passwd "$(id -u)" | cut -d: -f7)}
+export SHELL=${SHELL:-/bin/sh}
 setsid jupyter-lab --no-browser \
     --ServerApp.sock="$BASTIDE_JUPYTER_SOCKET" --ServerApp.sock_mode=0600 \
     --IdentityProvider.token= --PasswordIdentityProvider.hashed_password= \

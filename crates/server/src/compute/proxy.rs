@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bastide_arm::error::ArmError;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version, header};
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -45,9 +45,8 @@ pub(super) async fn carry(
     }
     *request.version_mut() = Version::HTTP_11;
     *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    let is_write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     clean(request.headers_mut(), is_websocket);
-    if is_by_token && is_write {
+    if is_by_token {
         agree_on_xsrf(request.headers_mut());
     }
     let answered = timeout(PATIENCE, sender.send_request(request)).await;

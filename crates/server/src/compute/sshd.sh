@@ -1,4 +1,6 @@
 set -eu
+# What is made here is for its user alone; what is made in a session is as its user has it.
+usual=$(umask)
 umask 077
 sshd=$(PATH="$PATH:/usr/sbin:/sbin" command -v sshd) || {
     echo "there is no sshd in this compute's image: install openssh-server" >&2
@@ -40,8 +42,9 @@ configuration=$(
         printf 'AuthorizedKeysFile %s .ssh/authorized_keys\n' "$keys"
         printf 'StrictModes no\nUsePAM no\nPidFile none\nPrintMotd no\nPrintLastLog no\nX11Forwarding no\n'
         printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin no\n'
-        printf 'Subsystem sftp internal-sftp\nClientAliveInterval 30\n'
+        printf 'Subsystem sftp internal-sftp\nClientAliveInterval 30\nMaxSessions 100\n'
         printf 'SetEnv%s\n' "$(variables)"
     } | file
 )
+umask "$usual"
 exec "$sshd" -i -e -f "$configuration"

@@ -16,6 +16,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -28,6 +29,7 @@ use super::socket::{self, Session, Socket};
 use super::visit::Visit;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::network::Opened;
 use crate::pass::Pass;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -58,10 +60,12 @@ fn key(headers: &HeaderMap) -> Result<String, ArmError> {
 async fn serve(front: Arc<Front>, visit: Visit, keys: String, socket: Socket) {
     let (mut sink, stream) = socket.split();
     let reason = match open(&front, &visit, keys).await {
-        Ok((_opened, input, output)) => tokio::select! {
+        Ok(Sshd { _opened, input, output, complaint }) => tokio::select! {
             () = to_compute(stream, input) => return,
             sent = from_compute(&mut sink, output) => match sent {
-                Ok(()) => CloseFrame { code: CloseCode::Normal, reason: "".into() },
+                // It has not even greeted: who waits for it hears what it has said instead.
+                Ok(0) => close_frame(CloseCode::Error, &complaint.await.unwrap_or_default()),
+                Ok(_) => CloseFrame { code: CloseCode::Normal, reason: "".into() },
                 Err(_) => return,
             },
             error = front.revoked(&visit) => close_frame(CloseCode::Policy, &error.message),
@@ -72,8 +76,16 @@ async fn serve(front: Arc<Front>, visit: Visit, keys: String, socket: Socket) {
     let _gone = sink.send(Message::Close(Some(reason))).await;
 }
 
-/// Starts an sshd for one connection.
-async fn open(front: &Front, visit: &Visit, keys: String) -> Result<(crate::network::Opened, End, End), String> {
+/// An sshd for one connection. It ends when this is dropped.
+struct Sshd {
+    _opened: Opened,
+    input: End,
+    output: End,
+    /// What it has complained of, once it has no more to say.
+    complaint: JoinHandle<String>,
+}
+
+async fn open(front: &Front, visit: &Visit, keys: String) -> Result<Sshd, String> {
     let sshd = Process {
         command: ["/bin/sh", "-c", SSHD].map(str::to_owned).to_vec(),
         account: Account::User,
@@ -90,14 +102,18 @@ async fn open(front: &Front, visit: &Visit, keys: String) -> Result<(crate::netw
     let (input, output, mut errors) = (end()?, end()?, end()?);
     let compute = visit.compute;
     // Somebody must read it, or sshd waits.
-    tokio::spawn(async move {
-        let mut text = vec![0; 1024];
+    let complaint = tokio::spawn(async move {
+        let (mut first, mut text) = (String::new(), vec![0; 1024]);
         while let Ok(length @ 1..) = errors.read(&mut text).await {
             let said = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
             tracing::debug!(%compute, said, "sshd");
+            if first.is_empty() {
+                said.trim_end().clone_into(&mut first);
+            }
         }
+        first
     });
-    Ok((opened, input, output))
+    Ok(Sshd { _opened: opened, input, output, complaint })
 }
 
 /// Ends when either has no more.
@@ -114,20 +130,23 @@ async fn to_compute(mut stream: SplitStream<Socket>, mut input: End) {
     }
 }
 
+/// Says how many messages there were.
 async fn from_compute(
     sink: &mut SplitSink<Socket, Message>,
     mut output: End,
-) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+) -> Result<u64, tokio_tungstenite::tungstenite::Error> {
+    let mut count = 0;
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     let mut buffer = vec![0; CHUNK];
     loop {
         let message = tokio::select! {
             read = output.read(&mut buffer) => match read {
                 Ok(length @ 1..) => Message::binary(Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())),
-                Ok(0) | Err(_) => return Ok(()),
+                Ok(0) | Err(_) => return Ok(count),
             },
             _ = heartbeat.tick() => Message::Ping(Bytes::new()),
         };
+        count += u64::from(message.is_binary());
         sink.send(message).await?;
     }
 }
