@@ -240,6 +240,11 @@ impl Front {
     }
 }
 
+/// GET of the categories that events come in.
+pub(crate) fn list_categories(request: &Request<'_>) -> Reply {
+    paged(request, event::CATEGORIES.map(localised).into(), None)
+}
+
 /// What an entry is about, if that is within the scope asked for. The directory's own entries are about no resource.
 fn resource_of(record: &Value, scope: &ResourceId) -> Option<ResourceId> {
     let id = ResourceId::parse(record.get("scope")?.as_str()?).ok()?;

@@ -69,6 +69,17 @@ impl Front {
         }
     }
 
+    /// Why somebody's roles let nobody in at present, if so.
+    async fn hindrance(&self, object_id: Uuid) -> Result<Option<&'static str>, Failure> {
+        Ok(match self.directory_object(object_id).await? {
+            None => Some("Nobody has this object id, or no longer. Assignments to it stay, and let nobody in."),
+            Some(object) if !object.standing().enabled => {
+                Some("The account is disabled. Its assignments stay, and count again once it is enabled.")
+            }
+            Some(_) => None,
+        })
+    }
+
     async fn directory_object(&self, object_id: Uuid) -> Result<Option<DirectoryObject>, Failure> {
         Ok(self.identity.directory().object(object_id).await?)
     }

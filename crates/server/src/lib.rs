@@ -20,6 +20,7 @@ mod deployment;
 pub mod discovery;
 mod door;
 mod failure;
+mod feature;
 mod founding;
 pub mod front;
 pub mod graph;

@@ -286,8 +286,8 @@ impl Gatekeeper {
     ) -> Result<ArmError, Failure> {
         let mut names = Vec::new();
         for grantor in snapshot.access.grantors(scope.key()).into_iter().take(MAX_GRANTORS_TRIED) {
-            // Assignments of deleted principals stay, but nobody can be asked there.
-            if let Some(object) = self.directory.object(grantor).await? {
+            // Assignments of deleted and disabled principals stay, but nobody can be asked there.
+            if let Some(object) = self.directory.object(grantor).await?.filter(|object| object.standing().enabled) {
                 names.push(format!("'{}' ({grantor})", object.name()));
             }
             if names.len() == MAX_GRANTORS {

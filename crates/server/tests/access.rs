@@ -462,6 +462,45 @@ async fn a_refusal_says_who_can_grant_and_whyaccess_says_why() {
     assert_eq!(why(&outsider, &unknown).await.code(), "AuthorizationFailed");
 }
 
+/// Roles of somebody who cannot sign in let nobody in, and neither can they help.
+#[tokio::test]
+async fn who_is_gone_or_disabled_is_let_in_nowhere() {
+    let house = House::found().await;
+    house.make_group("rg").await;
+    let group = house.group("rg");
+    let (owner, _) = house.stranger().await;
+    house.put(&assignment(&group, 1), grant(&house, OWNER, owner.object_id)).await;
+    let action = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    let query = format!("{group}/bastide/whyAccess?action={action}&principal={}", owner.object_id);
+    let check = json!({"Subject": {"Attributes": {"ObjectId": owner.object_id}}, "Actions": [{"Id": action}]});
+    let answers = async || {
+        let why = house.get(&query).await.body;
+        let path = format!("{group}/providers/Microsoft.Authorization/checkAccess");
+        let checked = house.call(Method::POST, &path, Some(check.clone())).await.body;
+        let can_help = why["grantors"].to_string().contains(&owner.object_id.to_string());
+        let summary = why["summary"].as_str().unwrap().to_owned();
+        (why["allowed"] == true, checked[0]["accessDecision"] == "Allowed", can_help, summary)
+    };
+    let (allowed, checked, can_help, _) = answers().await;
+    assert_eq!((allowed, checked, can_help), (true, true, true));
+
+    let directory = house.identity.directory();
+    directory.set_enabled(owner.object_id, false).await.unwrap();
+    let (allowed, checked, can_help, summary) = answers().await;
+    assert_eq!((allowed, checked, can_help), (false, false, false), "{summary}");
+    assert!(summary.contains("disabled"), "{summary}");
+    let (_, stranger) = house.stranger().await;
+    let refused = house.call_as(&stranger, Method::GET, &group, None, &[]).await.body.to_string();
+    assert!(!refused.contains(&owner.object_id.to_string()), "nobody is sent to them: {refused}");
+
+    directory.delete(owner.object_id).await.unwrap();
+    let (allowed, checked, can_help, summary) = answers().await;
+    assert_eq!((allowed, checked, can_help), (false, false, false), "{summary}");
+    assert!(summary.contains("no longer"), "{summary}");
+    let typo = house.get(&format!("{group}/bastide/whyAccess?action=read")).await;
+    assert_eq!(typo.code(), "InvalidParameter", "what is no action is not answered: {typo:?}");
+}
+
 #[tokio::test]
 async fn permissions_and_checkaccess_answer_for_the_caller() {
     let house = House::found().await;

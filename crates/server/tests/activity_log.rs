@@ -13,6 +13,27 @@ use http::Method;
 use serde_json::{Value, json};
 use support::{Answer, House};
 
+/// `az monitor activity-log list-categories` and `az feature list|show|register`.
+#[tokio::test]
+async fn there_are_two_categories_of_events_and_no_preview_features() {
+    let house = House::found().await;
+    let categories = house.get("/providers/Microsoft.Insights/eventcategories").await;
+    let names: Vec<&str> = rows(&categories).iter().map(|row| row["value"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Administrative", "Policy"]);
+
+    let features = format!("/subscriptions/{}/providers/Microsoft.Features", house.subscription);
+    let of_provider = format!("{features}/providers/microsoft.machinelearningservices/features");
+    for list in [format!("{features}/features"), of_provider.clone()] {
+        let listed = house.get(&list).await;
+        assert_eq!((listed.status.as_u16(), rows(&listed).len()), (200, 0), "{listed:?}");
+    }
+    assert_eq!(house.get(&format!("{of_provider}/x")).await.code(), "FeatureNotFound");
+    let registered = house.call(Method::POST, &format!("{of_provider}/x/register"), None).await;
+    assert_eq!(registered.code(), "FeatureNotFound");
+    let nowhere = house.get(&format!("{features}/providers/Microsoft.Nothing/features")).await;
+    assert_eq!(nowhere.code(), "InvalidResourceNamespace");
+}
+
 /// What `az role assignment list-changelogs` reads, when the assignments are long gone.
 #[tokio::test]
 async fn the_log_remembers_who_was_given_which_role() {

@@ -20,6 +20,11 @@ def test_what_was_done_to_a_group_is_listed(az, group):
     assert len(mine) == len(events)
 
 
+def test_the_categories_are_listed(az):
+    names = [category["value"] for category in az.ok("monitor", "activity-log", "list-categories")]
+    assert names == ["Administrative", "Policy"]
+
+
 def test_only_what_is_selected_is_shown_and_no_more_than_asked(az, group):
     rg = group.rsplit("/", 1)[1]
     events = az.ok(

@@ -39,5 +39,12 @@ def test_a_namespace_nobody_implements_is_not_found(az):
     assert "Example.Castles" in message
 
 
+def test_there_are_no_preview_features(az):
+    assert az.ok("feature", "list") == []
+    of_provider = ("--namespace", "Microsoft.MachineLearningServices")
+    assert az.ok("feature", "list", *of_provider) == []
+    az.run("feature", "show", *of_provider, "-n", "x").failed("FeatureNotFound", exit_code=3)
+
+
 def state(az):
     return az.ok("provider", "show", "-n", "Microsoft.ManagedIdentity", "--query", "registrationState")

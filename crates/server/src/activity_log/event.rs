@@ -42,7 +42,8 @@ pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, ten
     };
     let failed = status == "Failed";
     let request = text(record, "requestId");
-    let category = if record.get("policies").is_some() { "Policy" } else { "Administrative" };
+    let [administrative, policy] = CATEGORIES;
+    let category = if record.get("policies").is_some() { policy } else { administrative };
     let mut event = json!({
         "authorization": {"action": action, "scope": resource.to_string()},
         "caller": if caller.is_empty() { text(record, "objectId") } else { caller },
@@ -132,5 +133,8 @@ fn status_word(record: &Value) -> String {
     let code = code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     code.canonical_reason().unwrap_or_default().replace(' ', "")
 }
+
+/// The categories that events come in.
+pub(super) const CATEGORIES: [&str; 2] = ["Administrative", "Policy"];
 
 const TICKS_TO_1970: i64 = 621_355_968_000_000_000;

@@ -18,7 +18,10 @@ impl Front {
         let subject = subject(body)?.unwrap_or(pass.principal().object_id);
         self.may_ask_about(request, pass, subject).await?;
         let asked = actions(body)?;
-        let groups = self.principal_of(subject).await?.map(|principal| principal.groups);
+        let groups = match self.hindrance(subject).await? {
+            Some(_) => None,
+            None => self.principal_of(subject).await?.map(|principal| principal.groups),
+        };
         let rights = self.gatekeeper.rights(pass).await?;
         let decisions = asked.iter().map(|(action, data)| {
             let decision = groups.as_ref().map(|groups| {

@@ -19,7 +19,9 @@ impl Front {
             Some(text) => self.somebody(request, pass, &text).await?,
             None => pass.principal().object_id,
         };
-        let Some(action) = request.context.query_value("action").filter(|text| !text.is_empty()) else {
+        // A pattern, or a word without a provider, would be answered for something else than what was meant.
+        let is_action = |text: &String| text.contains('/') && !text.contains('*');
+        let Some(action) = request.context.query_value("action").filter(is_action) else {
             let message =
                 "Name what is to be done in the query: ?action=Microsoft.MachineLearningServices/workspaces/read.";
             return Err(ArmError::invalid_parameter("action", message).into());
@@ -45,13 +47,19 @@ impl Front {
             }
         }
         if let Some(fields) = body.as_object_mut() {
+            if let Some(hindrance) = self.hindrance(subject).await? {
+                fields.insert("allowed".to_owned(), false.into());
+                fields.insert("summary".to_owned(), hindrance.into());
+            }
             fields.insert("action".to_owned(), action.into());
             fields.insert("isDataAction".to_owned(), data.into());
             fields.insert("scope".to_owned(), scope.to_string().into());
             fields.insert("principal".to_owned(), self.person(subject).await?);
             let mut people = Vec::new();
             for grantor in grantors.into_iter().take(MAX_GRANTORS) {
-                people.push(self.person(grantor).await?);
+                if self.hindrance(grantor).await?.is_none() {
+                    people.push(self.person(grantor).await?);
+                }
             }
             fields.insert("grantors".to_owned(), people.into());
         }

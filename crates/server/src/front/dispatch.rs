@@ -1,6 +1,7 @@
 //! What each route leads to.
 
 use super::Front;
+use crate::activity_log;
 use crate::failure::Failure;
 use crate::pass::Pass;
 use crate::reply::Reply;
@@ -98,6 +99,9 @@ impl Front {
             Operation::ApproveAccessRequest => self.decide_access_request(request, pass, true).await,
             Operation::DenyAccessRequest => self.decide_access_request(request, pass, false).await,
             Operation::ReadProviderOperations => self.read_provider_operations(request),
+            Operation::ListFeatures => self.list_features(request),
+            Operation::ReadFeature => self.read_feature(request),
+            Operation::ListEventCategories => Ok(activity_log::list_categories(request)),
             Operation::ListEvents => self.list_events(request, pass).await,
             Operation::ListPolicyDefinitions | Operation::ListPolicySetDefinitions => {
                 self.list_policy_definitions(request, pass).await

@@ -167,6 +167,13 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "{scope}/providers/microsoft.policyinsights/policystates/latest/summarize", Action::Fixed("Microsoft.PolicyInsights/policyStates/summarize/action"), Operation::SummarizePolicyStates),
     route(Method::POST, "{scope}/providers/microsoft.policyinsights/policystates/latest/triggerevaluation", Action::Fixed("Microsoft.PolicyInsights/policyStates/triggerEvaluation/action"), Operation::TriggerPolicyEvaluation),
 
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.features/features", Action::Fixed("Microsoft.Features/features/read"), Operation::ListFeatures),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.features/providers/{namespace}/features", Action::Fixed("Microsoft.Features/providers/features/read"), Operation::ListFeatures),
+    route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.features/providers/{namespace}/features/{name}", Action::Fixed("Microsoft.Features/providers/features/read"), Operation::ReadFeature),
+    route(Method::POST, "/subscriptions/{subscription}/providers/microsoft.features/providers/{namespace}/features/{name}/register", Action::Fixed("Microsoft.Features/providers/features/register/action"), Operation::ReadFeature),
+    route(Method::POST, "/subscriptions/{subscription}/providers/microsoft.features/providers/{namespace}/features/{name}/unregister", Action::Fixed("Microsoft.Features/providers/features/unregister/action"), Operation::ReadFeature),
+
+    route(Method::GET, "/providers/microsoft.insights/eventcategories", Action::SignedIn, Operation::ListEventCategories),
     route(Method::GET, "/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
     route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.insights/eventtypes/management/values", Action::Fixed("Microsoft.Insights/eventtypes/values/read"), Operation::ListEvents),
 
