@@ -290,6 +290,23 @@ fn destinations_and_sizes_are_those_allowed() {
 }
 
 #[test]
+fn a_list_is_also_looked_at_as_a_whole() {
+    let account = |properties: Value| {
+        let id = format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/a");
+        json!({"id": id, "type": "Microsoft.Storage/storageAccounts", "location": "westus", "properties": properties})
+    };
+    let rules = "Microsoft.Storage/storageAccounts/networkAcls.IPRules";
+    let has_rules = json!({"allOf": [
+        {"field": rules, "exists": true},
+        {"value": format!("[length(field('{rules}'))]"), "greater": 1},
+    ]});
+    let world = World::default().rule("two", has_rules, json!({"effect": "deny"})).assign(GROUP, "two", json!({}));
+    let with = |rules: Value| world.denies(&account(json!({"networkAcls": {"ipRules": rules}})));
+    assert!(!world.denies(&account(json!({}))) && !with(json!([])) && !with(json!([{"value": "1.1.1.1"}])));
+    assert!(with(json!([{"value": "1.1.1.1"}, {"value": "2.2.2.2"}])));
+}
+
+#[test]
 fn lists_are_looked_at_element_by_element() {
     let connections = format!("{WORKSPACE}/privateEndpointConnections[*]");
     let status = format!("{connections}.privateLinkServiceConnectionState.status");

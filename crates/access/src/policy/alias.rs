@@ -28,15 +28,17 @@ pub fn aliases() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
 }
 
 impl Alias {
-    /// The alias of that name in any case. One that does not exist is refused: a condition on it would never hold, and
-    /// nobody would notice.
+    /// The alias of that name in any case, or the list whose elements are one. One that does not exist is refused: a
+    /// condition on it would never hold, and nobody would notice.
     pub(super) fn read(text: &str, place: &str) -> Result<Self, PolicyError> {
-        let found = aliases().find(|(type_name, tail, _)| {
-            let rest = text.get(type_name.len()..).and_then(|rest| rest.strip_prefix('/'));
-            text.get(..type_name.len()).is_some_and(|head| head.eq_ignore_ascii_case(type_name))
-                && rest.is_some_and(|rest| rest.eq_ignore_ascii_case(tail))
+        let found = aliases().find_map(|(type_name, tail, _)| {
+            let rest = text.get(type_name.len()..)?.strip_prefix('/')?;
+            text.get(..type_name.len()).filter(|head| head.eq_ignore_ascii_case(type_name))?;
+            let names = [Some(tail), tail.strip_suffix("[*]")];
+            let tail = names.into_iter().flatten().find(|name| name.eq_ignore_ascii_case(rest))?;
+            Some((type_name, tail))
         });
-        let Some((type_name, tail, _)) = found else {
+        let Some((type_name, tail)) = found else {
             return Err(PolicyError::new("InvalidPolicyAlias", place, unknown(text)));
         };
         Ok(Self { type_name, tail, steps: steps(type_name, tail) })
