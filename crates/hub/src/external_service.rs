@@ -17,6 +17,7 @@ use bastide_plan::hub_plan::Target;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
+use crate::outbound_rule::NAME_PORTS;
 use crate::vocabulary::VOCABULARY;
 
 /// The type of external services.
@@ -231,9 +232,6 @@ const TARGET: &str = "properties.target";
 
 /// What Owners may do and contributors may not.
 const ASSIGN: &str = "Microsoft.Authorization/roleAssignments/write";
-
-/// DNS and DNS over TLS: the kernel gives them to the hub's resolver and to nobody else.
-const NAME_PORTS: [u16; 2] = [53, 853];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Bastide.Network",

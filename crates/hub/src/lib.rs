@@ -20,6 +20,7 @@ pub mod plan;
 pub mod preset;
 pub mod private_endpoint_connection;
 pub mod quota;
+mod rule_name;
 pub mod rule_set;
 pub mod service_tag;
 pub mod shadow_cost;

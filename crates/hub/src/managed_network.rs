@@ -120,7 +120,7 @@ pub(crate) fn admit_rules(
         }
         let existing = stands.get(&name.to_ascii_lowercase()).copied();
         match rule {
-            Value::Null if existing.is_some_and(|rule| !outbound_rule::is_user_defined(&rule.properties)) => {
+            Value::Null if existing.is_some_and(|rule| !outbound_rule::is_removable(&rule.properties)) => {
                 let message = format!(
                     "Rule '{name}' is required by the hub or by a connection and cannot be removed. Leave it out."
                 );
@@ -253,7 +253,7 @@ fn check_others(parts: &[Linked], named: &BTreeSet<String>, terms: Terms<'_>) ->
     for part in parts {
         let name = part.id.name();
         let properties = &part.document.properties;
-        if named.contains(&name.to_ascii_lowercase()) || !outbound_rule::is_user_defined(properties) {
+        if named.contains(&name.to_ascii_lowercase()) || !outbound_rule::is_removable(properties) {
             continue;
         }
         let rule = outbound_rule::Rule::read(properties, RULES, terms.parity)?;

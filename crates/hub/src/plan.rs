@@ -18,7 +18,9 @@ use jiff::Timestamp;
 use crate::external_service::{self, ExternalTarget};
 use crate::isolation_lift::IsolationLift;
 use crate::isolation_mode::IsolationMode;
-use crate::outbound_rule::{Category, Destination, Fqdn, PrivateEndpointDestination, Rule, ServiceTagDestination};
+use crate::outbound_rule::{
+    Category, Destination, Fqdn, NAME_PORTS_CLOSED, PrivateEndpointDestination, Rule, ServiceTagDestination,
+};
 use crate::workspace::RequiredTag;
 
 pub use outside::{Outside, Wanted};
@@ -138,7 +140,11 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn add(&mut self, plan: &mut HubPlan, name: &RuleName, row: &Linked, rule: Rule) -> Result<Effect, String> {
         if !rule.extension.is_enabled {
-            return Err("The rule is disabled. Set bastide.enabled in its properties to true.".to_owned());
+            return Err(
+                "The rule is disabled. Enable it (bastide network enable), or set bastide.enabled in its properties \
+                        to true."
+                    .to_owned(),
+            );
         }
         if let (Some(at), Some(now)) = (rule.extension.expires_on, self.outside.now) {
             if at <= now {
@@ -260,6 +266,9 @@ pub fn leg_address(subnet: Ipv4Net, seed: u128, taken: &BTreeSet<Ipv4Addr>) -> O
 /// Prefixes that a rule lists itself take the place of what its tag means (mission.md G7).
 fn prefix_rule(name: &RuleName, destination: &ServiceTagDestination, outside: &Outside) -> Result<PrefixRule, String> {
     let prefixes = match (destination.prefixes.as_slice(), destination.tag.as_deref()) {
+        _ if destination.is_for_names_alone() => {
+            return Err(format!("{NAME_PORTS_CLOSED}. Name other ports in portRanges, or remove the rule."));
+        }
         ([], Some("VirtualNetwork")) => return Err(OWN_NETWORK.to_owned()),
         ([], tag) => outside.tags.prefixes(tag.unwrap_or_default())?.to_vec(),
         (listed, _) => {

@@ -11,8 +11,8 @@ use bastide_arm::resource_type::Linked;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::outbound_rule::{Destination, Fqdn, Rule};
-use crate::workspace::NAME;
+use crate::outbound_rule::{Category, Destination, Fqdn, Rule};
+use crate::rule_name;
 
 /// A pack.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -57,6 +57,13 @@ pub fn find(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name.eq_ignore_ascii_case(name))
 }
 
+/// Whether a pack lists a destination.
+pub fn recommends(destination: &Destination) -> bool {
+    let Destination::Fqdn(fqdn) = destination else { return false };
+    let name = fqdn.to_string();
+    all().iter().flat_map(|preset| &preset.rules).any(|rule| rule.destination == name)
+}
+
 /// What applying a pack comes to on a hub with these rules.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Application {
@@ -80,11 +87,25 @@ impl Preset {
             } else if rule.storage && !is_owner {
                 application.left_out.push(rule.destination.clone());
             } else {
-                let name = free_name(&rule.destination, &mut names);
+                let name = rule_name::free(&rule.destination, &mut names);
                 application.added.insert(name, rule.properties());
             }
         }
         application
+    }
+
+    /// What the rules that it adds open beside what is meant, for who applies it.
+    pub fn risks(&self, application: &Application) -> Vec<Value> {
+        let is_added = |destination: &str| {
+            let mut added = application.added.values();
+            added.any(|rule| rule.get("destination").and_then(Value::as_str) == Some(destination))
+        };
+        let risk = |rule: &PresetRule| {
+            let known = Fqdn::parse(&rule.destination).ok().and_then(|fqdn| risk(&fqdn));
+            rule.risk.clone().or_else(|| known.map(str::to_owned))
+        };
+        let added = self.rules.iter().filter(|rule| is_added(&rule.destination));
+        added.filter_map(|rule| Some(json!({"destination": rule.destination, "risk": risk(rule)?}))).collect()
     }
 
     /// As a list shows it, with what of it a hub has.
@@ -117,7 +138,8 @@ impl Preset {
 
 impl PresetRule {
     fn properties(&self) -> Value {
-        let mut properties = json!({"type": "FQDN", "destination": self.destination});
+        let category = Category::Recommended.as_str();
+        let mut properties = json!({"type": "FQDN", "category": category, "destination": self.destination});
         if let (true, Some(fields)) = (self.storage, properties.as_object_mut()) {
             fields.insert("bastide".to_owned(), json!({"allowStorageAccount": true}));
         }
@@ -133,24 +155,6 @@ fn destination(rule: &Linked) -> Option<String> {
         _ => None,
     }
 }
-
-/// A name for a rule, made of its host, that no other rule has.
-fn free_name(destination: &str, taken: &mut BTreeSet<String>) -> String {
-    let plain = match destination.strip_prefix("*.") {
-        Some(below) => format!("any-{below}"),
-        None => destination.to_owned(),
-    };
-    let plain: String =
-        plain.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).take(LONGEST).collect();
-    let numbered = (2..u32::MAX).map(|number| format!("{plain}-{number}"));
-    let mut names = std::iter::once(plain.clone()).chain(numbered);
-    let name = names.find(|name| (NAME.accepts)(name) && !taken.contains(name)).unwrap_or(plain);
-    taken.insert(name.clone());
-    name
-}
-
-/// Leaves room for a number in a rule's name.
-const LONGEST: usize = 29;
 
 static PRESETS: LazyLock<Vec<Preset>> =
     LazyLock::new(|| serde_json::from_str(include_str!("preset/packs.json")).unwrap_or_default());
@@ -236,6 +240,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::workspace::NAME;
 
     const HUB: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/hub";
 

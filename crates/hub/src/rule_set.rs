@@ -7,7 +7,7 @@ use bastide_arm::resource_type::Linked;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::outbound_rule::is_user_defined;
+use crate::outbound_rule::is_removable;
 
 /// Rules by name, each with its properties as stored.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,7 +28,7 @@ pub struct RuleChange {
 impl RuleSet {
     /// Those rules of a hub that are not the hub's own.
     pub fn of(rules: &[Linked]) -> Self {
-        let own = rules.iter().filter(|rule| is_user_defined(&rule.document.properties));
+        let own = rules.iter().filter(|rule| is_removable(&rule.document.properties));
         Self(own.map(|rule| (rule.id.name().to_owned(), rule.document.properties.clone())).collect())
     }
 
@@ -63,7 +63,7 @@ impl RuleChange {
         before: Option<&Map<String, Value>>,
         after: Option<&Map<String, Value>>,
     ) -> Option<Self> {
-        let own = |properties: Option<&Map<String, Value>>| properties.filter(|all| is_user_defined(all)).cloned();
+        let own = |properties: Option<&Map<String, Value>>| properties.filter(|all| is_removable(all)).cloned();
         let (before, after) = (own(before), own(after));
         (before != after).then(|| Self { name: name.to_owned(), before, after })
     }

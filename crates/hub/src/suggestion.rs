@@ -8,8 +8,9 @@ use std::net::Ipv4Addr;
 use bastide_plan::AddressFilter;
 use serde_json::{Map, Value, json};
 
-use crate::outbound_rule::Fqdn;
+use crate::outbound_rule::{Fqdn, MOST_PORTS, NAME_PORTS, NAME_PORTS_CLOSED};
 use crate::preset;
+use crate::rule_name;
 
 /// Something that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Refused {
     pub address: Option<Ipv4Addr>,
     /// The port; 0 if there is none.
     pub port: u16,
+    /// A rule in force that refuses it, as no other rule changes.
+    pub denied_by: Option<String>,
     /// How many alike.
     pub count: u32,
 }
@@ -55,28 +58,34 @@ struct Evidence {
 }
 
 impl Suggestions {
-    /// From what was refused. A name that a connection came for counts, whatever address it was at.
-    pub fn from(refused: &[Refused]) -> Self {
+    /// From what was refused, on a hub whose rules have the names `taken`. A name that a connection came for counts,
+    /// whatever address it was at.
+    pub fn from(refused: &[Refused], taken: impl IntoIterator<Item = String>) -> Self {
         let mut names: BTreeMap<String, Evidence> = BTreeMap::new();
         let mut addresses: BTreeMap<(Ipv4Addr, &'static str), Evidence> = BTreeMap::new();
+        let mut suggestions = Self::default();
         for one in refused {
+            if let Some((destination, why)) = one.hopeless() {
+                suggestions.hopeless.entry(destination).or_insert_with(|| (why, Evidence::default())).1.add(one);
+                continue;
+            }
             match (&one.name, one.address, one.protocol) {
                 (Some(name), _, _) => names.entry(name.clone()).or_default().add(one),
                 (None, Some(address), Some(protocol)) => addresses.entry((address, protocol)).or_default().add(one),
                 _ => {}
             }
         }
-        let mut suggestions = Self::default();
+        let mut taken = taken.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         for (name, evidence) in names {
-            suggestions.add_name(name, evidence);
+            suggestions.add_name(name, evidence, &mut taken);
         }
         for ((address, protocol), evidence) in addresses {
-            suggestions.add_address(address, protocol, evidence);
+            suggestions.add_address(address, protocol, evidence, &mut taken);
         }
         suggestions
     }
 
-    fn add_name(&mut self, name: String, evidence: Evidence) {
+    fn add_name(&mut self, name: String, evidence: Evidence, taken: &mut BTreeSet<String>) {
         let fqdn = match Fqdn::parse(&name) {
             Ok(fqdn) => fqdn,
             Err(why) => return drop(self.hopeless.insert(name, (why, evidence))),
@@ -87,16 +96,29 @@ impl Suggestions {
                        (bastide.allowStorageAccount).";
             return drop(self.hopeless.insert(name, (why.to_owned(), evidence)));
         }
+        if evidence.ports.len() > MOST_PORTS {
+            let why = format!(
+                "It was asked for at {} ports, and a rule lists at most {MOST_PORTS}. Make one with those that are needed.",
+                evidence.ports.len()
+            );
+            return drop(self.hopeless.insert(name, (why, evidence)));
+        }
         let mut properties = json!({"type": "FQDN", "destination": name});
         let is_web = evidence.ports.iter().all(|port| WEB.contains(port));
         if let (false, Some(fields)) = (is_web, properties.as_object_mut()) {
             fields.insert("bastide".to_owned(), json!({"enabled": true, "ports": evidence.ports}));
         }
         let risk = preset::risk(&fqdn);
-        self.rules.insert(plain(&name), Suggested { properties, evidence, risk });
+        self.rules.insert(rule_name::free(&name, taken), Suggested { properties, evidence, risk });
     }
 
-    fn add_address(&mut self, address: Ipv4Addr, protocol: &'static str, evidence: Evidence) {
+    fn add_address(
+        &mut self,
+        address: Ipv4Addr,
+        protocol: &'static str,
+        evidence: Evidence,
+        taken: &mut BTreeSet<String>,
+    ) {
         if let Some(class) = AddressFilter::default().refuses(address.into()) {
             let why =
                 format!("It is {class}. Declare it as an external service, and make a PrivateEndpoint rule to that.");
@@ -109,7 +131,7 @@ impl Suggestions {
         });
         let properties = json!({"type": "ServiceTag", "destination": destination});
         let risk = Some("An address may be anybody's: many sites share one. A rule by name is narrower.");
-        let name = format!("{}-{}", plain(&address.to_string()), protocol.to_ascii_lowercase());
+        let name = rule_name::free(&format!("{address}-{protocol}"), taken);
         self.rules.insert(name, Suggested { properties, evidence, risk });
     }
 
@@ -201,6 +223,19 @@ impl Suggestions {
     }
 }
 
+impl Refused {
+    /// Where it went, and why no new rule lets it through.
+    fn hopeless(&self) -> Option<(String, String)> {
+        let to = || self.name.clone().or_else(|| Some(self.address?.to_string())).unwrap_or_default();
+        if let Some(rule) = &self.denied_by {
+            let why = format!("Rule '{rule}' denies it, and no other rule changes that. Change or remove that rule.");
+            return Some((to(), why));
+        }
+        let is_question = self.protocol.is_some_and(|protocol| protocol != "ICMP") && NAME_PORTS.contains(&self.port);
+        is_question.then(|| (format!("{}:{}", to(), self.port), format!("{NAME_PORTS_CLOSED}.")))
+    }
+}
+
 impl Evidence {
     fn add(&mut self, one: &Refused) {
         self.first = if self.count == 0 { one.at } else { self.first.min(one.at) };
@@ -222,23 +257,10 @@ impl Evidence {
     }
 }
 
-/// A rule's name, made of where it leads.
-fn plain(destination: &str) -> String {
-    let plain: String = destination
-        .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
-        .take(LONGEST)
-        .collect();
-    if plain.len() < 3 { format!("to-{plain}") } else { plain.trim_matches('-').to_owned() }
-}
-
 const WEB: [u16; 2] = [80, 443];
 
 /// Names below one parent from which on a wildcard is worth a thought.
 const SEVERAL: usize = 3;
-
-/// Leaves room for a protocol in a rule's name.
-const LONGEST: usize = 28;
 
 #[cfg(test)]
 mod tests {
@@ -252,8 +274,13 @@ mod tests {
             name: name.map(str::to_owned),
             address: address.map(|address| address.parse().unwrap()),
             port,
+            denied_by: None,
             count: 2,
         }
+    }
+
+    fn suggested(log: &[Refused]) -> Value {
+        Suggestions::from(log, ["Pypi-Org".to_owned()]).answer()
     }
 
     #[test]
@@ -264,7 +291,7 @@ mod tests {
             refused(Some("cdn-2.hf.co"), None, None, 53),
             refused(Some("cdn-3.hf.co"), None, None, 53),
         ];
-        let answer = Suggestions::from(&log).answer();
+        let answer = suggested(&log);
         let rules = answer["suggestions"].as_array().unwrap();
         assert_eq!(rules.len(), 3);
         assert_eq!(
@@ -290,7 +317,7 @@ mod tests {
             refused(None, Some("203.0.113.9"), Some("UDP"), 123),
             refused(None, Some("203.0.113.9"), Some("UDP"), 124),
         ];
-        let answer = Suggestions::from(&log).answer();
+        let answer = suggested(&log);
         let rules = answer["suggestions"].as_array().unwrap();
         let by_name = |name: &str| rules.iter().find(|rule| rule["name"] == name).unwrap()["properties"].clone();
         assert_eq!(by_name("git-example")["bastide"]["ports"], json!([9418]));
@@ -299,12 +326,44 @@ mod tests {
     }
 
     #[test]
+    fn no_suggestion_takes_the_name_of_another_or_of_a_rule_that_is_there() {
+        let hosts =
+            ["pypi.org", "a-very-long-name-of-a-bucket-one.example", "a-very-long-name-of-a-bucket-two.example"];
+        let answer = suggested(&hosts.map(|host| refused(Some(host), None, None, 53)));
+        let names: Vec<&str> =
+            answer["suggestions"].as_array().unwrap().iter().map(|rule| rule["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["a-very-long-name-of-a-bucket", "a-very-long-name-of-a-bucket-2", "pypi-org-2"]);
+    }
+
+    #[test]
+    fn nothing_is_suggested_that_would_be_refused_or_without_effect() {
+        let denied =
+            Refused { denied_by: Some("no-ntp".to_owned()), ..refused(None, Some("203.0.113.9"), Some("UDP"), 123) };
+        let scan = (1000..1020).map(|port| refused(Some("many.example"), None, Some("TCP"), port));
+        let log: Vec<Refused> = [
+            denied,
+            refused(None, Some("8.8.8.8"), Some("UDP"), 53),
+            refused(Some("dns.example"), Some("203.0.113.1"), Some("TCP"), 853),
+        ]
+        .into_iter()
+        .chain(scan)
+        .collect();
+        let answer = suggested(&log);
+        assert_eq!(answer["suggestions"], json!([]), "{answer}");
+        let none = answer["noRule"].as_array().unwrap();
+        let told = |to: &str| none.iter().find(|none| none["destination"] == to).unwrap()["reason"].to_string();
+        assert!(told("203.0.113.9").contains("Rule 'no-ntp' denies it"));
+        assert!(told("8.8.8.8:53").contains("own resolver") && told("dns.example:853").contains("own resolver"));
+        assert!(told("many.example").contains("20 ports"));
+    }
+
+    #[test]
     fn what_no_rule_lets_through_says_what_does() {
         let log = [
             refused(None, Some("10.1.2.3"), Some("TCP"), 5432),
             refused(Some("lake.blob.core.windows.net"), None, None, 53),
         ];
-        let answer = Suggestions::from(&log).answer();
+        let answer = suggested(&log);
         assert!(answer["suggestions"].as_array().unwrap().is_empty());
         let reasons = answer["noRule"].to_string();
         assert!(reasons.contains("external service") && reasons.contains("storage account"), "{reasons}");

@@ -12,6 +12,7 @@ mod flow_stream;
 mod isolation;
 mod link;
 mod node;
+mod not_in_force;
 mod observation;
 mod ocsf;
 mod outside;
@@ -44,7 +45,6 @@ pub(crate) use outside::Lookout;
 pub(crate) use planner::Planner;
 pub(crate) use survey::Survey;
 pub(crate) use way::Opened;
-pub(crate) use wire::refusal;
 
 /// What the operator decides about the networks of hubs.
 #[derive(Debug, Clone, Default)]

@@ -51,6 +51,7 @@ impl Front {
             "dryRun": is_dry,
             "added": application.added,
             "present": application.present,
+            "risks": preset.risks(&application),
             "leftOut": application.left_out.iter().map(|destination| json!({
                 "destination": destination,
                 "reason": "It reaches a storage account, which an Owner of the hub has to admit.",
@@ -69,7 +70,7 @@ impl Front {
     ) -> Result<(), Failure> {
         let id = hub.id.clone();
         if !together.is_empty() {
-            self.put_rules(request, pass, hub, Value::Object(together)).await?;
+            Box::pin(self.put_rules(request, pass, hub, Value::Object(together))).await?;
         }
         for (name, properties) in alone {
             let version = request.context.query_value("api-version").unwrap_or_default();

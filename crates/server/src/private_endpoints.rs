@@ -11,7 +11,9 @@ use bastide_identity::Directory;
 use bastide_store::{Change, Store};
 use http::StatusCode;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::front::Front;
@@ -29,9 +31,21 @@ pub(crate) struct Approvals {
     pub(crate) directory: Directory,
 }
 
+/// What somebody has decided about a connection, as kept.
+#[derive(Serialize, Deserialize)]
+struct Decision {
+    /// The incarnation of the target that it was decided for; none in what an earlier version has kept.
+    #[serde(default)]
+    target: Option<Uuid>,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
 /// A private endpoint as its target sees it.
 struct Connection {
     id: ResourceId,
+    /// The target's incarnation.
+    target: Uuid,
     rule: Linked,
     endpoint: Endpoint,
     standing: Standing,
@@ -39,24 +53,28 @@ struct Connection {
 
 impl Approvals {
     /// Whether the target of a rule lets it in: as somebody has decided, else by the rights of the hub's identity at this
-    /// moment. `is_there` is whether the target exists.
+    /// moment. `there` is the target's incarnation, if it exists: what was decided about one that has gone says nothing of
+    /// another one with its name.
     pub(crate) async fn standing(
         &self,
         hub: &Linked,
         rule: &Linked,
         endpoint: &Endpoint,
-        is_there: bool,
+        there: Option<Uuid>,
         now: Timestamp,
     ) -> Result<Standing, Failure> {
         if let Some(record) = self.store.record(DECISION, &rule.incarnation.to_string(), now).await? {
             let unreadable = |error: serde_json::Error| Failure::internal(format!("a decision: {error}"));
-            return serde_json::from_value(record.body).map_err(unreadable);
+            let Decision { target, standing } = serde_json::from_value(record.body).map_err(unreadable)?;
+            if there.is_some_and(|there| target.is_none_or(|target| target == there)) {
+                return Ok(standing);
+            }
         }
         if let Some(standing) = endpoint.undisputed(&hub.id) {
             return Ok(standing);
         }
         let target = endpoint.destination.resource();
-        let Some(id) = connection_id(&target, rule).filter(|_| is_there) else {
+        let Some(id) = connection_id(&target, rule).filter(|_| there.is_some()) else {
             return Ok(Standing::of_nothing(&target));
         };
         Ok(Standing::by_rights(self.may_approve(hub, &target).await?, &hub.id, &id))
@@ -126,7 +144,8 @@ impl Front {
         connection: &Connection,
         decided: &Standing,
     ) -> Result<(), Failure> {
-        let body = serde_json::to_value(decided).map_err(|error| Failure::internal(error.to_string()))?;
+        let decision = Decision { target: Some(connection.target), standing: decided.clone() };
+        let body = serde_json::to_value(decision).map_err(|error| Failure::internal(error.to_string()))?;
         let put = Change::PutRecord {
             kind: DECISION.to_owned(),
             key: connection.rule.incarnation.to_string(),
@@ -150,6 +169,7 @@ impl Front {
 
     async fn connections(&self, target: &ResourceId, now: Timestamp) -> Result<Vec<Connection>, Failure> {
         let mut found = Vec::new();
+        let Some(there) = self.ledger.store().resource(target.key()).await? else { return Ok(found) };
         for rule in self.referrers(now, target).await?.iter().map(Entry::linked) {
             let Some(endpoint) = Endpoint::of(&rule) else { continue };
             let (Some(id), Some(hub)) = (connection_id(target, &rule), rule.id.parent()) else { continue };
@@ -159,8 +179,8 @@ impl Front {
             }
             let Some(hub) = self.ledger.store().resource(hub.key()).await? else { continue };
             let hub = Entry::read(hub)?.linked();
-            let standing = self.approvals().standing(&hub, &rule, &endpoint, true, now).await?;
-            found.push(Connection { id, rule, endpoint, standing });
+            let standing = self.approvals().standing(&hub, &rule, &endpoint, Some(there.incarnation), now).await?;
+            found.push(Connection { id, target: there.incarnation, rule, endpoint, standing });
         }
         found.sort_by(|one, other| one.id.key().cmp(other.id.key()));
         Ok(found)

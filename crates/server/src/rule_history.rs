@@ -90,9 +90,11 @@ impl Front {
     /// GET of how the rules right after one revision (`from`) differ from those after another (`to`, else from now).
     pub(crate) async fn diff_rules(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let (now, revisions) = self.revisions(request, pass).await?;
-        let from = asked(request.context.query_value("from").as_deref(), "from")?;
+        let latest = *self.ledger.store().revisions().borrow();
+        let asked = |name: &str| asked(request.context.query_value(name).as_deref(), name, latest);
+        let from = asked("from")?;
         let from = from.ok_or_else(|| ArmError::invalid_parameter("from", "Name a revision: ?from=NUMBER."))?;
-        let to = asked(request.context.query_value("to").as_deref(), "to")?;
+        let to = asked("to")?;
         let older = state_after(&now, &revisions, from);
         let newer = to.map_or_else(|| now.clone(), |to| state_after(&now, &revisions, to));
         Ok(Reply::ok(json!({"from": from, "to": to, "changes": rule_set::told(&older.changes_to(&newer))})))
@@ -125,7 +127,7 @@ impl Front {
         let changes = now.changes_to(&state_after(&now, &revisions, wanted));
         if !changes.is_empty() {
             let (hub, _) = self.hub_and_rules(request, pass).await?;
-            self.put_rules(request, pass, hub, Value::Object(rule_set::body(&changes))).await?;
+            Box::pin(self.put_rules(request, pass, hub, Value::Object(rule_set::body(&changes)))).await?;
         }
         Ok(Reply::ok(json!({"revision": body, "changes": rule_set::told(&changes)})))
     }
@@ -171,10 +173,15 @@ fn state_after(now: &RuleSet, revisions: &[Revision], wanted: i64) -> RuleSet {
     now.before(later.flat_map(|revision| &revision.changes))
 }
 
-fn asked(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
+fn asked(text: Option<&str>, name: &str, latest: i64) -> Result<Option<i64>, Failure> {
     let number = |text: &str| {
-        text.parse()
-            .map_err(|_| ArmError::invalid_parameter(name, format!("'{text}' is not a revision. Use a number.")))
+        let number = text.parse().ok().filter(|number| (0..=latest).contains(number));
+        number.ok_or_else(|| {
+            let message = format!(
+                "'{text}' is not a revision. Use a number that the history lists; there is none after {latest} yet."
+            );
+            ArmError::invalid_parameter(name, message)
+        })
     };
     Ok(text.map(number).transpose()?)
 }

@@ -3,7 +3,7 @@
 //! `.../deny`.
 
 use bastide_arm::error::ArmError;
-use bastide_hub::outbound_rule::Fqdn;
+use bastide_hub::outbound_rule::{Fqdn, Wish};
 use bastide_store::{Change, Expectation, RecordQuery};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,12 +50,14 @@ impl Front {
     pub(crate) async fn ask_for_rule(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let hub = &request.matched.target;
         let pass = &self.gatekeeper.authorise_holder(pass, &format!("{WORKSPACE}/read"), hub).await?;
-        let (hub, _) = self.hub_and_rules(request, pass).await?;
+        let (hub, rules) = self.hub_and_rules(request, pass).await?;
         let body = request.object()?;
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
-        let destination = Fqdn::parse(&text("destination"))
-            .map_err(|message| ArmError::invalid_parameter("destination", message))?
-            .to_string();
+        let destination =
+            Fqdn::parse(&text("destination")).map_err(|message| ArmError::invalid_parameter("destination", message))?;
+        Wish { hub: &hub.linked(), rules: &rules, destination: &destination, now: request.context.now }
+            .check(self.origins.zone())?;
+        let destination = destination.to_string();
         let asker = pass.principal();
         let asked = self.rule_requests(request, &hub).await?;
         let mine =
@@ -122,7 +124,7 @@ impl Front {
                 json!({rule.as_str(): {"type": "FQDN", "destination": asked.destination, "bastide": extension}});
             let entry = self.ledger.resource(pass, &hub.id).await?;
             let entry = entry.ok_or_else(|| ArmError::resource_not_found(&hub.id))?;
-            self.put_rules(request, pass, entry, rules).await?;
+            Box::pin(self.put_rules(request, pass, entry, rules)).await?;
             asked.rule = Some(rule);
         }
         asked.status = if is_approved { Status::Approved } else { Status::Denied };

@@ -189,6 +189,10 @@ async fn required_rules_stand_by_themselves() {
     assert_eq!(house.put(&tag, fqdn("pypi.org")).await.status, StatusCode::BAD_REQUEST);
     let read = house.get(&tag).await.body;
     assert_eq!(house.put(&tag, read.clone()).await.body, read, "what is read can be sent back");
+    let mut disabled = read;
+    disabled["properties"]["bastide"]["enabled"] = json!(false);
+    let refused = house.put(&tag, disabled).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "a required rule is not disabled, and nobody is told it was");
     let mine = house.put(&format!("{hub}/outboundRules/__SYS_mine"), fqdn("pypi.org")).await;
     assert_eq!(mine.status, StatusCode::BAD_REQUEST, "nobody else's rule has such a name");
 }
@@ -202,6 +206,32 @@ async fn a_category_only_the_hub_gives_is_stored_as_the_users_own() {
     let made = house.put(&format!("{hub}/outboundRules/pypi"), body).await;
     assert_eq!(made.body["properties"]["category"], "UserDefined");
     assert!(made.header("x-ms-bastide-warning").contains("stored as UserDefined"), "{made:?}");
+}
+
+#[tokio::test]
+async fn recommended_is_what_a_preset_lists_whoever_writes_it() {
+    let house = house().await;
+    let hub = make_approved_hub(&house).await;
+    let rule = format!("{hub}/outboundRules/my-rule");
+    let recommended = |host: &str| {
+        let mut body = fqdn(host);
+        body["properties"]["category"] = json!("Recommended");
+        body
+    };
+    let made = house.put(&rule, recommended("pypi.org")).await;
+    assert_eq!(made.body["properties"]["category"], "Recommended", "{made:?}");
+    assert_eq!(house.put(&rule, made.body.clone()).await.body, made.body, "what is read can be sent back");
+    let silent = json!({"properties": {"type": "FQDN", "destination": "pypi.org"}});
+    assert_eq!(house.put(&rule, silent).await.body["properties"]["category"], "Recommended");
+
+    let other = house.put(&rule, recommended("example.org")).await;
+    assert_eq!(other.body["properties"]["category"], "UserDefined");
+    assert!(other.header("x-ms-bastide-warning").contains("no preset recommends it"), "{other:?}");
+    assert_eq!(house.put(&rule, fqdn("pypi.org")).await.body["properties"]["category"], "UserDefined", "as it is told");
+    house.put(&rule, recommended("pypi.org")).await;
+    let refused = house.put(&hub, json!({"location": "westeurope", "kind": "hub", "properties": {"managedNetwork": {"isolationMode": "AllowInternetOutbound"}}})).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "it stands in approved mode alone, as any rule by name");
+    assert_eq!(house.call(Method::DELETE, &rule, None).await.status, StatusCode::OK, "unlike a required one");
 }
 
 #[tokio::test]

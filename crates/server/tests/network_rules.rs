@@ -265,6 +265,31 @@ async fn a_private_endpoint_waits_until_its_target_lets_it_in_and_goes_when_that
 }
 
 #[tokio::test]
+async fn what_was_decided_about_a_target_that_has_gone_says_nothing_of_another_with_its_name() {
+    let scene = Scene::set().await;
+    let account = format!("{}/providers/Microsoft.Storage/storageAccounts/lakehouse", scene.group);
+    let body = json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    assert!(scene.house.put(&account, body.clone()).await.status.is_success());
+    let to_file =
+        json!({"type": "PrivateEndpoint", "destination": {"serviceResourceId": account, "subresourceTarget": "file"}});
+    let rule = scene.put_rule("lake", to_file).await.body["properties"].clone();
+    let at_first = why(&rule);
+    let connections = format!("{account}/privateEndpointConnections?{API}");
+    let id = scene.house.get(&connections).await.body["value"][0]["id"].as_str().unwrap().to_owned();
+    let state = json!({"status": "Rejected", "description": "not you"});
+    let decided = scene.house.put(&id, json!({"properties": {"privateLinkServiceConnectionState": state}})).await;
+    assert_eq!(decided.status, StatusCode::OK, "{decided:?}");
+    assert_eq!(why(&scene.rule("lake").await), "Rejected: not you");
+
+    assert_eq!(scene.house.call(Method::DELETE, &account, None).await.status, StatusCode::OK);
+    scene.until("lake", |rule| why(rule).starts_with("Disconnected:") && why(rule).contains("not there")).await;
+    assert!(scene.house.put(&account, body).await.status.is_success());
+    scene.until("lake", |rule| why(rule) == at_first).await;
+    let listed = scene.house.get(&connections).await.body["value"][0]["properties"].clone();
+    assert_ne!(listed["privateLinkServiceConnectionState"]["status"], "Rejected", "{listed}");
+}
+
+#[tokio::test]
 async fn the_hubs_identity_approves_by_its_role_and_whoever_may_not_decide_does_not() {
     let scene = Scene::set().await;
     let vault = far_vault(&scene).await;
@@ -474,7 +499,10 @@ async fn a_preset_is_applied_in_one_call_and_adds_only_what_is_missing() {
     assert!(scene.rule("any-pytorch-org").await.is_null(), "a dry run adds nothing");
     let applied = apply(json!({"preset": "python-packages"})).await;
     assert_eq!(applied.body["added"]["any-pythonhosted-org"]["destination"], "*.pythonhosted.org", "{applied:?}");
-    assert!(is_active(&scene.rule("any-pytorch-org").await), "ordinary rules, in the kernel when it is answered");
+    let made = scene.rule("any-pytorch-org").await;
+    assert!(is_active(&made), "ordinary rules, in the kernel when it is answered");
+    assert_eq!(made["category"], "Recommended", "and told from what somebody made without a preset");
+    assert_eq!(scene.rule("mine").await["category"], "UserDefined", "it was there before");
     assert_eq!(scene.agent.last_plan().names.len(), 8);
     assert_eq!(apply(json!({"preset": "python-packages"})).await.body["added"], json!({}));
     let listed = scene.house.get(&format!("{}/bastide/presets?{API}", scene.hub)).await.body["value"].clone();
@@ -491,6 +519,7 @@ async fn a_preset_is_applied_in_one_call_and_adds_only_what_is_missing() {
     scene.house.grant_at(&scene.hub, stranger.object_id, CONTRIBUTOR).await;
     let applied = scene.house.call_as(&token, Method::POST, &path, Some(json!({"preset": "vscode"})), &[]).await;
     assert_eq!(applied.body["leftOut"][0]["destination"], "vscode.blob.core.windows.net", "{applied:?}");
+    assert_eq!(applied.body["risks"][0]["destination"], "*.vscodeexperiments.azureedge.net", "{applied:?}");
     let applied = apply(json!({"preset": "vscode"})).await;
     assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
     assert_eq!(applied.body["added"].as_object().unwrap().len(), 1, "an Owner admits it: {applied:?}");
@@ -542,6 +571,10 @@ async fn what_was_changed_is_remembered_compared_and_undone_in_one_step() {
     let first = history[1]["revision"].as_i64().unwrap();
     let diff = scene.house.get(&format!("{}/bastide/diff?{API}&from={first}", scene.hub)).await.body["changes"].clone();
     assert_eq!(diff["changed"][0]["after"]["destination"], "b.example", "{diff}");
+    for wrong in ["from=999999999", "from=-1", "from=x", &format!("from={first}&to=999999999")] {
+        let refused = scene.house.get(&format!("{}/bastide/diff?{API}&{wrong}", scene.hub)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "no difference of what never was: {wrong} {refused:?}");
+    }
 
     assert_eq!(hosts(), ["b.example", "c.example", "d.example"]);
     assert_eq!(roll_back(json!({})).await.status, StatusCode::OK);
@@ -570,12 +603,30 @@ async fn whoever_sees_the_hub_asks_and_whoever_changes_its_rules_approves_for_a_
     scene.house.grant_at(&scene.hub, mei.object_id, READER).await;
     let asked = call(token.clone(), ask.clone(), wish.clone()).await;
     assert_eq!((asked.status, &asked.body["status"]), (StatusCode::CREATED, &json!("Pending")), "{asked:?}");
+    let asked_first = asked.body;
     assert_eq!(call(token.clone(), ask.clone(), wish).await.status, StatusCode::OK, "asked already");
-    assert_eq!(call(token.clone(), ask, json!({"destination": "10.0.0.1"})).await.status, StatusCode::BAD_REQUEST);
+    let hopeless = [
+        ("10.0.0.1", StatusCode::BAD_REQUEST),
+        ("lake.blob.core.windows.net", StatusCode::BAD_REQUEST),
+        ("pypi.org", StatusCode::CONFLICT),
+        ("a.b.example.org", StatusCode::CONFLICT),
+    ];
+    scene.put_rule("pypi", json!({"type": "FQDN", "destination": "pypi.org"})).await;
+    scene.put_rule("wide", json!({"type": "FQDN", "destination": "*.example.org"})).await;
+    for (destination, status) in hopeless {
+        let refused = call(token.clone(), ask.clone(), json!({"destination": destination})).await;
+        assert_eq!(refused.status, status, "no approval would bring it: {refused:?}");
+    }
+    let wider = call(token.clone(), ask, json!({"destination": "*.pypi.org"})).await;
+    assert_eq!(wider.status, StatusCode::CREATED, "{wider:?}");
     let listed = scene.house.get(&format!("{}/bastide/requests?{API}", scene.hub)).await.body["value"].clone();
-    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["justification"]), (1, &json!("weights")));
+    let deny = format!("{}/bastide/requests/{}/deny?{API}", scene.hub, wider.body["id"].as_str().unwrap());
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(call(scene.house.token.clone(), deny, json!({})).await.status, StatusCode::OK);
+    let mine = listed.as_array().unwrap().iter().find(|asked| asked["id"] == asked_first["id"]).unwrap();
+    assert_eq!(mine["justification"], "weights");
 
-    let approve = format!("{}/bastide/requests/{}/approve?{API}", scene.hub, listed[0]["id"].as_str().unwrap());
+    let approve = format!("{}/bastide/requests/{}/approve?{API}", scene.hub, mine["id"].as_str().unwrap());
     assert_eq!(call(token.clone(), approve.clone(), json!({})).await.status, StatusCode::FORBIDDEN, "not by who asks");
     let approved = call(scene.house.token.clone(), approve.clone(), json!({})).await;
     assert_eq!((approved.status, &approved.body["status"]), (StatusCode::OK, &json!("Approved")), "{approved:?}");

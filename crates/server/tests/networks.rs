@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use bastide_plan::explanation::{Explanation, Suggestion};
 use bastide_plan::flow::{FlowKind, FlowRecord, FlowVerdict};
 use bastide_plan::hub_plan::RuleName;
 use bastide_server::{Enforcement, NetworkSettings};
@@ -13,6 +14,8 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::agent::{Agent, pypi};
 use support::{House, Options};
+
+const API: &str = "api-version=2026-11-01";
 
 struct Scene {
     house: House,
@@ -260,6 +263,107 @@ async fn rules_that_somebody_has_in_mind_are_replayed_against_what_has_happened(
     assert_eq!(scene.agent.last_plan().names.len(), 1, "nothing was changed by it");
     let wrong = json!({"outboundRules": {"files": {"type": "FQDN", "destination": "https://x"}}});
     assert_eq!(scene.house.call(Method::POST, &path, Some(wrong)).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_a_rule_out_of_force_names_is_explained_by_that_rule() {
+    let scene = Scene::set().await;
+    scene.provision().await;
+    let put = async |name: &str, properties: Value| {
+        let rule = format!("{}/outboundRules/{name}", scene.hub);
+        let put = scene.house.put(&rule, json!({"properties": properties})).await;
+        assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    };
+    put("off", json!({"type": "FQDN", "destination": "*.off.example", "bastide": {"enabled": false}})).await;
+    let ended = json!({"expiresOn": "2020-01-01T00:00:00Z", "ports": [9418]});
+    put("ended", json!({"type": "FQDN", "destination": "git.example", "bastide": ended})).await;
+    let range = json!({"addressPrefixes": ["198.51.100.0/24"], "protocol": "TCP", "portRanges": "22"});
+    put("range", json!({"type": "ServiceTag", "destination": range, "bastide": {"enabled": false}})).await;
+    let suggestion = |to: &str| Suggestion { rule_type: "FQDN".into(), destination: to.into(), port: None };
+    let refused = |to: &str, rule: Option<&str>| Explanation {
+        allowed: false,
+        rule: rule.map(|rule| RuleName(rule.into())),
+        reason: "No rule approves it.".into(),
+        suggestion: rule.is_none().then(|| suggestion(to)),
+        addresses: Vec::new(),
+    };
+    for to in ["a.off.example", "git.example", "198.51.100.7", "other.example"] {
+        scene.agent.told.lock().unwrap().explained.insert(to.to_owned(), refused(to, None));
+    }
+    let explain =
+        async |question: &str| scene.house.get(&format!("{}/bastide/explain?{API}&{question}", scene.hub)).await.body;
+    for (question, rule, what_to_do) in [
+        ("to=a.off.example", "off", "bastide.enabled"),
+        ("to=git.example&port=9418", "ended", "later bastide.expiresOn"),
+        ("to=198.51.100.7&port=22", "range", "bastide.enabled"),
+    ] {
+        let told = explain(question).await;
+        assert_eq!((&told["allowed"], &told["notInForce"]["rule"]), (&json!(false), &json!(rule)), "{told}");
+        let reason = told["reason"].as_str().unwrap();
+        assert!(reason.contains(&format!("'{rule}'")) && reason.contains(what_to_do), "{reason}");
+        assert!(told["suggestion"].is_null(), "another rule is not the way: {told}");
+    }
+    // What those rules do not speak of is explained as before.
+    for question in ["to=other.example", "to=git.example&port=443", "to=198.51.100.7&port=23"] {
+        let told = explain(question).await;
+        assert!(told.get("notInForce").is_none() && told["suggestion"].is_object(), "{question}: {told}");
+    }
+    // A rule that decides, and is broken, says how.
+    scene.agent.told.lock().unwrap().broken.insert(RuleName("pypi".into()), "It is broken. Mend it.".into());
+    scene.agent.told.lock().unwrap().explained.insert("pypi.org".to_owned(), refused("pypi.org", Some("pypi")));
+    put("more", json!({"type": "FQDN", "destination": "more.example"})).await;
+    let told = explain("to=pypi.org").await;
+    assert_eq!(told["reason"], "No rule approves it. It is broken. Mend it.", "{told}");
+    let nowhere = scene.hub.replace("workspaces/hub", "workspaces/nowhere");
+    for what in ["explain?to=pypi.org&", "flows?", "flows?format=jsonl&", "metrics?", "suggest?"] {
+        let asked = scene.house.get(&format!("{nowhere}/bastide/{what}{API}")).await;
+        assert_eq!(asked.status, StatusCode::NOT_FOUND, "{what} {asked:?}");
+    }
+    let port_zero = scene.house.get(&format!("{}/bastide/explain?{API}&to=pypi.org&port=0", scene.hub)).await;
+    assert_eq!(port_zero.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_approved_meanwhile_is_not_suggested_again_and_names_of_rules_are_not_taken_twice() {
+    let scene = Scene::set().await;
+    scene.provision().await;
+    let other = format!("{}/outboundRules/evil-com", scene.hub);
+    let body = json!({"properties": {"type": "FQDN", "destination": "fine.example"}});
+    assert_eq!(scene.house.put(&other, body).await.status, StatusCode::OK);
+    scene.agent.told.lock().unwrap().flows =
+        vec![flow(1, "pypi.org", FlowVerdict::Denied), flow(2, "evil.com", FlowVerdict::Denied)];
+    let answer = scene.house.get(&format!("{}/bastide/suggest?{API}", scene.hub)).await.body;
+    let suggested = answer["suggestions"].as_array().unwrap();
+    assert_eq!((suggested.len(), &suggested[0]["name"]), (1, &json!("evil-com-2")), "{answer}");
+    assert_eq!(suggested[0]["properties"]["destination"], "evil.com");
+    let unclear = scene.house.get(&format!("{}/bastide/flows?{API}&denied=1", scene.hub)).await;
+    assert_eq!(unclear.status, StatusCode::BAD_REQUEST, "what is let through is not shown for denied: {unclear:?}");
+}
+
+#[tokio::test]
+async fn a_replay_keeps_what_the_hub_has_because_of_its_connections() {
+    let scene = Scene::set().await;
+    scene.provision().await;
+    let group = scene.hub.split("/providers/").next().unwrap();
+    let account = format!("{group}/providers/Microsoft.Storage/storageAccounts/lakehouse");
+    let body = json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    assert!(scene.house.put(&account, body).await.status.is_success());
+    let connection = json!({"category": "AzureBlob", "authType": "None", "target": account});
+    let made = scene.house.put(&format!("{}/connections/lake", scene.hub), json!({"properties": connection})).await;
+    assert!(made.status.is_success(), "{made:?}");
+    let rules = scene.house.get(&format!("{}/outboundRules", scene.hub)).await.body["value"].clone();
+    let dependency =
+        rules.as_array().unwrap().iter().find(|rule| rule["properties"]["category"] == "Dependency").unwrap();
+    let rule = RuleName(dependency["name"].as_str().unwrap().into());
+    let relayed = FlowRecord {
+        kind: FlowKind::Relay,
+        rule: Some(rule),
+        ..flow(1, "lakehouse.blob.bastide.localhost", FlowVerdict::Allowed)
+    };
+    scene.agent.told.lock().unwrap().flows = vec![relayed];
+    let path = format!("{}/bastide/replay", scene.hub);
+    let replayed = scene.house.call(Method::POST, &path, Some(json!({"outboundRules": {}}))).await.body;
+    assert_eq!((&replayed["cut"], &replayed["unchanged"]), (&json!([]), &json!(1)), "nobody can remove it: {replayed}");
 }
 
 /// The built-in role Reader.

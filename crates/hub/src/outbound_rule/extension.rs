@@ -5,7 +5,8 @@ use bastide_arm::resource_type::Parity;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::field::{self, refused};
+use super::service_tag::NAME_PORTS;
+use crate::field::{self, any_of, refused};
 
 /// What stands in `properties.bastide` of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +32,18 @@ impl Extension {
     pub(super) fn read(properties: &Map<String, Value>, at: &str, parity: Parity) -> Result<Option<Self>, ArmError> {
         let Some(fields) = field::object(properties, NAME, at)? else { return Ok(None) };
         let place = format!("{at}.{NAME}");
-        if !NAMES.iter().any(|name| fields.contains_key(*name)) {
-            // What the server says of a rule, sent back by a client.
+        let mut asked = fields.keys().filter(|name| !TOLD.contains(&name.as_str())).peekable();
+        if asked.peek().is_none() {
             return Ok(None);
         }
         if parity == Parity::Strict {
             let message = "Extensions of rules do not exist in the cloud, and this Bastide runs with --parity strict.";
             return Err(refused(&place, message));
+        }
+        // A slip such as expires_on would make a rule for good of one that was to end.
+        if let Some(unknown) = asked.find(|name| !NAMES.contains(&name.as_str())) {
+            let message = format!("A rule has no '{unknown}' there. Use {}.", any_of(&NAMES));
+            return Err(refused(&format!("{place}.{unknown}"), message));
         }
         Ok(Some(Self {
             is_enabled: field::flag(fields, ENABLED, &place)?.unwrap_or(true),
@@ -90,7 +96,7 @@ fn ports(fields: &Map<String, Value>, at: &str) -> Result<Vec<u16>, ArmError> {
     let mut ports = listed.iter().map(|value| port(value).ok_or_else(wrong)).collect::<Result<Vec<_>, _>>()?;
     ports.sort_unstable();
     ports.dedup();
-    if let Some(port) = ports.iter().find(|port| RESOLVERS.contains(port)) {
+    if let Some(port) = ports.iter().find(|port| NAME_PORTS.contains(port)) {
         let message =
             format!("Port {port} is for asking a resolver, and a hub has one of its own. Leave {port} out of ports.");
         return Err(refused(&place, message));
@@ -105,10 +111,14 @@ const ENABLED: &str = "enabled";
 const PORTS: &str = "ports";
 const STORAGE: &str = "allowStorageAccount";
 const EXPIRES: &str = "expiresOn";
-const NAMES: [&str; 4] = [ENABLED, PORTS, STORAGE, EXPIRES];
+const NAMES: [&str; 4] = [ENABLED, PORTS, EXPIRES, STORAGE];
+
+/// What a required rule is for, and what a rule opens beside what is meant.
+pub(super) const PURPOSE: &str = "purpose";
+pub(super) const RISK: &str = "risk";
+
+/// What the server says of a rule, which clients send back.
+const TOLD: [&str; 2] = [PURPOSE, RISK];
 
 /// Each is a line of the kernel's rule set.
-const MOST_PORTS: usize = 16;
-
-/// DNS and DNS over TLS are for the hub's resolver alone.
-const RESOLVERS: [u16; 2] = [53, 853];
+pub(crate) const MOST_PORTS: usize = 16;

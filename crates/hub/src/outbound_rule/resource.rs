@@ -10,7 +10,7 @@ use bastide_arm::resource_type::{
 use bastide_arm::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 
-use super::extension::Extension;
+use super::extension::{self, Extension};
 use super::implied::PARENTS;
 use super::private_endpoint::PrivateEndpointDestination;
 use super::rule::{Category, Destination, Rule, Terms};
@@ -101,7 +101,7 @@ impl ResourceType for OutboundRule {
 
     fn dismiss(&self, dismissal: &Dismissal<'_>) -> Result<Dismissed, ArmError> {
         let properties = &dismissal.existing.document.properties;
-        if !is_user_defined(properties) {
+        if !is_removable(properties) {
             return Err(cannot_change(dismissal.id.name(), "properties"));
         }
         Ok(Dismissed::default())
@@ -134,11 +134,11 @@ pub(crate) fn admit_rule(
     let RuleBody { name, asked, existing, at, may_admit_storage, linked } = *body;
     let mut rule = Rule::read(asked, at, terms.parity)?;
     if let Some(existing) = existing
-        && !is_user_defined(&existing.properties)
+        && !is_removable(&existing.properties)
     {
         // Clients send back what they have read; that changes nothing.
         let stands = Rule::read(&existing.properties, at, terms.parity)?;
-        return if stands.destination == rule.destination {
+        return if stands.destination == rule.destination && stands.extension == rule.extension {
             Ok(existing.clone())
         } else {
             Err(cannot_change(name, at))
@@ -152,6 +152,7 @@ pub(crate) fn admit_rule(
             false => Extension { is_enabled: before.extension.is_enabled, ..Extension::default() },
         };
     }
+    rule.category = category(name, asked, &rule, before.as_ref(), warnings);
     let was_admitted =
         before.is_some_and(|before| before.extension.allows_storage && before.destination == rule.destination);
     if rule.extension.allows_storage && !was_admitted && !may_admit_storage {
@@ -161,16 +162,9 @@ pub(crate) fn admit_rule(
         );
         return Err(refused(&format!("{at}.bastide.allowStorageAccount"), message));
     }
-    if rule.category != Category::UserDefined {
-        let category = rule.category.as_str();
-        warnings.push(format!("Rule '{name}' is stored as UserDefined: {category} rules are made by the hub itself."));
-        rule.category = Category::UserDefined;
-    }
     rule.check(name, at, terms)?;
-    if let Destination::Fqdn(fqdn) = &rule.destination {
-        let risk =
-            preset::risk(fqdn).map(|risk| format!("Rule '{name}' opens '{fqdn}' to all computes of the hub. {risk}"));
-        warnings.extend(risk);
+    if let Some((what, risk)) = rule.destination.risk() {
+        warnings.push(format!("Rule '{name}' opens {what} to all computes of the hub. {risk}"));
     }
     if let Destination::PrivateEndpoint(destination) = &rule.destination {
         check_service_endpoints(name, destination, at, linked)?;
@@ -179,6 +173,29 @@ pub(crate) fn admit_rule(
         warnings.extend(destination.warnings().into_iter().map(|warning| format!("Rule '{name}': {warning}")));
     }
     Ok(Document { properties: rule.to_properties(), ..Document::default() })
+}
+
+/// Whose a rule of somebody's is: recommended is what a preset lists, whoever writes it (mission.md G15, I1-I8).
+fn category(
+    name: &str,
+    asked: &Map<String, Value>,
+    rule: &Rule,
+    before: Option<&Rule>,
+    warnings: &mut Vec<String>,
+) -> Category {
+    let stands = before.filter(|before| before.destination == rule.destination).map(|before| before.category);
+    let wanted = match stands {
+        Some(stands) if asked.get("category").is_none_or(Value::is_null) => stands,
+        _ => rule.category,
+    };
+    let why_not = match wanted {
+        Category::UserDefined => return Category::UserDefined,
+        Category::Recommended if preset::recommends(&rule.destination) => return Category::Recommended,
+        Category::Recommended => "no preset recommends it",
+        Category::Required | Category::Dependency => "rules of that category are made by the hub itself",
+    };
+    warnings.push(format!("Rule '{name}' is stored as UserDefined, not as {}: {why_not}.", wanted.as_str()));
+    Category::UserDefined
 }
 
 /// A resource has private endpoints or service endpoints, never both (mission.md E6).
@@ -212,9 +229,10 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
         properties.insert("errorInformation".into(), reason.into());
     }
     properties.entry(PARENTS).or_insert_with(|| json!([]));
-    let notes = [("purpose", purpose(stored).filter(|_| is_required(stored))), ("risk", risk(stored))];
+    let risk = Rule::stored(stored).and_then(|rule| Some(rule.destination.risk()?.1.to_owned()));
+    let notes = [(extension::PURPOSE, purpose(stored).filter(|_| is_required(stored))), (extension::RISK, risk)];
     for (name, note) in notes.into_iter().filter_map(|(name, note)| Some((name, note?))) {
-        let extension = properties.entry("bastide").or_insert_with(|| json!({}));
+        let extension = properties.entry(extension::NAME).or_insert_with(|| json!({}));
         if let Value::Object(extension) = extension {
             extension.insert(name.into(), note.into());
         }
@@ -225,14 +243,6 @@ pub(crate) fn answer_rule(stored: &Map<String, Value>, observed: Option<&Observe
         destination.insert("sparkStatus".into(), "Inactive".into());
     }
     properties
-}
-
-/// What a rule opens beside what is meant (mission.md F10).
-fn risk(properties: &Map<String, Value>) -> Option<String> {
-    match Rule::stored(properties)?.destination {
-        Destination::Fqdn(fqdn) => preset::risk(&fqdn).map(str::to_owned),
-        _ => None,
-    }
 }
 
 /// What the hub needs a required rule for.
@@ -270,8 +280,9 @@ pub(crate) fn target_of(properties: &Map<String, Value>, at: &str) -> Option<Lin
 }
 
 /// Whether a stored rule was made by somebody, who can change and remove it.
-pub(crate) fn is_user_defined(properties: &Map<String, Value>) -> bool {
-    properties.get("category").and_then(Value::as_str) == Some(Category::UserDefined.as_str())
+pub(crate) fn is_removable(properties: &Map<String, Value>) -> bool {
+    let category = properties.get("category").and_then(Value::as_str);
+    [Category::UserDefined, Category::Recommended].iter().any(|own| category == Some(own.as_str()))
 }
 
 fn cannot_change(name: &str, at: &str) -> ArmError {
@@ -293,7 +304,8 @@ const SERVICE_ENDPOINTS: [(&str, &str); 2] =
 pub(crate) const KIND: &str = "outboundRules";
 
 /// Why nothing is active.
-pub(crate) const NOT_REPORTED: &str = "No agent has reported on the network of this hub, so nothing enforces this yet.";
+pub(crate) const NOT_REPORTED: &str = "No agent has reported on the network of this hub, so nothing enforces this \
+     yet. If nobody has provisioned it: az ml workspace provision-network, or create a compute.";
 
 static OF_WORKSPACES: Descriptor = descriptor("Microsoft.MachineLearningServices", &["workspaces", KIND], API_VERSIONS);
 

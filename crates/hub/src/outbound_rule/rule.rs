@@ -10,6 +10,7 @@ use super::private_endpoint::PrivateEndpointDestination;
 use super::service_tag::ServiceTagDestination;
 use crate::field::{self, refused};
 use crate::isolation_mode::IsolationMode;
+use crate::preset;
 
 /// An outbound rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Rule {
 pub enum Category {
     /// The hub cannot do without it; nobody can remove it.
     Required,
-    /// Proposed.
+    /// From a preset; whoever may change rules can change and remove it.
     Recommended,
     /// Made by somebody.
     UserDefined,
@@ -118,6 +119,12 @@ impl Rule {
         }
     }
 
+    /// Its properties, were it in force: neither disabled nor ended.
+    pub fn revived(mut self) -> Map<String, Value> {
+        (self.extension.is_enabled, self.extension.expires_on) = (true, None);
+        self.to_properties()
+    }
+
     /// As stored.
     pub(crate) fn to_properties(&self) -> Map<String, Value> {
         let mut properties = Map::new();
@@ -182,6 +189,15 @@ impl Destination {
             Self::Fqdn(_) => FQDN,
             Self::ServiceTag(_) => SERVICE_TAG,
             Self::PrivateEndpoint(_) => PRIVATE_ENDPOINT,
+        }
+    }
+
+    /// What of it opens more than is meant, and how: what to call it in a sentence, and a sentence (mission.md F10, G17).
+    pub(crate) fn risk(&self) -> Option<(String, &'static str)> {
+        match self {
+            Self::Fqdn(fqdn) => preset::risk(fqdn).map(|risk| (format!("'{fqdn}'"), risk)),
+            Self::ServiceTag(destination) => destination.risk(),
+            Self::PrivateEndpoint(_) => None,
         }
     }
 }
@@ -298,6 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn a_slip_in_the_extension_is_refused_and_what_the_server_said_is_not() {
+        let approved = terms(IsolationMode::AllowOnlyApprovedOutbound);
+        let with = |extension: Value| {
+            let mut body = fqdn("git.example");
+            body["bastide"] = extension;
+            checked(body, approved)
+        };
+        for slip in ["enabeld", "expires_on", "expiry", "Ports"] {
+            let error = with(json!({slip: true, "enabled": true})).expect_err(slip);
+            assert_eq!(error.target, Some(format!("properties.bastide.{slip}")));
+            assert!(error.message.contains("expiresOn"), "{}", error.message);
+        }
+        assert_eq!(with(json!({"risk": "a", "purpose": "b"})).unwrap().get("bastide"), None);
+        assert_eq!(with(json!({"risk": "a", "enabled": false})).unwrap()["bastide"], json!({"enabled": false}));
+    }
+
+    #[test]
     fn what_is_no_rule_is_refused_with_its_place() {
         let cases = [
             (json!({}), "properties.type"),
@@ -320,7 +353,9 @@ mod tests {
     fn a_stored_rule_reads_back_as_itself() {
         let mut extended = fqdn("git.example");
         extended["bastide"] = json!({"enabled": false, "ports": [9418], "allowStorageAccount": true});
-        for body in [fqdn("*.Example.COM."), tag(), endpoint(), extended] {
+        let mut recommended = fqdn("pytorch.org");
+        recommended["category"] = json!("Recommended");
+        for body in [fqdn("*.Example.COM."), tag(), endpoint(), extended, recommended] {
             let stored = checked(body, terms(IsolationMode::AllowOnlyApprovedOutbound)).unwrap();
             assert_eq!(Rule::read(&stored, "", Parity::Native).unwrap().to_properties(), stored);
         }

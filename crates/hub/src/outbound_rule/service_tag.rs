@@ -1,9 +1,11 @@
 //! Destinations by service tag or address prefix (mission.md G6, G7).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::Parity;
+use bastide_plan::address::NOT_INTERNET;
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, any_of, refused};
@@ -75,11 +77,67 @@ impl ServiceTagDestination {
     /// What of it will have no effect, or hardly the one that was meant.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.tag.as_deref().and_then(doubt).into_iter().collect();
-        let ipv6 = self.prefixes.iter().filter(|prefix| prefix.contains(':')).count();
-        if ipv6 > 0 {
-            warnings.push(format!("{ipv6} IPv6 prefixes have no effect: hubs have no IPv6."));
+        match self.prefixes.iter().filter(|prefix| prefix.contains(':')).count() {
+            0 => {}
+            1 => warnings.push("An IPv6 prefix has no effect: hubs have no IPv6.".to_owned()),
+            ipv6 => warnings.push(format!("{ipv6} IPv6 prefixes have no effect: hubs have no IPv6.")),
+        }
+        for (text, prefix) in self.ipv4() {
+            if prefix.trunc() != prefix {
+                warnings.push(format!("'{text}' stands for {}.", prefix.trunc()));
+            }
+            if self.is_allow() && is_private(prefix) {
+                warnings.push(format!(
+                    "'{text}' is no part of the internet, and stays closed unless the node counts it as such \
+                     (--internet-range). Declare what is there as an external service, and lead a PrivateEndpoint rule to it."
+                ));
+            }
+        }
+        let is_told = !self.ports.is_all();
+        if self.protocol == "ICMP" && is_told {
+            warnings.push("ICMP has no ports: portRanges have no effect.".to_owned());
+        } else if self.is_allow() && is_told && NAME_PORTS.iter().any(|port| self.ports.contains(*port)) {
+            warnings.push(format!("{NAME_PORTS_CLOSED}."));
         }
         warnings
+    }
+
+    /// Whether it names no port that anything passes to.
+    pub fn is_for_names_alone(&self) -> bool {
+        let of_names = |(first, last): &(u16, u16)| (*first..=*last).all(|port| NAME_PORTS.contains(&port));
+        self.is_allow() && matches!(self.protocol, "TCP" | "UDP") && self.ports.ranges.iter().all(of_names)
+    }
+
+    /// What it opens beside what is meant: what to call it in a sentence, and a sentence (mission.md F10, egress.md row 29).
+    pub(crate) fn risk(&self) -> Option<(String, &'static str)> {
+        if !self.is_allow() {
+            return None;
+        }
+        if let Some((text, _)) = self.ipv4().find(|(_, prefix)| prefix.prefix_len() <= WIDE) {
+            return Some((
+                format!("'{text}'"),
+                "That is sixteen million addresses or more, whoever has them; data that is sent there is out.",
+            ));
+        }
+        let tag = self.tag.as_deref().filter(|_| self.prefixes.is_empty())?;
+        let is_below = |name: &str| {
+            let (head, rest) = tag.split_at_checked(name.len()).unwrap_or_default();
+            head.eq_ignore_ascii_case(name) && (rest.is_empty() || rest.starts_with('.'))
+        };
+        let is_anybodys = ANYBODYS.iter().any(|name| is_below(name));
+        is_anybodys.then(|| {
+            (format!("service tag '{tag}'"), "Anybody can have something there, and so receive what is sent to it.")
+        })
+    }
+
+    fn is_allow(&self) -> bool {
+        self.action == "Allow"
+    }
+
+    /// Prefixes as written, and what they are; a bare address is one of its own.
+    fn ipv4(&self) -> impl Iterator<Item = (&str, Ipv4Net)> {
+        let read = |text: &str| text.parse().ok().or_else(|| Some(Ipv4Net::from(text.parse::<Ipv4Addr>().ok()?)));
+        self.prefixes.iter().filter_map(move |text| Some((text.as_str(), read(text)?)))
     }
 
     /// As stored and answered.
@@ -124,6 +182,14 @@ impl PortRanges {
         &self.ranges
     }
 
+    fn is_all(&self) -> bool {
+        self.text == "*"
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&port))
+    }
+
     fn all() -> Self {
         Self { text: "*".to_owned(), ranges: vec![(1, u16::MAX)] }
     }
@@ -131,11 +197,26 @@ impl PortRanges {
 
 /// Whether a text is an address or a range in CIDR form.
 pub(crate) fn is_prefix(text: &str) -> bool {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= most))
+    text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok()
 }
+
+fn is_private(prefix: Ipv4Net) -> bool {
+    let mut never = NOT_INTERNET.iter().filter_map(|(network, length)| Ipv4Net::new(*network, *length).ok());
+    never.any(|network| network.contains(&prefix))
+}
+
+/// What no rule opens: DNS and DNS over TLS are for the hub's resolver alone.
+pub(crate) const NAME_PORTS: [u16; 2] = [53, 853];
+
+/// Why; part of a sentence.
+pub(crate) const NAME_PORTS_CLOSED: &str =
+    "Ports 53 and 853 stay closed: a hub asks its own resolver about names, and no other";
+
+/// The longest prefix that is wide: a 256th of all addresses.
+const WIDE: u8 = 8;
+
+/// Tags whose addresses anybody can rent something behind.
+const ANYBODYS: [&str; 5] = ["Internet", "AzureCloud", "AzureFrontDoor.Frontend", "AppService", "Storage"];
 
 const PROTOCOLS: [&str; 4] = ["TCP", "UDP", "ICMP", "*"];
 
@@ -173,17 +254,74 @@ mod tests {
             (json!({"serviceTag": "A", "action": "Maybe"}), "destination.action"),
             (json!({"addressPrefixes": ["10.0.0.0/33"]}), "destination.addressPrefixes"),
             (json!({"addressPrefixes": "10.0.0.0/8"}), "destination.addressPrefixes"),
+            (json!({"addressPrefixes": ["198.18.9.0/024"]}), "destination.addressPrefixes"),
+            (json!({"addressPrefixes": ["198.18.9.0/+24"]}), "destination.addressPrefixes"),
         ];
         for (body, target) in cases {
             assert_eq!(read(body.clone()).unwrap_err().target.as_deref(), Some(target), "{body}");
         }
     }
+
+    fn native(body: &Value) -> ServiceTagDestination {
+        ServiceTagDestination::read(body.as_object().unwrap(), "destination", Parity::Native).unwrap()
+    }
+
+    #[test]
+    fn what_of_a_rule_has_no_effect_or_another_one_is_said() {
+        let of = |prefix: &str, protocol: &str, ports: &str, action: &str| {
+            let body =
+                json!({"addressPrefixes": [prefix], "protocol": protocol, "portRanges": ports, "action": action});
+            native(&body).warnings().join(" ")
+        };
+        let cases = [
+            (of("198.18.0.5/24", "TCP", "443", "Allow"), "stands for 198.18.0.0/24"),
+            (of("10.1.0.0/16", "TCP", "443", "Allow"), "external service"),
+            (of("198.18.0.0/24", "ICMP", "443", "Allow"), "ICMP has no ports"),
+            (of("198.18.0.0/24", "UDP", "50-60", "Allow"), "Ports 53 and 853 stay closed"),
+        ];
+        for (warnings, expected) in cases {
+            assert!(warnings.contains(expected), "{expected}: {warnings}");
+        }
+        for quiet in [
+            of("198.18.0.0/24", "TCP", "443", "Allow"),
+            of("198.18.0.7", "ICMP", "*", "Allow"),
+            of("198.18.0.0/24", "*", "*", "Allow"),
+            of("10.1.0.0/16", "TCP", "53", "Deny"),
+        ] {
+            assert_eq!(quiet, "");
+        }
+    }
+
+    #[test]
+    fn rules_for_other_resolvers_alone_are_told_from_rules_that_open_more() {
+        let of = |protocol: &str, ports: &str| {
+            native(&json!({"addressPrefixes": ["8.8.8.8"], "protocol": protocol, "portRanges": ports}))
+                .is_for_names_alone()
+        };
+        assert!(of("UDP", "53") && of("TCP", "53, 853"));
+        // A rule for all protocols opens ICMP as well.
+        assert!(!of("UDP", "53-54") && !of("TCP", "*") && !of("*", "53"));
+    }
+
+    #[test]
+    fn wide_ranges_and_tags_of_everybody_have_a_risk() {
+        let risk = |body: Value| native(&body).risk().map(|(what, _)| what);
+        assert_eq!(risk(json!({"addressPrefixes": ["192.0.2.0/24", "0.0.0.0/0"]})), Some("'0.0.0.0/0'".to_owned()));
+        let tag = |tag: &str| risk(json!({"serviceTag": tag}));
+        assert_eq!(tag("storage.westeurope"), Some("service tag 'storage.westeurope'".to_owned()));
+        for harmless in ["StorageSyncService", "AzureFrontDoor.FirstParty", "AzureMonitor"] {
+            assert_eq!(tag(harmless), None, "{harmless}");
+        }
+        assert_eq!(risk(json!({"serviceTag": "Storage", "addressPrefixes": ["192.0.2.0/24"]})), None);
+        assert_eq!(risk(json!({"addressPrefixes": ["0.0.0.0/0"], "action": "Deny"})), None);
+    }
+
     #[test]
     fn tags_that_the_cloud_does_not_have_are_doubted_and_under_strict_parity_refused() {
         let body = json!({"serviceTag": "AzureMonitr", "addressPrefixes": ["2001:db8::/32", "192.0.2.0/24"]});
         let read = |parity| ServiceTagDestination::read(body.as_object().unwrap(), "destination", parity);
         let warnings = read(Parity::Native).unwrap().warnings();
-        assert!(warnings[0].contains("Is 'AzureMonitor' meant?") && warnings[1].contains("1 IPv6"), "{warnings:?}");
+        assert!(warnings[0].contains("Is 'AzureMonitor' meant?") && warnings[1].contains("An IPv6"), "{warnings:?}");
         assert_eq!(read(Parity::Strict).unwrap_err().target.as_deref(), Some("destination.serviceTag"));
     }
 }

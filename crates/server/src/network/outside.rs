@@ -62,8 +62,8 @@ impl Lookout {
             {
                 outside.targets.insert(id.key().to_owned(), Entry::read(row)?.linked());
             }
-            let is_there = outside.targets.contains_key(id.key());
-            let standing = self.approvals.standing(hub, rule, endpoint, is_there, now).await?;
+            let there = outside.targets.get(id.key()).map(|target| target.incarnation);
+            let standing = self.approvals.standing(hub, rule, endpoint, there, now).await?;
             if let Some(reason) = standing.why_not() {
                 outside.refused.insert(RuleName(rule.id.name().to_owned()), reason);
             }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bastide_arm::error::ArmError;
-use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{Document, Linked, Parity};
+use bastide_hub::outbound_rule::implied::{implied, is_implied};
 use bastide_hub::outbound_rule::{Category, Rule};
 use bastide_hub::plan::compile;
 use bastide_plan::flow::{FlowQuery, FlowRecord, FlowVerdict};
@@ -39,7 +39,7 @@ impl Front {
             })?),
         };
         let (hub, rules) = self.hub_and_rules(request, pass).await?;
-        let then = proposal(&hub.id, &rules, proposed)?;
+        let then = proposal(&hub, &rules, proposed)?;
         let (now, then) = (self.policy_of(&hub, &rules).await?, self.policy_of(&hub, &then).await?);
         let filter = AddressFilter { internet: self.internet.clone(), own: Vec::new() };
         let mut replay = Replay::new(now, then, filter);
@@ -58,17 +58,25 @@ impl Front {
     }
 
     /// What the wall of a hub would do by these rules. Of the host's own addresses only the node knows: no rule opens them.
-    async fn policy_of(&self, hub: &Entry, rules: &[Linked]) -> Result<Policy, Failure> {
+    pub(crate) async fn policy_of(&self, hub: &Entry, rules: &[Linked]) -> Result<Policy, Failure> {
         let hub = hub.linked();
         let outside = self.lookout.outside_of_proposal(&hub, rules).await?;
         Ok(Policy::new(compile(&hub, rules, Vec::new(), &outside, &self.site, Stamp::NONE).plan))
     }
 }
 
-/// The rules as proposed, with those that the hub has whatever anybody proposes.
-fn proposal(hub: &ResourceId, rules: &[Linked], proposed: &Map<String, Value>) -> Result<Vec<Linked>, ArmError> {
+/// The rules as proposed, with those that the hub has whatever anybody proposes: its own, those of its connections, and what
+/// all of these imply.
+fn proposal(hub: &Entry, rules: &[Linked], proposed: &Map<String, Value>) -> Result<Vec<Linked>, ArmError> {
     let is_fixed = |rule: &&Linked| {
-        Rule::stored(&rule.document.properties).is_some_and(|rule| rule.category == Category::Required)
+        let stored = Rule::stored(&rule.document.properties);
+        stored.is_some_and(|rule| matches!(rule.category, Category::Required | Category::Dependency))
+            && !is_implied(rule.id.name())
+    };
+    let named = |name: &str, document: Document| {
+        let id = hub.id.child("outboundRules", name)?;
+        let known = rules.iter().find(|rule| rule.id.key() == id.key()).map(|rule| rule.incarnation);
+        Ok::<_, ArmError>(Linked { id, incarnation: known.unwrap_or(Uuid::nil()), document })
     };
     let mut all: Vec<Linked> = rules.iter().filter(is_fixed).cloned().collect();
     for (name, rule) in proposed {
@@ -77,13 +85,13 @@ fn proposal(hub: &ResourceId, rules: &[Linked], proposed: &Map<String, Value>) -
             return Err(ArmError::invalid_parameter(&at, "A rule is an object with type and destination."));
         };
         Rule::read(properties, &at, Parity::Native)?;
-        let id = hub.child("outboundRules", name)?;
-        if all.iter().any(|rule| rule.id.key() == id.key()) {
-            continue;
+        let rule = named(name, Document { properties: properties.clone(), ..Document::default() })?;
+        if all.iter().all(|other| other.id.key() != rule.id.key()) && !is_implied(name) {
+            all.push(rule);
         }
-        let known = rules.iter().find(|rule| rule.id.key() == id.key()).map(|rule| rule.incarnation);
-        let document = Document { properties: properties.clone(), ..Document::default() };
-        all.push(Linked { id, incarnation: known.unwrap_or(Uuid::nil()), document });
+    }
+    for (name, document) in implied(&hub.document, &all) {
+        all.push(named(&name, document)?);
     }
     Ok(all)
 }

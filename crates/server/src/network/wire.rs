@@ -1,5 +1,6 @@
 //! `GET {hub}/bastide/explain?to=&port=&compute=` and `GET {hub}/bastide/flows?...`.
 
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use bastide_arm::error::ArmError;
@@ -23,17 +24,28 @@ use crate::request::Request;
 
 impl Front {
     /// What would happen to a connection from inside a hub, and what to add to have it let through.
-    pub(crate) async fn explain_network(&self, request: &Request<'_>, _pass: &Pass) -> Result<Reply, Failure> {
+    pub(crate) async fn explain_network(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let context = request.context;
         let Some(to) = context.query_value("to").filter(|to| !to.is_empty()) else {
             let message = "Name the destination in the query: ?to=pypi.org or ?to=pypi.org&port=443.";
             return Err(ArmError::invalid_parameter("to", message).into());
         };
         let question = Question { compute: context.query_value("compute"), to, port: port(context)? };
-        match self.networks.explain(&request.matched.target, question).await {
-            Ok(explanation) => Ok(Reply::ok(json!(explanation))),
-            Err(away) => Err(refusal(away).into()),
+        let explained = match self.networks.explain(&request.matched.target, question.clone()).await {
+            Ok(explained) => explained,
+            Err(away) => return Err(self.unanswered(request, pass, away).await),
+        };
+        if explained.allowed {
+            return Ok(Reply::ok(json!(explained)));
         }
+        // On the heap: what every request may have to hold stays small.
+        let not_in_force = Box::pin(self.not_in_force(request, pass, &question, &explained)).await?;
+        let explained = not_in_force.iter().fold(explained, |explained, found| found.explain(explained));
+        let mut answer = json!(explained);
+        if let (Some(found), Some(fields)) = (not_in_force, answer.as_object_mut()) {
+            fields.insert("notInForce".into(), json!(found));
+        }
+        Ok(Reply::ok(answer))
     }
 
     /// What happened at the wall of a hub: a page of the latest records, all that are wanted as lines, or what happens from
@@ -41,7 +53,7 @@ impl Front {
     pub(crate) async fn list_flows(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let (context, hub) = (request.context, &request.matched.target);
         let query = flow_query(context)?;
-        let is_live = context.query_value("stream").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let is_live = flag(context, "stream")?;
         let form = match context.query_value("format").as_deref() {
             None | Some("json") if is_live => Some(Form::Events),
             None | Some("json") => None,
@@ -53,7 +65,10 @@ impl Front {
             }
         };
         let Some(form) = form else {
-            let flows = self.networks.flows(hub, query).await.map_err(refusal)?;
+            let flows = match self.networks.flows(hub, query).await {
+                Ok(flows) => flows,
+                Err(away) => return Err(self.unanswered(request, pass, away).await),
+            };
             let mut body = json!({"value": flows.records, "dropped": flows.dropped});
             if let (Some(older), Some(fields)) = (flows.older, body.as_object_mut()) {
                 fields.insert("nextLink".into(), older_link(context, older).into());
@@ -62,7 +77,10 @@ impl Front {
         };
         // Whether there is a log is said before the answer begins.
         let latest = FlowQuery { limit: 1, ..FlowQuery::default() };
-        let now = self.networks.flows(hub, latest).await.map_err(refusal)?;
+        let now = match self.networks.flows(hub, latest).await {
+            Ok(now) => now,
+            Err(away) => return Err(self.unanswered(request, pass, away).await),
+        };
         let resumed = request.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<Place>().ok());
         let from_start = !is_live || query.since.is_some();
         let after = query.after.or(resumed).unwrap_or(if from_start { 0 } else { now.next });
@@ -76,13 +94,34 @@ impl Front {
     }
 
     /// GET of how often each rule of a hub has decided something, as Prometheus reads it.
-    pub(crate) async fn count_flows(&self, request: &Request<'_>, _pass: &Pass) -> Result<Reply, Failure> {
+    pub(crate) async fn count_flows(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         let hub = &request.matched.target;
-        let counts = self.networks.flow_counts(hub).await.map_err(refusal)?;
+        let counts = match self.networks.flow_counts(hub).await {
+            Ok(counts) => counts,
+            Err(away) => return Err(self.unanswered(request, pass, away).await),
+        };
         Ok(Reply::text(
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             super::flow_metrics::text(hub, &counts),
         ))
+    }
+
+    /// Why a question about a network has no answer: there is no such hub, or it is a project, or the node has none.
+    pub(crate) async fn unanswered(&self, request: &Request<'_>, pass: &Pass, away: Away) -> Failure {
+        let asked = &request.matched.target;
+        match Box::pin(self.hub_above(pass, asked)).await {
+            Err(failure) => failure,
+            Ok(None) => ArmError::resource_not_found(asked).into(),
+            Ok(Some(hub)) if hub.id != *asked => {
+                let message = format!(
+                    "'{}' is a project, whose computes stand in the network of its hub. Ask about hub '{}'.",
+                    asked.name(),
+                    hub.id.name()
+                );
+                ArmError::new(409, "NetworkOfHub", message).into()
+            }
+            Ok(Some(_)) => refusal(away).into(),
+        }
     }
 }
 
@@ -98,7 +137,7 @@ pub(super) fn flow_query(context: &Context) -> Result<FlowQuery, ArmError> {
     Ok(FlowQuery {
         since: time(context, "since")?,
         until: time(context, "until")?,
-        denied: context.query_value("denied").is_some_and(|text| text.eq_ignore_ascii_case("true")),
+        denied: flag(context, "denied")?,
         compute: context.query_value("compute"),
         project: context.query_value("project"),
         name: context.query_value("name").map(|name| name.to_ascii_lowercase()),
@@ -113,7 +152,20 @@ pub(super) fn flow_query(context: &Context) -> Result<FlowQuery, ArmError> {
 }
 
 fn port(context: &Context) -> Result<Option<u16>, ArmError> {
-    parsed(context, "port", "a port. Use a number from 1 to 65535.")
+    let port = parsed::<NonZeroU16>(context, "port", "a port. Use a number from 1 to 65535.")?;
+    Ok(port.map(NonZeroU16::get))
+}
+
+/// Anything else for `denied` would show what was let through as well.
+fn flag(context: &Context, name: &str) -> Result<bool, ArmError> {
+    let text = context.query_value(name).map(|text| text.to_ascii_lowercase());
+    match text.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => {
+            Err(ArmError::invalid_parameter(name, format!("'{other}' is neither true nor false. Use one of these.")))
+        }
+    }
 }
 
 fn place(context: &Context, name: &str) -> Result<Option<Place>, ArmError> {
@@ -146,7 +198,7 @@ fn older_link(context: &Context, older: Place) -> String {
 }
 
 /// The state of the host stands in the way, not the request.
-pub(crate) fn refusal(away: Away) -> ArmError {
+pub(super) fn refusal(away: Away) -> ArmError {
     let status = if matches!(away, Away::Silent(_)) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
     ArmError::new(status.as_u16(), "NetworkNotEnforced", away.to_string())
 }
