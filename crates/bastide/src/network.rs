@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::Value;
+use url::Url;
 use url::form_urlencoded::Serializer;
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ struct Explain {
     /// From which compute [default: any].
     #[arg(long, value_name = "NAME")]
     compute: Option<String>,
-    /// The destination: a host name or an IPv4 address, with or without a port [default port: 443].
+    /// The destination: a host name or an IPv4 address, with or without a port [default port: 443]; or a URL.
     #[arg(long, value_name = "NAME[:PORT]")]
     to: String,
 }
@@ -122,16 +123,38 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// The exit code is 0 whatever the verdict: the question was answered.
 async fn explain(arguments: &Explain) -> Outcome {
-    let (to, port) = match arguments.to.rsplit_once(':') {
-        Some((to, port)) => (to, Some(port)),
-        None => (arguments.to.as_str(), None),
-    };
-    let mut query = vec![("to", to.to_owned())];
-    query.extend(port.map(|port| ("port", port.to_owned())));
+    let (to, port) = destination(&arguments.to);
+    let mut query = vec![("to", to)];
+    query.extend(port.map(|port| ("port", port)));
     query.extend(arguments.compute.clone().map(|compute| ("compute", compute)));
-    let answer = ask(&arguments.hub, "explain", &query).await?;
-    arguments.hub.format.show(&answer, verdict)?;
+    let hub = &arguments.hub;
+    let answer = ask(hub, "explain", &query).await?;
+    hub.format.show(&answer, |answer| verdict(answer) + &way_to_ask(answer, hub))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Host and port of what somebody typed, or copied from a browser.
+fn destination(text: &str) -> (String, Option<String>) {
+    let text = text.trim();
+    if let Some(url) = Url::parse(text).ok().filter(|url| url.has_host() && text.contains("://")) {
+        let port = url.port_or_known_default().map(|port| port.to_string());
+        return (url.host_str().unwrap_or_default().to_owned(), port);
+    }
+    match text.rsplit_once(':') {
+        // An IPv6 address without brackets has colons and no port.
+        Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host.to_owned(), Some(port.to_owned())),
+        _ => (text.to_owned(), None),
+    }
+}
+
+/// How to ask for what is missing, if asking brings it: an approval opens the ports of the web.
+fn way_to_ask(answer: &Value, Hub { workspace_name, resource_group, .. }: &Hub) -> String {
+    let suggestion = field(answer, "suggestion");
+    if text(field(suggestion, "ruleType")) != "FQDN" || !field(suggestion, "port").is_null() {
+        return String::new();
+    }
+    let name = text(field(suggestion, "destination"));
+    format!("To ask for it: bastide network ask -g {resource_group} -w {workspace_name} --to {name}\n")
 }
 
 /// What `explain` has found, in a sentence or two.
@@ -142,7 +165,22 @@ pub(crate) fn verdict(answer: &Value) -> String {
     if let Some(suggestion) = field(answer, "suggestion").as_object() {
         let destination = suggestion.get("destination").map(text).unwrap_or_default();
         let kind = suggestion.get("ruleType").map(text).unwrap_or_default();
-        told += &format!("To let it through: add a rule of type {kind} with destination '{destination}'.\n");
+        let port = suggestion.get("port").map(text).filter(|port| !port.is_empty());
+        told += &match (port, answer.get("rule").and_then(Value::as_str)) {
+            (None, _) => format!("To let it through: add a rule of type {kind} with destination '{destination}'.\n"),
+            (Some(port), Some(rule)) => {
+                format!(
+                    "To let it through: list port {port}, beside those it has, in bastide.ports of rule '{rule}'.\n"
+                )
+            }
+            (Some(port), None) if kind == "FQDN" => format!(
+                "To let it through: add a rule of type {kind} with destination '{destination}' and bastide.ports [{port}].\n"
+            ),
+            (Some(port), None) => format!(
+                "To let it through: add a rule of type {kind} with addressPrefixes ['{destination}'], protocol TCP and \
+                 portRanges '{port}'.\n"
+            ),
+        };
     }
     told
 }
@@ -215,7 +253,48 @@ const API_VERSION: &str = "2026-11-01";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn destinations_are_read_as_people_have_them() {
+        let read = |text: &str| {
+            let (host, port) = destination(text);
+            format!("{host} {}", port.unwrap_or_default())
+        };
+        let cases = [
+            ("pypi.org", "pypi.org "),
+            ("pypi.org:22", "pypi.org 22"),
+            ("https://pypi.org/simple", "pypi.org 443"),
+            ("http://pypi.org:8080/", "pypi.org 8080"),
+            ("198.18.0.1:80", "198.18.0.1 80"),
+            ("::1", "::1 "),
+            ("[::1]:443", "[::1] 443"),
+            ("[::1]", "[::1] "),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_let_it_through_is_said_whole() {
+        let told = |rule: Value, suggestion: Value| {
+            verdict(&json!({"allowed": false, "rule": rule, "reason": "No.", "suggestion": suggestion}))
+        };
+        let name = |port: Value| json!({"ruleType": "FQDN", "destination": "git.example", "port": port});
+        assert!(told(Value::Null, name(Value::Null)).ends_with("of type FQDN with destination 'git.example'.\n"));
+        assert!(told(Value::Null, name(json!(9418))).contains("bastide.ports [9418]"));
+        assert!(
+            told(json!("git"), name(json!(22)))
+                .contains("list port 22, beside those it has, in bastide.ports of rule 'git'")
+        );
+        let address = json!({"ruleType": "ServiceTag", "destination": "192.0.2.1/32", "port": 22});
+        assert!(
+            told(Value::Null, address).contains("addressPrefixes ['192.0.2.1/32'], protocol TCP and portRanges '22'")
+        );
+    }
 
     #[test]
     fn times_have_a_unit() {

@@ -1,5 +1,6 @@
 //! `bastide network history|diff|rollback` and `ask|requests|approve|deny`: the rules of a hub as they change.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -167,17 +168,44 @@ fn changes(answer: &Value) -> String {
     let mut told = String::new();
     for (sign, kind, side) in [("+", "added", "after"), ("-", "removed", "before"), ("~", "changed", "after")] {
         for change in field(field(answer, "changes"), kind).as_array().into_iter().flatten() {
-            let destination = field(field(change, side), "destination");
-            let destination = if destination.is_string() { text(destination) } else { destination.to_string() };
-            let _ = writeln!(told, "{sign} {}: {destination}", text(field(change, "name")));
+            let destination = shown(field(field(change, side), "destination"));
+            let _ = writeln!(told, "{sign} {}: {destination}{}", text(field(change, "name")), details(change));
         }
     }
     if told.is_empty() { "No difference.\n".to_owned() } else { told }
 }
 
+/// What of a rule that stays says something else.
+fn details(change: &Value) -> String {
+    let (before, after) = (field(change, "before"), field(change, "after"));
+    let (Some(was), Some(is)) = (before.as_object(), after.as_object()) else { return String::new() };
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let differs = names.into_iter().filter(|name| was.get(*name) != is.get(*name));
+    let details: Vec<String> = differs
+        .map(|name| format!("{name} was {}, is {}", shown(field(before, name)), shown(field(after, name))))
+        .collect();
+    format!(" ({})", details.join("; "))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "not set".to_owned(),
+        Value::String(_) => text(value),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_changed_of_a_rule_is_told() {
+        let rule = |extension: Value| json!({"type": "FQDN", "destination": "pypi.org", "bastide": extension});
+        let change = json!({"name": "pypi", "before": rule(Value::Null), "after": rule(json!({"enabled": false}))});
+        let told = changes(&json!({"changes": {"added": [], "removed": [], "changed": [change]}}));
+        assert_eq!(told, "~ pypi: pypi.org (bastide was not set, is {\"enabled\":false})\n");
+    }
 
     #[test]
     fn times_are_whole_minutes() {

@@ -119,7 +119,10 @@ fn records(answer: &Value) -> String {
             .map(str::to_owned),
     ];
     rows.extend(field(answer, "value").as_array().into_iter().flatten().map(row));
-    let mut told = columns(&rows);
+    let mut told = match rows.len() {
+        1 => "Nothing on record is like that.\n".to_owned(),
+        _ => columns(&rows),
+    };
     if let Some(dropped @ 1..) = field(answer, "dropped").as_u64() {
         told += &format!("({dropped} older records were let go)\n");
     }

@@ -74,6 +74,9 @@ fn applied(answer: &Value) -> String {
     for (name, rule) in field(answer, "added").as_object().into_iter().flatten() {
         let _ = writeln!(told, "+ {name}: {}", text(field(rule, "destination")));
     }
+    for risk in field(answer, "risks").as_array().into_iter().flatten() {
+        let _ = writeln!(told, "! {}: {}", text(field(risk, "destination")), text(field(risk, "risk")));
+    }
     for destination in field(answer, "present").as_array().into_iter().flatten() {
         let _ = writeln!(told, "= {}", text(destination));
     }

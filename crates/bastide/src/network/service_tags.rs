@@ -99,7 +99,14 @@ pub(super) async fn run(arguments: &Arguments) -> Outcome {
             let answer = place.ask(Method::GET, name, &query, None).await?;
             place.format.show(&answer, tags)?;
         }
-        Command::Remove(Named { name, place }) => drop(place.ask(Method::DELETE, name, "", None).await?),
+        Command::Remove(Named { name, place }) => {
+            // To remove what is not there is no failure, and is not to look as if it had been.
+            place.ask(Method::GET, name, "", None).await?;
+            place.ask(Method::DELETE, name, "", None).await?;
+            place.format.show(&Value::Null, |_| {
+                format!("Pack '{name}' is gone. Rules that stand by its tags alone are inactive from now on.\n")
+            })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -178,6 +185,11 @@ fn differences(answer: &Value) -> String {
     if let Some(ignored @ 1..) = field(properties, "ignoredIpv6").as_u64() {
         let _ = writeln!(told, "{ignored} IPv6 prefixes were passed over: hubs have no IPv6.");
     }
+    let number = |import: &Value| field(import, "changeNumber").as_u64();
+    let before = field(properties, "history").as_array().and_then(|imports| number(imports.get(1)?));
+    if let Some(before) = before.filter(|before| number(properties).is_some_and(|now| now < *before)) {
+        let _ = writeln!(told, "It is older than change {before}, which it takes the place of.");
+    }
     let (added, removed, changed) = (list("added"), list("removed"), list("changed"));
     if added.is_empty() && removed.is_empty() && changed.is_empty() {
         told += "It changes nothing.\n";
@@ -209,6 +221,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_older_file_in_the_place_of_a_newer_one_is_told() {
+        let told = |now: u64, before: u64| {
+            let history = json!([{"changeNumber": now}, {"changeNumber": before}]);
+            differences(&json!({"name": "azure", "properties": {"changeNumber": now, "history": history}}))
+        };
+        assert!(told(7, 9).contains("older than change 9"));
+        assert!(!told(9, 7).contains("older") && !told(9, 9).contains("older"));
+    }
 
     #[test]
     fn an_import_tells_what_it_changes() {
