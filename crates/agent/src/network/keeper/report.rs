@@ -77,7 +77,8 @@ impl Keeper {
             let unreachable = Ranges::unreachable(&compiled.facts.filter, plan.subnet);
             for rule in &plan.prefixes {
                 if rule.prefixes.iter().all(|prefix| unreachable.contains_all(*prefix)) {
-                    let reason = "none of its addresses is on the internet: use a private endpoint for what is not";
+                    let reason = "None of its addresses is on the internet. Declare what is there as an external service, and lead a \
+                                  PrivateEndpoint rule to it.";
                     refuse(&rule.rule, reason.to_owned());
                 }
             }
