@@ -1,15 +1,16 @@
-//! `bastide access why`: why somebody may or may not do something, over the public API.
+//! `bastide access ...`: who may do what and why, and how somebody comes by a role. Over the public API.
+
+mod request;
+mod user;
+mod why;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
 
 use crate::Outcome;
-use crate::client::Api;
-use crate::output::{Format, columns};
+use crate::output::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -20,22 +21,24 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say which role assignment lets somebody do something, through which group, or why none does and who could help.
-    Why(Why),
+    Why(why::Arguments),
+    /// List who has access to a hub and its projects, or to any other scope, and through what.
+    Users(Place),
+    /// Ask for a role; somebody who may assign it decides.
+    Ask(request::Ask),
+    /// List what was asked for at a scope and below it.
+    Requests(Place),
+    /// Approve what was asked for: the role is assigned.
+    Approve(request::Decide),
+    /// Say no to what was asked for.
+    Deny(request::Decide),
 }
 
+/// Where, and how the answer looks.
 #[derive(Debug, Args)]
-struct Why {
-    /// Who: an object id, a user name, or the name of an application [default: who asks].
-    #[arg(long, value_name = "NAME|ID")]
-    principal: Option<String>,
-    /// What, such as Microsoft.MachineLearningServices/workspaces/write.
-    #[arg(long)]
-    action: String,
-    /// Whether it is a data action.
-    #[arg(long)]
-    data_action: bool,
+struct Place {
     /// Where: the id of a subscription, a resource group or a resource.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = scope)]
     scope: String,
     #[command(flatten)]
     format: Format,
@@ -44,94 +47,47 @@ struct Why {
     data_dir: Option<PathBuf>,
 }
 
-/// Asks, and prints the answer. The exit code is 0 whatever it is: the question was answered.
+/// Asks, and prints the answer.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let Command::Why(arguments) = &arguments.command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(ask(arguments))?;
-    arguments.format.show(&answer, told)?;
-    Ok(ExitCode::SUCCESS)
+    match &arguments.command {
+        Command::Why(arguments) => runtime.block_on(why::run(arguments)),
+        Command::Users(place) => runtime.block_on(user::list(place)),
+        Command::Ask(arguments) => runtime.block_on(request::ask(arguments)),
+        Command::Requests(place) => runtime.block_on(request::list(place)),
+        Command::Approve(arguments) => runtime.block_on(request::decide(arguments, "approve")),
+        Command::Deny(arguments) => runtime.block_on(request::decide(arguments, "deny")),
+    }
 }
 
-async fn ask(arguments: &Why) -> Result<Value, Box<dyn std::error::Error>> {
-    let mut query = Serializer::new(String::new());
-    query.append_pair("api-version", "2022-04-01").append_pair("action", &arguments.action);
-    if let Some(principal) = &arguments.principal {
-        query.append_pair("principal", principal);
+/// An id as it begins a path.
+fn scope(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && !text.contains(['?', '#']) && !text.contains(char::is_whitespace);
+    match is_path {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => {
+            Err("a scope is an id that begins with '/', such as /subscriptions/{id}/resourceGroups/{name}".to_owned())
+        }
     }
-    if arguments.data_action {
-        query.append_pair("data", "true");
-    }
-    let scope = arguments.scope.trim_end_matches('/');
-    let path = format!("{scope}/providers/Bastide.Authorization/whyAccess?{}", query.finish());
-    Ok(Api::open(arguments.data_dir.as_deref()).await?.get(&path).await?)
 }
 
-fn told(answer: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let verdict = if answer["allowed"] == true { "ALLOWED" } else { "DENIED" };
-    let mut told = format!("{verdict}: {}\n", text(&answer["summary"]));
-    let mut rows = vec![["OUTCOME", "ROLE", "SCOPE", "THROUGH", "ASSIGNMENT"].map(str::to_owned)];
-    for step in answer["assignments"].as_array().into_iter().flatten() {
-        let through = match (step["groupName"].as_str(), step["group"].as_str()) {
-            (Some(name), _) => format!("group {name}"),
-            (None, Some(id)) => format!("group {id}"),
-            (None, None) if step["fromHub"] == true => "its hub".to_owned(),
-            (None, None) => "-".to_owned(),
-        };
-        let role = step["roleName"].as_str().or(step["roleDefinitionId"].as_str()).unwrap_or("-").to_owned();
-        rows.push([outcome(&step["outcome"]), role, text(&step["scope"]), through, text(&step["assignment"])]);
-    }
-    if rows.len() > 1 {
-        told.push('\n');
-        told += &columns(&rows);
-    }
-    for deny in answer["denies"].as_array().into_iter().flatten() {
-        let name = text(&deny["denyAssignmentName"]);
-        told += &format!("Blocked by deny assignment '{name}' at '{}'.\n", text(&deny["scope"]));
-    }
-    let names = answer["grantors"].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
-    let grantors = names.collect::<Vec<_>>().join(", ");
-    if answer["allowed"] != true && !grantors.is_empty() {
-        told += &format!("Access here can be granted by: {grantors}.\n");
-    }
-    told
+/// What is at a place in an answer; null where nothing is.
+fn at<'a>(answer: &'a Value, pointer: &str) -> &'a Value {
+    answer.pointer(pointer).unwrap_or(&Value::Null)
 }
 
-fn outcome(outcome: &Value) -> String {
-    let part = |name: &str| outcome[name].as_str().unwrap_or_default().to_owned();
-    match outcome["kind"].as_str() {
-        Some("grants") => format!("grants by {}", part("pattern")),
-        Some("subtracted") => format!("taken back by {}", part("by")),
-        Some("condition") => "condition not fulfilled".to_owned(),
-        Some("roleUnknown") => "role is gone".to_owned(),
-        _ => "does not cover it".to_owned(),
-    }
-}
+/// The version of the API that is spoken.
+const API_VERSION: &str = "2022-04-01";
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_with_its_grounds_and_who_could_help() {
-        let told = told(&json!({
-            "allowed": false,
-            "summary": "The role 'Reader' at '/subscriptions/s' does not cover it.",
-            "assignments": [{
-                "outcome": {"kind": "notCovered"}, "roleName": "Reader", "scope": "/subscriptions/s",
-                "group": "g", "groupName": "team", "assignment": "a1",
-            }],
-            "denies": [],
-            "grantors": [{"name": "ada"}, {"name": null}, {"name": "bob"}],
-        }));
-        let expected = "DENIED: The role 'Reader' at '/subscriptions/s' does not cover it.\n\
-            \n\
-            OUTCOME            ROLE    SCOPE             THROUGH     ASSIGNMENT\n\
-            does not cover it  Reader  /subscriptions/s  group team  a1\n\
-            Access here can be granted by: ada, bob.\n";
-        assert_eq!(told, expected);
+    fn a_scope_is_an_id() {
+        assert_eq!(scope("/subscriptions/s/"), Ok("/subscriptions/s".to_owned()));
+        for odd in ["rg", "subscriptions/s", "/a?b", "/a b", "https://host/x"] {
+            assert!(scope(odd).is_err(), "{odd}");
+        }
     }
 }

@@ -102,6 +102,24 @@ def test_a_lost_key_is_not_replaced_in_silence(server):
     assert started.returncode != 0 and "audit key" in started.stderr
 
 
+def test_access_is_asked_for_listed_and_given(server):
+    at = ["--data-dir", str(server.data_dir), "--scope", server.subscription]
+    asked = run("access", "ask", "--role", "Reader", "--because", "to look", *at, "-o", "json")
+    assert asked.returncode == 0, asked
+    name = json.loads(asked.stdout)["name"]
+    listed = run("access", "requests", *at)
+    assert name in listed.stdout and "Pending" in listed.stdout and "to look" in listed.stdout, listed
+    approved = run("access", "approve", name, *at)
+    assert approved.returncode == 0 and approved.stdout.startswith("Approved: Reader at "), approved
+    users = json.loads(run("access", "users", *at, "-o", "json").stdout)["value"]
+    roles = {access["roleName"] for user in users for access in user["access"]}
+    assert {"Owner", "Reader"} <= roles
+    again = run("access", "deny", name, *at)
+    assert again.returncode == 1 and "AccessRequestDecided" in again.stderr, again
+    nowhere = run("access", "users", "--data-dir", str(server.data_dir), "--scope", "rg")
+    assert nowhere.returncode == 2 and "begins with '/'" in nowhere.stderr, nowhere
+
+
 def test_why_tells_which_assignment(server):
     why = ["access", "why", "--data-dir", str(server.data_dir), "--scope", server.subscription]
     action = ["--action", "Microsoft.Resources/subscriptions/resourceGroups/write"]
