@@ -4,7 +4,6 @@ browser after a sign-in (compute.md 2.1)."""
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from urllib.parse import urlsplit
@@ -58,12 +57,13 @@ def test_a_terminal_is_the_users_own_shell(pages, compute, token):
     """As a window of JupyterLab opens it."""
     name = pages.request("POST", "/api/terminals").json()["name"]
     socket = pages.socket(f"/terminals/websocket/{name}", [f"Authorization: Bearer {token}"])
-    socket.send(json.dumps(["stdin", "echo shell:$0:$(umask)\r"]))
+    socket.send(json.dumps(["stdin", "echo $0:$(umask):$((40 + 2))\r"]))
     said = ""
-    while not re.search(r"shell:\S*bash:0022", said):
+    while ":42" not in said:
         kind, text = json.loads(socket.recv())[:2]
         said += text if kind == "stdout" else ""
     socket.close()
+    assert "bash:0022:42" in said
     assert pages.request("DELETE", f"/api/terminals/{name}").status_code == 204
 
 
