@@ -113,7 +113,7 @@ impl ServiceTagDestination {
         if !self.is_allow() {
             return None;
         }
-        if let Some((text, _)) = self.ipv4().find(|(_, prefix)| prefix.prefix_len() <= WIDE) {
+        if let Some((text, _)) = self.ipv4().find(|(_, prefix)| prefix.prefix_len() <= WIDE && !is_private(*prefix)) {
             return Some((
                 format!("'{text}'"),
                 "That is sixteen million addresses or more, whoever has them; data that is sent there is out.",
@@ -314,6 +314,7 @@ mod tests {
         }
         assert_eq!(risk(json!({"serviceTag": "Storage", "addressPrefixes": ["192.0.2.0/24"]})), None);
         assert_eq!(risk(json!({"addressPrefixes": ["0.0.0.0/0"], "action": "Deny"})), None);
+        assert_eq!(risk(json!({"addressPrefixes": ["10.0.0.0/8"]})), None, "it stays closed");
     }
 
     #[test]

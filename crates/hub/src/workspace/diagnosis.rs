@@ -117,7 +117,9 @@ impl Patient<'_> {
                 });
             }
         }
-        probes.extend(self.rules.iter().filter_map(probe_of).take(MOST_RULES));
+        // One that is out of force has said why; that something is missing would be another matter.
+        let in_force = self.rules.iter().filter(|rule| self.why_not(rule).is_none());
+        probes.extend(in_force.filter_map(probe_of).take(MOST_RULES));
         probes
     }
 
@@ -132,15 +134,21 @@ impl Patient<'_> {
     /// Rules that stand for nothing, with the reason. What the hub needs in the cloud and not here is no trouble.
     fn examine_rules(&self, diagnosis: &mut Diagnosis) {
         for row in self.rules {
-            let seen = self.observed.and_then(|observed| observed.parts.get(&row.id.name().to_ascii_lowercase()));
-            let why_not = seen.and_then(|seen| seen.why_not.as_deref());
-            let (Some(reason), Some(rule)) = (why_not, Rule::stored(&row.document.properties)) else { continue };
+            let (Some(reason), Some(rule)) = (self.why_not(row), Rule::stored(&row.document.properties)) else {
+                continue;
+            };
             if rule.category == Category::Required || !rule.extension.is_enabled {
                 continue;
             }
             let message = format!("Rule '{}' is not in force. {reason}", row.id.name());
             diagnosis.note(RULES, "OutboundRuleInactive", WARNING, message);
         }
+    }
+
+    /// Why a rule is not in force, if it is not.
+    fn why_not(&self, row: &Linked) -> Option<&str> {
+        let seen = self.observed?.parts.get(&row.id.name().to_ascii_lowercase())?;
+        seen.why_not.as_deref()
     }
 
     fn named(&self, property: &str) -> Option<&str> {
@@ -357,11 +365,11 @@ mod tests {
 
     #[test]
     fn the_wall_is_asked_about_each_service_the_hub_stands_on_and_each_rule_by_name() {
-        let ward = Ward::new().with_rule("one", json!({"type": "FQDN", "destination": "pypi.org"}), None).with_rule(
-            "all",
-            json!({"type": "FQDN", "destination": "*.pypi.org"}),
-            None,
-        );
+        let name = |name: &str| json!({"type": "FQDN", "destination": name});
+        let ward = Ward::new()
+            .with_rule("one", name("pypi.org"), None)
+            .with_rule("all", name("*.pypi.org"), None)
+            .with_rule("ended", name("ended.example"), Some("The rule has ended."));
         let asked: Vec<String> =
             ward.patient().probes("bastide.test").into_iter().map(|probe| probe.question.to).collect();
         assert_eq!(asked, ["data.blob.bastide.test", "data.file.bastide.test", "pypi.org"]);
