@@ -9,7 +9,7 @@ use bastide_plan::flow::FlowKind;
 use tokio::io::AsyncWriteExt;
 
 use crate::admission::Ticket;
-use crate::connect;
+use crate::connect::{self, Opening};
 use crate::live::{LiveFlow, Origin};
 use crate::socket::Socket;
 use crate::switch::Switch;
@@ -62,7 +62,9 @@ impl Arrival<'_> {
             return self.refuse(kind, name.as_ref(), rule, format!("Refused: {full}."));
         }
         let flow = self.begin(kind, name, rule);
-        let mut server = match connect::to_address(&self.thread.context, self.origin.address, self.origin.port).await {
+        let (context, origin) = (&self.thread.context, &self.origin);
+        let opening = if flight.is_empty() { Opening::Silence } else { Opening::Words };
+        let mut server = match connect::to_address(context, origin.address, origin.port, opening).await {
             Ok(stream) => Socket::new(stream),
             Err(error) => return flow.failed(error.to_string()),
         };

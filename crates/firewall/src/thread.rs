@@ -119,10 +119,10 @@ impl Thread {
         };
         loop {
             match listener.accept().await {
-                Ok((client, _)) => {
+                Ok((client, source)) => {
                     // A task is aligned to cache lines, and glibc does not find the room of a large aligned block again
                     // for the next one (memalign): after a minute of load that were eight megabytes. A box is found again.
-                    tokio::task::spawn_local(Box::pin(Rc::clone(&self).serve(purpose, client)));
+                    tokio::task::spawn_local(Box::pin(Rc::clone(&self).serve(purpose, client, source)));
                 }
                 // Out of descriptors: connections wait in the kernel until some have ended. Or one that was reset
                 // before it was taken.
@@ -134,11 +134,9 @@ impl Thread {
         }
     }
 
-    async fn serve(self: Rc<Self>, purpose: Purpose, client: TcpStream) {
+    async fn serve(self: Rc<Self>, purpose: Purpose, client: TcpStream, source: SocketAddr) {
         let client = Socket::new(client);
-        let (Ok(SocketAddr::V4(source)), Ok(SocketAddr::V4(to))) = (client.peer_addr(), client.local_addr()) else {
-            return;
-        };
+        let (SocketAddr::V4(source), Ok(SocketAddr::V4(to))) = (source, client.local_addr()) else { return };
         let leg = self.context.view.load().and_then(|view| view.leg(*source.ip()).cloned());
         let Some(leg) = leg else { return };
         let origin = Origin {
