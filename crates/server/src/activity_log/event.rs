@@ -29,6 +29,11 @@ impl Phase {
             Self::Ended => text(record, "status"),
         }
     }
+
+    /// How much it matters.
+    pub(super) fn level(self, record: &Value) -> &'static str {
+        if self.status(record) == "Failed" { "Error" } else { "Informational" }
+    }
 }
 
 /// The wire form of an entry about a resource.
@@ -40,14 +45,13 @@ pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, ten
         Phase::Began => ("BeginRequest", "Begin request"),
         Phase::Ended => ("EndRequest", "End request"),
     };
-    let failed = status == "Failed";
     let request = text(record, "requestId");
     let [administrative, policy] = CATEGORIES;
     let category = if record.get("policies").is_some() { policy } else { administrative };
     let mut event = json!({
         "authorization": {"action": action, "scope": resource.to_string()},
         "caller": if caller.is_empty() { text(record, "objectId") } else { caller },
-        "channels": "Operation",
+        "channels": CHANNEL,
         "claims": claims(record),
         "correlationId": record.get("correlationId"),
         "description": "",
@@ -60,7 +64,7 @@ pub(super) fn event(entry: &AuditEntry, phase: Phase, resource: &ResourceId, ten
             "method": record.get("method"),
         },
         "id": format!("{resource}/events/{id}/ticks/{}", ticks(entry)),
-        "level": if failed { "Error" } else { "Informational" },
+        "level": phase.level(record),
         "resourceGroupName": resource.resource_group().unwrap_or_default(),
         "resourceProviderName": localised(resource.namespace()),
         "resourceId": resource.to_string(),
@@ -133,6 +137,9 @@ fn status_word(record: &Value) -> String {
     let code = code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     code.canonical_reason().unwrap_or_default().replace(' ', "")
 }
+
+/// The channel that events come by.
+pub(super) const CHANNEL: &str = "Operation";
 
 /// The categories that events come in.
 pub(super) const CATEGORIES: [&str; 2] = ["Administrative", "Policy"];

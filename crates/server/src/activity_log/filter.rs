@@ -5,7 +5,7 @@ use bastide_arm::id::ResourceId;
 use bastide_store::AuditEntry;
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::Phase;
+use super::event::{CHANNEL, Phase};
 use super::text;
 use crate::authorization::terms;
 use crate::request::Request;
@@ -49,7 +49,9 @@ impl Filter {
                     "operationName" => is(text(record, "action"), wanted),
                     "caller" => is(text(record, "caller"), wanted) || is(text(record, "objectId"), wanted),
                     "status" => is(phase.status(record), wanted),
-                    _ => true,
+                    "levels" => is_among(phase.level(record), wanted),
+                    "eventChannels" => is_among(CHANNEL, wanted),
+                    _ => false,
                 }
             })
     }
@@ -81,6 +83,11 @@ fn is(actual: &str, wanted: &str) -> bool {
     actual.eq_ignore_ascii_case(wanted)
 }
 
+/// Whether it is in a list with commas.
+fn is_among(actual: &str, wanted: &str) -> bool {
+    wanted.split(',').any(|one| is(actual, one.trim()))
+}
+
 /// Some clients leave the zone out; they mean UTC.
 fn moment(text: &str) -> Option<Timestamp> {
     text.parse().or_else(|_| format!("{text}Z").parse()).ok()
@@ -96,7 +103,7 @@ fn refused(term: &str) -> ArmError {
     ArmError::new(400, "InvalidFilterInQueryString", message).with_target("$filter")
 }
 
-/// What clients may compare, and what it is called here. Channels and levels are all there is of them.
+/// What clients may compare, and what it is called here.
 const NAMES: [(&str, &str); 11] = [
     ("resourceGroupName", "resourceGroupName"),
     ("resourceId", "resourceId"),
