@@ -44,6 +44,8 @@ pub(crate) struct Founded {
 /// What founding needs to know.
 pub(crate) struct Plan<'a> {
     pub(crate) sealing_key: &'a Path,
+    /// What the first start writes, once there is an installation to tell of.
+    pub(crate) bootstrap: &'a Path,
     pub(crate) origins: &'a Origins,
     pub(crate) allow_password_grant: bool,
     pub(crate) trusted_issuers: &'a [TrustedIssuer],
@@ -76,6 +78,12 @@ pub(crate) enum FoundingError {
     Bootstrap(#[from] BootstrapError),
     #[error("the record of the first start is damaged ({0}): restore the database from a backup")]
     Damaged(serde_json::Error),
+    #[error(
+        "the database is empty, but {} tells of what was founded here: restore the database from a backup; to found \
+         anew and give up what was there, move that file away first",
+        .0.display()
+    )]
+    Lost(PathBuf),
     #[error("the bootstrap {0} was deleted before the first subscription was made: start with an empty data directory")]
     Vanished(&'static str),
 }
@@ -84,6 +92,11 @@ impl Founded {
     /// Opens the installation in `store`, founding it when the store is new.
     pub(crate) async fn open(store: Store, plan: &Plan<'_>, clock: &Arc<dyn Clock>) -> Result<Self, FoundingError> {
         let found = Installation::read(&store, clock.as_ref()).await?;
+        if found.is_none() && plan.bootstrap.exists() {
+            // A log left beside the file would be played into the backup that is to take its place.
+            store.close().await;
+            return Err(FoundingError::Lost(plan.bootstrap.to_owned()));
+        }
         // Only beside a new store may there be a new key: an old store's secrets open with the old key alone.
         let sealer = match found {
             Some(_) => Sealer::open(plan.sealing_key)?,
@@ -277,6 +290,7 @@ mod tests {
             let store = Store::open(&Location::Sqlite(self.directory.path().join("bastide.db"))).await.unwrap();
             let plan = Plan {
                 sealing_key: &self.sealing_key(),
+                bootstrap: &self.file(),
                 origins: &origins(8443),
                 allow_password_grant: false,
                 trusted_issuers: &[],
@@ -403,6 +417,19 @@ mod tests {
         foreign.write(&place.file()).unwrap();
         assert!(place.start_with(8443, Renewal::WhenLost).await.is_none());
         assert!(Bootstrap::read(&place.file()).unwrap() == Some(foreign));
+    }
+
+    #[tokio::test]
+    async fn beside_the_file_of_a_lost_database_nothing_is_founded() {
+        let place = Place::new();
+        let first = place.start(8443).await;
+        let database = place.directory.path().join("bastide.db");
+        let backup = std::fs::read(&database).unwrap();
+        std::fs::write(&database, b"").unwrap();
+        let refusal = place.open().await.err().unwrap().to_string();
+        assert!(refusal.contains("restore the database from a backup"), "{refusal}");
+        std::fs::write(&database, backup).unwrap();
+        assert!(place.start(8443).await == first, "what the backup is opened with is still there");
     }
 
     #[tokio::test]

@@ -200,6 +200,7 @@ async fn found(
     };
     let plan = Plan {
         sealing_key: &directory.sealing_key(),
+        bootstrap: &Bootstrap::file(directory.path()),
         origins,
         allow_password_grant: configuration.allow_password_grant,
         trusted_issuers: &configuration.trusted_issuers,
