@@ -658,6 +658,7 @@ async fn secrets_are_shown_nowhere() {
         "outputs": {
             "plain": {"type": "string", "value": "[parameters('password')]"},
             "secure": {"type": "secureString", "value": "[parameters('password')]"},
+            "open": {"type": "string", "value": "[deployment().name]"},
         },
     }));
     let sections = json!({
@@ -679,6 +680,8 @@ async fn secrets_are_shown_nowhere() {
             "tainted": {"type": "string", "value": "[concat('x-', parameters('password'))]"},
             "object": {"type": "object", "value": "[parameters('object')]"},
             "from": {"type": "string", "value": "[reference('inner').outputs.plain.value]"},
+            "open": {"type": "string", "value": "[reference('inner').outputs.open.value]"},
+            "all": {"type": "string", "value": "[string(reference('inner').outputs)]"},
         },
     });
     let parameters = json!({"password": {"value": "canary-parameter"}, "object": {"value": {"key": "canary-object"}}});
@@ -717,7 +720,11 @@ async fn secrets_are_shown_nowhere() {
         assert!(!found, "{canary} is in the database");
     }
     let working = house.get(&deployment(&rg, "working")).await;
-    assert_eq!(working.body["properties"]["outputs"]["tainted"], json!({"type": "String"}));
+    let outputs = &working.body["properties"]["outputs"];
+    for hidden in ["tainted", "from", "all"] {
+        assert_eq!(outputs[hidden], json!({"type": "String"}), "{hidden}");
+    }
+    assert_eq!(outputs["open"], json!({"type": "String", "value": "inner"}), "what stands beside a secret is none");
     assert_eq!(working.body["properties"]["parameters"]["password"], json!({"type": "SecureString"}));
     assert_eq!(house.get(&house.identity_id("rg", "id-13")).await.body["tags"]["n"], "14");
 }

@@ -292,7 +292,23 @@ impl<'a> Evaluator<'a> {
             return Ok(known);
         }
         let value = self.term(of)?;
+        if self.secret {
+            self.secret = !self.is_shown_output(of, name)?;
+        }
         self.member(offset, &value, name, safe)
+    }
+
+    /// Whether `{of}.{name}` is an output that may be shown of a deployment that also has others. A secret that says which
+    /// deployment is meant stays one.
+    fn is_shown_output(&mut self, of: &Term, name: &str) -> Result<bool, Stop> {
+        let Kind::Property { of: whole, name: outputs, .. } = &of.kind else { return Ok(false) };
+        let Kind::Call(call) = &whole.kind else { return Ok(false) };
+        if !outputs.eq_ignore_ascii_case("outputs") || !call.name.eq_ignore_ascii_case("reference") {
+            return Ok(false);
+        }
+        self.secret = false;
+        let is_shown = crate::functions::resource::shows_output(self, call, name)?;
+        Ok(is_shown && !self.secret)
     }
 
     fn index(&mut self, offset: usize, of: &Term, index: &Term, safe: bool) -> Outcome {

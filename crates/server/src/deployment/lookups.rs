@@ -1,6 +1,6 @@
 //! What a template asks of the world, asked on behalf of its deployer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bastide_arm::error::ArmError;
@@ -25,6 +25,8 @@ pub(super) struct Lookups<'a> {
     pub(super) context: &'a Context,
     pub(super) redaction: Arc<Redaction>,
     known: Mutex<HashMap<Need, Answer>>,
+    /// Lower-cased names of the outputs that may be shown of nested deployments that also have others, by their need.
+    shown: Mutex<HashMap<Need, BTreeSet<String>>>,
 }
 
 impl<'a> Lookups<'a> {
@@ -34,7 +36,7 @@ impl<'a> Lookups<'a> {
         context: &'a Context,
         redaction: Arc<Redaction>,
     ) -> Self {
-        Self { front, principal, context, redaction, known: Mutex::default() }
+        Self { front, principal, context, redaction, known: Mutex::default(), shown: Mutex::default() }
     }
 
     /// The same for a deployment inside this one. It remembers for itself: what it deploys changes while it runs.
@@ -102,11 +104,13 @@ impl<'a> Lookups<'a> {
     }
 
     /// Remembers the whole answer of a nested deployment: what the store shows of it lacks the secret outputs.
-    pub(super) fn remember_deployment(&self, id: &str, value: Value, secret: bool) {
-        if secret {
-            self.redaction.learn(value.pointer("/properties/outputs").unwrap_or(&Value::Null));
+    pub(super) fn remember_deployment(&self, id: &str, value: Value, shown: BTreeSet<String>) {
+        let outputs = value.pointer("/properties/outputs").and_then(Value::as_object).into_iter().flatten();
+        for (_, output) in outputs.filter(|(name, _)| !shown.contains(&name.to_ascii_lowercase())) {
+            self.redaction.learn(output);
         }
-        self.remember(own(id), Answer::Known { value, secret });
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(own(id), shown);
+        self.remember(own(id), Answer::Known { value, secret: true });
     }
 
     async fn fetch(&self, need: &Need) -> Result<Answer, Failure> {
@@ -179,6 +183,11 @@ struct Known<'a> {
 }
 
 impl Live for Known<'_> {
+    fn shows_output(&self, deployment: &str, output: &str) -> bool {
+        let shown = self.lookups.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.get(&own(deployment)).is_some_and(|shown| shown.contains(&output.to_ascii_lowercase()))
+    }
+
     fn look_up(&self, need: &Need) -> Answer {
         if let Some(answer) = self.failed.get(need) {
             return answer.clone();

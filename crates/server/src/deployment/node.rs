@@ -94,7 +94,8 @@ impl Course<'_> {
         properties.insert("provisioningState".into(), ended.state.as_str().into());
         properties.insert("outputs".into(), Value::Object(whole));
         let value = envelope(&inside.deployment.id, &inside.deployment.document, properties);
-        self.lookups.remember_deployment(&node.id, value, true);
+        let shown = outputs.iter().filter(|output| !output.secret).map(|output| output.name.to_ascii_lowercase());
+        self.lookups.remember_deployment(&node.id, value, shown.collect());
     }
 
     /// A request that is repeated while somebody else is at the same resource.

@@ -10,7 +10,7 @@ mod logical;
 mod numeric;
 mod object;
 mod policy;
-mod resource;
+pub(crate) mod resource;
 pub(crate) mod scope;
 mod string;
 pub(crate) mod unique_string;

@@ -176,6 +176,18 @@ fn target(evaluator: &Evaluator<'_>, call: &Call, text: &str) -> Result<(String,
 /// `reference(resource [, apiVersion] [, 'Full'])`.
 fn reference(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
     only_in_bodies(evaluator, call)?;
+    let (id, api_version, full) = referred(evaluator, call)?;
+    fetched(evaluator, call, &id, api_version.as_deref(), full)
+}
+
+/// Whether `reference(...).outputs` is that of a deployment that shows the output of this name, whatever it hides beside.
+pub(crate) fn shows_output(evaluator: &mut Evaluator<'_>, call: &Call, output: &str) -> Result<bool, Stop> {
+    let (id, _, full) = referred(evaluator, call)?;
+    Ok(!full && evaluator.live.shows_output(&id, output))
+}
+
+/// What a reference is to, which version it asks for, and whether it wants all of it.
+fn referred(evaluator: &mut Evaluator<'_>, call: &Call) -> Result<(String, Option<String>, bool), Stop> {
     let texts = texts(evaluator, call)?;
     let mut rest = texts.iter().skip(1).filter(|text| !text.is_empty()).peekable();
     let asked = rest.next_if(|text| !text.eq_ignore_ascii_case("full"));
@@ -185,7 +197,7 @@ fn reference(evaluator: &mut Evaluator<'_>, call: &Call) -> Outcome {
         Some(_) => return Err(evaluator.blame(call, "its last argument can only be 'Full'.")),
     };
     let (id, declared) = target(evaluator, call, texts.first().map_or("", String::as_str))?;
-    fetched(evaluator, call, &id, asked.cloned().or(declared).as_deref(), full)
+    Ok((id, asked.cloned().or(declared), full))
 }
 
 /// Every iteration of a symbolic name: `references('name' [, 'Full'])`.

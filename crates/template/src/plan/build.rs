@@ -355,6 +355,10 @@ impl Live for Recorder<'_> {
         self.seen.borrow_mut().push(need.clone());
         if self.symbols.by_id(need.id()).is_empty() { self.inner.look_up(need) } else { Answer::Missing }
     }
+
+    fn shows_output(&self, deployment: &str, output: &str) -> bool {
+        self.inner.shows_output(deployment, output)
+    }
 }
 
 /// What waits for live state is fine while planning; a document or an error is not.
