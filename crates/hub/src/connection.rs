@@ -9,14 +9,14 @@ use bastide_arm::error::ArmError;
 use bastide_arm::id::ResourceId;
 use bastide_arm::resource_type::{
     Acted, Action, ActionCall, Admission, Admitted, DataPlane, Descriptor, Document, IdentitySupport, Link, Linked,
-    Need, Placement, PutStatus, ResourceType, Surroundings, View,
+    NameRule, Need, Placement, PutStatus, ResourceType, Surroundings, View,
 };
 use bastide_arm::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
 
 use crate::field::{self, refused};
 use crate::vocabulary::VOCABULARY;
-use crate::workspace::{API_VERSIONS, Kind, NAME};
+use crate::workspace::{API_VERSIONS, Kind};
 use credentials::AuthType;
 
 /// The connection type, below one kind of parent.
@@ -186,6 +186,17 @@ fn keep(properties: &mut Map<String, Value>, name: &str, value: Option<Value>) {
 }
 
 const AT: &str = "properties";
+
+/// The published grammar ends at 33 characters, but Azure takes more: its own quickstarts name connections after the hub and
+/// the service, `aih-demo-x1y2-connection-AzureOpenAI`.
+const NAME: NameRule = NameRule {
+    accepts: |name| {
+        (3..=128).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+    },
+    explanation: "3 to 128 letters, digits, hyphens or underscores, starting with a letter or digit",
+};
 
 static OF_WORKSPACES: Descriptor =
     below("Microsoft.MachineLearningServices", &["workspaces", "connections"], API_VERSIONS);

@@ -210,7 +210,7 @@ fn is_name(name: &str) -> bool {
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
-/// What workspaces, connections and outbound rules may be called.
+/// What workspaces and outbound rules may be called.
 pub(crate) const NAME: NameRule = NameRule {
     accepts: is_name,
     explanation: "3 to 33 letters, digits, hyphens or underscores, starting with a letter or digit",

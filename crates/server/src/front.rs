@@ -43,6 +43,7 @@ use crate::operations::Queue;
 use crate::origin::Origins;
 use crate::pass::{Gatekeeper, Identified};
 use crate::policy::Book;
+use crate::query_key::without_query_key;
 use crate::registry::{Registered, Registry};
 use crate::reply::Reply;
 use crate::request::{Request, read_body};
@@ -132,7 +133,7 @@ async fn answered(
         correlation_id = %context.correlation_id,
         client_request_id = context.client_request_id.as_ref().and_then(|id| id.to_str().ok()),
         method = %context.method,
-        path = context.uri.path(),
+        path = without_query_key(context.uri.path()),
         status = reply.status().as_u16(),
         principal = principal.as_ref().map(|principal| tracing::field::display(principal.object_id)),
         "request"

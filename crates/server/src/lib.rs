@@ -3,12 +3,14 @@
 //! A request's whole way is [`front::Front::answer`]; everything else in this crate is called from there or serves the
 //! unauthenticated neighbours (cloud discovery, the token service).
 
+mod access_policies;
 mod action;
 mod activity_log;
 mod associated_resources;
 mod authorization;
 mod batch;
 mod bearer;
+mod billing_features;
 mod body;
 mod capacity;
 mod clock;
@@ -44,6 +46,7 @@ mod presets;
 mod private_endpoints;
 mod provider;
 mod providers;
+mod query_key;
 mod quota;
 mod registry;
 mod reply;

@@ -6,6 +6,7 @@ use bastide_arm::resource_type::{Document, Principal, ResourceType};
 use bastide_hub::network_dependency::private_link_resources;
 use bastide_hub::private_endpoint_connection;
 
+mod absent;
 mod blob_service;
 mod cognitive_services_account;
 mod cognitive_services_deployment;
@@ -18,14 +19,19 @@ pub(crate) mod generic_resource;
 mod insights_component;
 mod key_vault;
 mod log_analytics_workspace;
-mod managed_hsm;
 mod network;
+mod private_dns_zone;
 pub(crate) mod resource_group;
+pub(crate) mod search_query_key;
 mod search_service;
 mod storage_account;
 mod stored;
+mod stored_type;
 pub(crate) mod user_assigned_identity;
+pub(crate) mod vault_access_policy;
 mod virtual_network;
+
+pub(crate) use insights_component::BILLING_FEATURES;
 
 /// Every built-in type.
 pub fn all() -> Vec<Arc<dyn ResourceType>> {
@@ -53,13 +59,17 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
         Arc::new(bastide_hub::external_service::ExternalService),
         Arc::new(virtual_network::VirtualNetwork),
         Arc::new(virtual_network::Subnet),
+        Arc::new(private_dns_zone::PrivateDnsZone),
+        Arc::new(private_dns_zone::StartOfAuthority),
         Arc::new(storage_account::StorageAccount),
         Arc::new(blob_service::BlobService),
         Arc::new(blob_service::BlobContainer),
         Arc::new(key_vault::KeyVault),
-        Arc::new(managed_hsm::DeletedManagedHsm),
+        Arc::new(vault_access_policy::VaultAccessPolicy),
+        Arc::new(absent::DELETED_MANAGED_HSMS),
         Arc::new(insights_component::InsightsComponent),
         Arc::new(log_analytics_workspace::LogAnalyticsWorkspace),
+        Arc::new(absent::DELETED_LOG_WORKSPACES),
         Arc::new(container_registry::ContainerRegistry),
         Arc::new(search_service::SearchService),
         Arc::new(cognitive_services_account::CognitiveServicesAccount),
@@ -71,6 +81,7 @@ pub fn all() -> Vec<Arc<dyn ResourceType>> {
     ];
     types.extend(private_link_resources().into_iter().map(|links| Arc::new(links) as Arc<dyn ResourceType>));
     types.extend(private_endpoint_connection::all().map(|kind| Arc::new(kind) as Arc<dyn ResourceType>));
+    types.extend(stored_type::all().map(|stored| Arc::new(stored) as Arc<dyn ResourceType>));
     types.extend(network::all().map(|network| Arc::new(network) as Arc<dyn ResourceType>));
     types
 }

@@ -20,6 +20,7 @@ use crate::front::Front;
 use crate::ledger::Entry;
 use crate::pass::Pass;
 use crate::preconditions::check_preconditions;
+use crate::providers::vault_access_policy;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::soft_delete::refuse_recovery;
@@ -36,6 +37,9 @@ impl Front {
     pub(crate) async fn read_resource(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
         if is_connection(&request.registered()?.name) {
             return self.read_connection(request, pass).await;
+        }
+        if request.registered()?.name == vault_access_policy::TYPE_NAME {
+            return self.read_access_policies(request, pass).await;
         }
         let entry = match self.own_or_lent(request, pass).await? {
             Some(entry) => entry,
@@ -56,6 +60,9 @@ impl Front {
         let registered = request.registered()?;
         if is_connection(&registered.name) {
             return self.decide_connection(request, pass).await;
+        }
+        if registered.name == vault_access_policy::TYPE_NAME {
+            return self.change_access_policies(request, pass).await;
         }
         let descriptor = registered.rules.descriptor();
         let mut existing = self.ledger.resource(pass, &request.matched.target).await?;

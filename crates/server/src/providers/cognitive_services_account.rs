@@ -43,7 +43,10 @@ impl ResourceType for CognitiveServicesAccount {
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
-        let domain = text(&properties, "customSubDomainName").unwrap_or(view.id.name()).to_ascii_lowercase();
+        let domain = text(&properties, "customSubDomainName")
+            .filter(|domain| !domain.is_empty())
+            .unwrap_or(view.id.name())
+            .to_ascii_lowercase();
         let endpoint = format!("https://{domain}.cognitiveservices.{}/", view.zone);
         let endpoints: Map<String, Value> = APIS.iter().map(|api| ((*api).to_owned(), json!(endpoint))).collect();
         properties.insert("endpoint".into(), endpoint.into());

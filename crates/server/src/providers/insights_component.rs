@@ -26,6 +26,11 @@ impl ResourceType for InsightsComponent {
         keep_or_make(properties, &admission, "InstrumentationKey", || json!((admission.fresh_id)()));
         keep_or_make(properties, &admission, "AppId", || json!((admission.fresh_id)()));
         keep_or_make(properties, &admission, "CreationDate", || json!(now));
+        if let Some(billing) =
+            admission.existing.and_then(|existing| existing.document.properties.get(BILLING_FEATURES))
+        {
+            properties.insert(BILLING_FEATURES.to_owned(), billing.clone());
+        }
         with_defaults(
             properties,
             json!({
@@ -47,6 +52,7 @@ impl ResourceType for InsightsComponent {
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
+        properties.shift_remove(BILLING_FEATURES);
         let key = text(&properties, "InstrumentationKey").unwrap_or_default().to_owned();
         let connection = format!("InstrumentationKey={key};IngestionEndpoint=https://insights.{}/", view.zone);
         properties.insert("ConnectionString".into(), connection.into());
@@ -57,6 +63,9 @@ impl ResourceType for InsightsComponent {
         properties
     }
 }
+
+/// Property that holds what was asked for of a component's billing; answered at a path of its own.
+pub const BILLING_FEATURES: &str = "currentBillingFeatures";
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.Insights",
@@ -76,6 +85,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
         "provisioningState",
         "PrivateLinkScopedResources",
         "LaMigrationDate",
+        BILLING_FEATURES,
     ],
     patchable: None,
     put: PutStatus::OK,

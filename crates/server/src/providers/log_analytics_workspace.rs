@@ -66,7 +66,8 @@ static DESCRIPTOR: Descriptor = Descriptor {
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings::NONE,
-    actions: &[Action { name: "sharedKeys", secret: true }],
+    // The same by two names: templates call listKeys(), whatever the type.
+    actions: &[Action { name: "sharedKeys", secret: true }, Action { name: "listKeys", secret: true }],
     api_versions: &["2025-02-01", "2023-09-01", "2022-10-01", "2021-06-01", "2020-08-01", "2015-03-20"],
     data_plane: DataPlane::None,
 };

@@ -7,6 +7,7 @@ use bastide_arm::resource_type::{
 };
 use serde_json::{Map, Value, json};
 
+use super::search_query_key::{FIRST, QUERY_KEYS, QueryKeys};
 use super::stored::{new_keys, reveal, with_defaults};
 
 /// The search service type.
@@ -21,6 +22,11 @@ impl ResourceType for SearchService {
     fn admit(&self, admission: Admission<'_>) -> Result<Admitted, ArmError> {
         let mut document = admission.document.clone();
         document.sku = document.sku.take().or_else(|| Some(json!({"name": "standard"})));
+        // What a body says of it was taken out as read-only.
+        if let Some(keys) = admission.existing.and_then(|existing| existing.document.properties.get(QUERY_KEYS)) {
+            document.properties.insert(QUERY_KEYS.to_owned(), keys.clone());
+        }
+        default_network(&mut document.properties);
         with_defaults(
             &mut document.properties,
             json!({
@@ -28,8 +34,9 @@ impl ResourceType for SearchService {
                 "partitionCount": 1,
                 "hostingMode": "default",
                 "publicNetworkAccess": "enabled",
-                "networkRuleSet": {"ipRules": []},
                 "disableLocalAuth": false,
+                "semanticSearch": "disabled",
+                "encryptionWithCmk": {"enforcement": "Unspecified"},
             }),
         );
         let effects = new_keys(&admission, &KEYS);
@@ -38,6 +45,7 @@ impl ResourceType for SearchService {
 
     fn answer(&self, view: &View<'_>) -> Map<String, Value> {
         let mut properties = view.document.properties.clone();
+        properties.shift_remove(QUERY_KEYS);
         properties.insert("endpoint".into(), format!("https://{}.search.{}/", view.id.name(), view.zone).into());
         properties.insert("status".into(), "running".into());
         properties.insert("statusDetails".into(), "".into());
@@ -55,9 +63,9 @@ impl ResourceType for SearchService {
     }
 
     fn act(&self, call: &ActionCall<'_>) -> Result<Acted, ArmError> {
-        let [primary, secondary, query] = KEYS;
+        let [primary, secondary, _] = KEYS;
         if call.action == "listQueryKeys" {
-            let answer = json!({"value": [{"name": null, "key": reveal(call.secrets.get(query))?}]});
+            let answer = QueryKeys::list(call.existing.document, call.secrets);
             return Ok(Acted { answer: Some(answer), ..Acted::default() });
         }
         let mut answer = Map::new();
@@ -85,6 +93,17 @@ fn is_service_name(name: &str) -> bool {
         && !name.contains("--")
 }
 
+/// Clients read who may pass by whether or not anybody has said something about the network.
+fn default_network(properties: &mut Map<String, Value>) {
+    let rules = properties.entry("networkRuleSet").or_insert(Value::Null);
+    if rules.is_null() {
+        *rules = json!({});
+    }
+    if let Some(rules) = rules.as_object_mut() {
+        with_defaults(rules, json!({"ipRules": [], "bypass": "None"}));
+    }
+}
+
 /// The field of the admin key that a path names: `regenerateAdminKey/primary`.
 fn admin_key(asked: Option<&str>) -> Result<&'static str, ArmError> {
     let asked = asked.unwrap_or_default();
@@ -98,7 +117,7 @@ fn admin_key(asked: Option<&str>) -> Result<&'static str, ArmError> {
 
 const REGENERATE: &str = "regenerateAdminKey";
 
-const KEYS: [&str; 3] = ["primaryKey", "secondaryKey", "queryKey"];
+const KEYS: [&str; 3] = ["primaryKey", "secondaryKey", FIRST];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     namespace: "Microsoft.Search",
@@ -110,7 +129,15 @@ static DESCRIPTOR: Descriptor = Descriptor {
         explanation: "2 to 60 lower-case letters, digits and single inner hyphens",
     },
     identity: IdentitySupport::Optional,
-    read_only: &["endpoint", "status", "statusDetails", "provisioningState", "privateEndpointConnections", "eTag"],
+    read_only: &[
+        "endpoint",
+        "status",
+        "statusDetails",
+        "provisioningState",
+        "privateEndpointConnections",
+        "eTag",
+        QUERY_KEYS,
+    ],
     patchable: None,
     put: PutStatus::CREATED,
     surroundings: Surroundings::NONE,

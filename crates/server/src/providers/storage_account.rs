@@ -1,4 +1,4 @@
-//! `Microsoft.Storage/storageAccounts`, with the blob service every account has.
+//! `Microsoft.Storage/storageAccounts`, with the services every account has.
 
 use bastide_arm::error::ArmError;
 use bastide_arm::resource_type::{
@@ -8,6 +8,7 @@ use bastide_arm::resource_type::{
 use serde_json::{Map, Value, json};
 
 use super::stored::{dismiss_unless_shared, keep_or_make, new_keys, reveal, text, with_defaults};
+use super::stored_type::STORAGE_SERVICES;
 
 /// The storage account type.
 #[derive(Debug)]
@@ -47,12 +48,10 @@ impl ResourceType for StorageAccount {
             }),
         );
         let effects = new_keys(&admission, &KEYS);
-        let blob_service = PartChange::Put {
-            kind: "blobServices",
-            name: "default".to_owned(),
-            document: Box::new(Document::default()),
-        };
-        let parts = if admission.existing.is_none() { vec![blob_service] } else { Vec::new() };
+        let service =
+            |kind| PartChange::Put { kind, name: "default".to_owned(), document: Box::new(Document::default()) };
+        let services = ["blobServices"].into_iter().chain(STORAGE_SERVICES);
+        let parts = if admission.existing.is_none() { services.map(service).collect() } else { Vec::new() };
         Ok(Admitted { document, parts, effects, ..Admitted::default() })
     }
 

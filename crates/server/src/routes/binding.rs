@@ -39,7 +39,8 @@ fn bind_fixed(route: &'static Route, path: &PathSegments, lower: &[String]) -> O
     Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
 }
 
-/// The target of a row that ends in `{name}` is the extension itself; of others, the scope it is on.
+/// The target of a row that ends in `{name}` is the extension itself; of others, the scope it is on, also where the row
+/// ends in a value of another name: a secret is part of no id.
 fn bind_extension(
     route: &'static Route,
     rest: &'static str,
@@ -48,13 +49,13 @@ fn bind_extension(
 ) -> Option<Result<Matched, ArmError>> {
     let suffix: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let at = lower.len().checked_sub(suffix.len())?;
-    if lower.get(at..)?.iter().zip(&suffix).any(|(have, want)| *want != NAME && have != want) {
+    if lower.get(at..)?.iter().zip(&suffix).any(|(have, want)| !want.starts_with('{') && have != want) {
         return None;
     }
     let names = suffix.last() == Some(&NAME);
     let end = if names { lower.len() } else { at };
     let target = ResourceId::from_segments(path.as_slice().get(..end)?);
-    let bound = path.as_slice().get(at..)?.iter().zip(&suffix).filter(|(_, want)| **want == NAME);
+    let bound = path.as_slice().get(at..)?.iter().zip(&suffix).filter(|(_, want)| want.starts_with('{'));
     let values = bound.map(|(value, _)| value.clone()).collect();
     Some(target.map(|target| Matched { route, target, type_name: None, action_name: None, values }))
 }

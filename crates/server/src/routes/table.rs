@@ -191,6 +191,11 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/subscriptions/{subscription}/providers/microsoft.cognitiveservices/locations/{location}/resourcegroups/{group}/deletedaccounts/{name}", Action::Fixed("Microsoft.CognitiveServices/locations/resourceGroups/deletedAccounts/read"), Operation::ReadDeleted),
     route(Method::DELETE, "/subscriptions/{subscription}/providers/microsoft.cognitiveservices/locations/{location}/resourcegroups/{group}/deletedaccounts/{name}", Action::Fixed("Microsoft.CognitiveServices/locations/resourceGroups/deletedAccounts/delete"), Operation::PurgeDeleted),
 
+    route(Method::POST, "{scope}/createquerykey/{new}", Action::Fixed("Microsoft.Search/searchServices/createQueryKey/action"), Operation::CreateQueryKey),
+    route(Method::DELETE, "{scope}/deletequerykey/{key}", Action::Fixed("Microsoft.Search/searchServices/deleteQueryKey/delete"), Operation::DeleteQueryKey),
+    route(Method::GET, "{scope}/currentbillingfeatures", Action::Fixed("Microsoft.Insights/components/currentBillingFeatures/read"), Operation::ReadBillingFeatures),
+    route(Method::PUT, "{scope}/currentbillingfeatures", Action::Fixed("Microsoft.Insights/components/currentBillingFeatures/write"), Operation::PutBillingFeatures),
+
     route(Method::GET, RESOURCE, Action::Read, Operation::ReadResource),
     route(Method::HEAD, RESOURCE, Action::Read, Operation::CheckResource),
     route(Method::PUT, RESOURCE, Action::Write, Operation::PutResource),
