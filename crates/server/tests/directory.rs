@@ -67,11 +67,7 @@ async fn a_contributor_changes_nothing_in_the_directory() {
     for (method, path, body) in [
         (Method::POST, "/users".to_owned(), user("eve")),
         (Method::POST, "/applications".to_owned(), json!({"displayName": "x"})),
-        (
-            Method::POST,
-            format!("/servicePrincipals/{}/addPassword", tenant.bootstrap().await),
-            json!({}),
-        ),
+        (Method::POST, format!("/servicePrincipals/{}/addPassword", tenant.bootstrap().await), json!({})),
         (Method::POST, format!("/applications/{own}/addPassword"), json!({})),
         (Method::PATCH, format!("/users/{ADMIN}"), new_password()),
         (Method::DELETE, format!("/users/{ADMIN}"), Value::Null),
@@ -83,7 +79,8 @@ async fn a_contributor_changes_nothing_in_the_directory() {
     let (status, _) = tenant.call(&token, Method::GET, "/users", Value::Null).await;
     assert_eq!(status, StatusCode::OK, "everybody may read");
     let entries = tenant.house.store.audit(&AuditQuery { after: 0, limit: 500 }).await.unwrap();
-    let refused: Vec<&Value> = entries.iter().map(|entry| &entry.record).filter(|it| it["status"] == "Failed").collect();
+    let refused: Vec<&Value> =
+        entries.iter().map(|entry| &entry.record).filter(|it| it["status"] == "Failed").collect();
     assert_eq!(refused.len(), 7, "each attempt is on record: {refused:?}");
     assert_eq!(refused[0]["action"], "Microsoft.Authorization/directory/users/write");
     assert_eq!(refused[0]["caller"], "client");
