@@ -37,7 +37,7 @@ struct Cell {
     values: Vec<f64>,
     /// To the first column of the same round, by the metric's goal.
     against: Vec<f64>,
-    /// Processor time of what stands in the hub, for a gigabyte.
+    /// Processor time of what stands in the hub, for each of what is counted.
     seconds: Vec<f64>,
     failure: Option<String>,
     is_left_out: bool,
@@ -81,7 +81,7 @@ impl Row {
                 Ok(value) => {
                     found[number] = Some(value);
                     cell.values.push(value);
-                    cell.seconds.push((lab.seconds(column.plane) - before) / (value / 8.0 * time.as_secs_f64()));
+                    cell.seconds.push((lab.seconds(column.plane) - before) / (value * time.as_secs_f64()));
                 }
                 Err(error) => cell.failure = Some(error.to_string()),
             }
@@ -117,14 +117,14 @@ impl Table<'_> {
             let mark = if is_met { "" } else { " **missed**" };
             println!("| {} [{}] | {aim}{mark} | {} |", metric.what, metric.unit, texts.join(" | "));
         }
-        if let Some(row) = self.rows.iter().find(|row| row.metric.name == "d1") {
-            let seconds = row.cells.iter().map(|cell| match cell.values.as_slice() {
+        for (name, what, unit, many, aim) in COSTS {
+            let Some(row) = self.rows.iter().find(|row| row.metric.name == name) else { continue };
+            let costs = row.cells.iter().map(|cell| match cell.values.as_slice() {
                 [] => "-".to_owned(),
-                _ => format!("{:.2}", median(&mut cell.seconds.clone())),
+                _ => format!("{:.2}", median(&mut cell.seconds.clone()) * many),
             });
-            let aim = if ours.is_some() { "<= 0.25" } else { "none" };
-            let seconds: Vec<_> = seconds.collect();
-            println!("| its processor time, one stream down [s/GB] | {aim} | {} |", seconds.join(" | "));
+            let (aim, costs) = (if ours.is_some() { aim } else { "none" }, costs.collect::<Vec<_>>().join(" | "));
+            println!("| its processor time for {what} [{unit}] | {aim} | {costs} |");
         }
         for (row, column, cell) in self.cells() {
             if let Some(failure) = &cell.failure {
@@ -162,3 +162,13 @@ pub fn metrics(names: &[&str]) -> Vec<&'static Metric> {
 fn number(value: f64) -> String {
     if value < 1000.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
+
+/// Loads that tell what something costs, which hardly depends on what else the machine does: what is one of it, the unit,
+/// how many units a second for each of what is counted are, and the aim.
+const COSTS: [(&str, &str, &str, f64, &str); 5] = [
+    ("d1", "a gigabyte down one stream", "s", 8.0, "<= 0.25"),
+    ("new", "a new connection", "µs", 1e6, "none"),
+    ("tls", "a TLS request", "µs", 1e6, "none"),
+    ("handshakes", "a TLS handshake with a request", "µs", 1e6, "none"),
+    ("http", "an HTTP request", "µs", 1e6, "none"),
+];
