@@ -27,3 +27,14 @@ def test_a_query_key_is_there_from_the_beginning(az, service):
     (key,) = az.ok("search", "query-key", "list", *service)
     SECRETS.add(key["key"])
     assert len(key["key"]) >= 32
+
+
+def test_query_keys_are_made_by_name_and_deleted_by_key(az, service):
+    (first,) = az.ok("search", "query-key", "list", *service)
+    made = az.ok("search", "query-key", "create", "--name", "readers", *service)
+    SECRETS.add(first["key"], made["key"])
+    assert made["name"] == "readers"
+    assert az.ok("search", "query-key", "list", *service) == [first, made]
+    # The key is in the path of this one; no log may hold it.
+    az.ok("search", "query-key", "delete", "--key-value", first["key"], *service)
+    assert az.ok("search", "query-key", "list", *service) == [made]
