@@ -45,6 +45,7 @@ pub(crate) use outside::Lookout;
 pub(crate) use planner::Planner;
 pub(crate) use survey::Survey;
 pub(crate) use way::Opened;
+pub(crate) use wire::flag;
 
 /// What the operator decides about the networks of hubs.
 #[derive(Debug, Clone, Default)]

@@ -36,10 +36,17 @@ impl Front {
             let message = format!("'{asked}' is not a preset. Use one of {}.", known.join(", "));
             ArmError::invalid_parameter("preset", message)
         })?;
+        let is_dry = match body.get("dryRun") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(is_dry)) => *is_dry,
+            Some(other) => {
+                let message = format!("{other} is neither true nor false. Use one of these.");
+                return Err(ArmError::invalid_parameter("dryRun", message).into());
+            }
+        };
         let (entry, rules) = self.hub_and_rules(request, pass).await?;
         let is_owner = self.gatekeeper.holder_may(pass, ASSIGN, hub).await?;
         let application = preset.apply(&rules, is_owner);
-        let is_dry = body.get("dryRun") == Some(&Value::Bool(true));
         if !is_dry {
             let (alone, together) = application.added.clone().into_iter().partition(|(_, rule)| takes_owner(rule));
             self.add_rules(request, pass, entry, together, alone).await?;

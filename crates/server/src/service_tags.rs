@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::front::Front;
 use crate::ledger::Entries;
 use crate::list::paged;
+use crate::network::flag;
 use crate::pass::{ASSIGN, Pass};
 use crate::reply::Reply;
 use crate::request::Request;
@@ -83,7 +84,7 @@ impl Front {
 
     /// PUT of one: the published file is the body, as it is or under `properties`.
     pub(crate) async fn put_tag_pack(&self, request: &Request<'_>, pass: &Pass) -> Result<Reply, Failure> {
-        let name = pack_name(request)?;
+        let (name, is_dry) = (pack_name(request)?, flag(request.context, "dryRun")?);
         let body = request.object()?;
         let pack = TagPack::read(body.get("properties").unwrap_or(body))?;
         let before = self.tag_pack(request).await?;
@@ -94,7 +95,7 @@ impl Front {
         if let Some(properties) = answer.get_mut("properties").and_then(Value::as_object_mut) {
             properties.insert("changes".to_owned(), json!(changes));
         }
-        if request.context.query_value("dryRun").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if is_dry {
             return Ok(Reply::ok(answer));
         }
         let is_new = before.is_none();

@@ -348,6 +348,8 @@ async fn a_tag_is_inactive_until_a_pack_has_it_and_follows_the_pack_from_then_on
     };
     let first =
         published(1, &[("DataFactory.WestEurope", &["203.0.113.0/25", "2001:db8::/32"]), ("Gone", &["192.0.2.0/24"])]);
+    let unclear = scene.house.put(&format!("{pack}&dryRun=1"), first.clone()).await;
+    assert_eq!(unclear.status, StatusCode::BAD_REQUEST, "it might have been meant as a dry run: {unclear:?}");
     let preview = scene.house.put(&format!("{pack}&dryRun=true"), first.clone()).await;
     assert_eq!(
         (preview.status, &preview.body["properties"]["changes"]["added"]),
@@ -496,6 +498,8 @@ async fn a_preset_is_applied_in_one_call_and_adds_only_what_is_missing() {
     let apply = |body: Value| scene.house.call(Method::POST, &path, Some(body));
     let preview = apply(json!({"preset": "python-packages", "dryRun": true})).await;
     assert_eq!((preview.status, &preview.body["present"]), (StatusCode::OK, &json!(["pypi.org"])), "{preview:?}");
+    let unclear = apply(json!({"preset": "python-packages", "dryRun": "yes"})).await;
+    assert_eq!(unclear.status, StatusCode::BAD_REQUEST, "it might have been meant as one: {unclear:?}");
     assert!(scene.rule("any-pytorch-org").await.is_null(), "a dry run adds nothing");
     let applied = apply(json!({"preset": "python-packages"})).await;
     assert_eq!(applied.body["added"]["any-pythonhosted-org"]["destination"], "*.pythonhosted.org", "{applied:?}");

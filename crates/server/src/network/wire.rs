@@ -156,8 +156,9 @@ fn port(context: &Context) -> Result<Option<u16>, ArmError> {
     Ok(port.map(NonZeroU16::get))
 }
 
-/// Anything else for `denied` would show what was let through as well.
-fn flag(context: &Context, name: &str) -> Result<bool, ArmError> {
+/// Whether a query says so. A word that is neither yes nor no must not be taken for one: a dry run would be none, and
+/// `denied` show what was let through.
+pub(crate) fn flag(context: &Context, name: &str) -> Result<bool, ArmError> {
     let text = context.query_value(name).map(|text| text.to_ascii_lowercase());
     match text.as_deref() {
         None | Some("false") => Ok(false),
