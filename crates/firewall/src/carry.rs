@@ -303,7 +303,7 @@ mod tests {
     async fn an_answer_of_several_reads_arrives_whole_with_its_end() {
         let answer = vec![7; 5 * SCRATCH + 1];
         let arrived = carried(None, async |mut client, mut server, _| {
-            let (_, arrived) = tokio::join!(
+            let ((), arrived) = tokio::join!(
                 async {
                     server.write_all(&answer).await.unwrap();
                     server.shutdown().await.unwrap();
