@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> Outcome {
     let Arguments { hub, rules, since } = arguments;
-    let text = std::fs::read_to_string(rules)?;
+    let text = std::fs::read_to_string(rules).map_err(|error| format!("cannot read {}: {error}", rules.display()))?;
     let read: Value = serde_saphyr::from_str(&text)?;
     let rules = proposed(read)?;
     let since = since.map(|time| (Timestamp::now() - time).to_string());
