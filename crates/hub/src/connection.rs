@@ -48,11 +48,8 @@ impl Connection {
         properties.shift_remove(dependency::RULE);
         let category = properties.get("category").and_then(Value::as_str).unwrap_or_default().to_owned();
         properties.insert("group".into(), category::group(&category).into());
-        // The SDK fails on a connection to AI services that does not say which (wire-azure-ai-ml.md section 2).
-        if category == "AIServices"
-            && let Some(Value::Object(metadata)) = properties.get_mut("metadata")
-        {
-            metadata.entry("ResourceId").or_insert_with(|| "".into());
+        if let Some(Value::Object(metadata)) = properties.get_mut("metadata") {
+            complete(metadata, &category);
         }
         if let Some(workspace) = id.parent().filter(|_| self.is_of_workspace) {
             properties.insert("createdByWorkspaceArmId".into(), workspace.to_string().into());
@@ -97,9 +94,10 @@ impl ResourceType for Connection {
             )
         })?;
         let category = category::canonical(category);
+        let mut metadata = metadata(properties)?;
+        complete(&mut metadata, &category);
         properties.insert("category".into(), category.into());
-        let metadata = metadata(properties)?;
-        properties.insert("metadata".into(), metadata);
+        properties.insert("metadata".into(), Value::Object(metadata));
         // What is made on a hub is for all of its projects (R3).
         let is_hub = |parent: &Linked| self.is_of_workspace && Kind::of(&parent.document) == Kind::Hub;
         let on_hub = admission.parent.is_some_and(is_hub);
@@ -161,7 +159,7 @@ impl ResourceType for Connection {
 }
 
 /// Always an object of strings: the SDK fails on a connection without one.
-fn metadata(properties: &Map<String, Value>) -> Result<Value, ArmError> {
+fn metadata(properties: &Map<String, Value>) -> Result<Map<String, Value>, ArmError> {
     let mut metadata = Map::new();
     for (name, value) in field::object(properties, "metadata", AT)?.into_iter().flatten() {
         let text = match value {
@@ -175,7 +173,14 @@ fn metadata(properties: &Map<String, Value>) -> Result<Value, ArmError> {
         };
         metadata.insert(name.clone(), text.into());
     }
-    Ok(Value::Object(metadata))
+    Ok(metadata)
+}
+
+/// The SDK fails on a connection to AI services that does not say which (wire-azure-ai-ml.md section 2).
+fn complete(metadata: &mut Map<String, Value>, category: &str) {
+    if category == "AIServices" {
+        metadata.entry("ResourceId").or_insert_with(|| "".into());
+    }
 }
 
 fn keep(properties: &mut Map<String, Value>, name: &str, value: Option<Value>) {

@@ -443,6 +443,18 @@ async fn connections_keep_their_secrets_to_themselves() {
 }
 
 #[tokio::test]
+async fn a_connection_to_ai_services_that_says_no_more_may_be_written_back() {
+    let house = house().await;
+    let connection = format!("{}/connections/services", make_approved_hub(&house).await);
+    let body = json!({"properties": {"category": "AIServices", "authType": "AAD", "target": "https://ai/"}});
+    let made = house.put(&connection, body).await;
+    assert_eq!(made.body["properties"]["metadata"], json!({"ResourceId": ""}), "{made:?}");
+    let before = revision(&house, &connection).await;
+    assert_eq!(house.put(&connection, made.body).await.status, StatusCode::OK);
+    assert_eq!(revision(&house, &connection).await, before);
+}
+
+#[tokio::test]
 async fn a_property_counts_in_whatever_case_it_is_written() {
     let house = house().await;
     let hub = make_approved_hub(&house).await;
