@@ -348,7 +348,8 @@ fn what_a_script_prints_and_complains_of_is_kept_in_its_order() {
     node.run(&[Instance { creation_script: Some(script(content, 60)), ..instance(1) }]);
     let reason = "the creation script: it ended with status 3. Its last line: 1999".to_owned();
     node.wait_for(1, &ComputeState::Failed { step: Step::SetUp, reason });
-    let text: String = (0..2000).map(|number| format!("{number}\n")).collect();
+    let lines: Vec<String> = (0..2000).map(|number: u32| number.to_string()).collect();
+    let text = lines.join("\n") + "\n";
     assert_eq!(node.computes().log(id(1), ScriptLog::Creation), Answer::Logged { text });
 }
 

@@ -268,7 +268,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
-/// Who reads it: the libraries of OpenMP and of linear algebra, PyTorch and `nproc`; joblib and scikit-learn; Python from
+/// Who reads it: the libraries of OpenMP and of linear algebra, torch and `nproc`; joblib and scikit-learn; Python from
 /// 3.13 on.
 const THREADS: [&str; 3] = ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "PYTHON_CPU_COUNT"];
 

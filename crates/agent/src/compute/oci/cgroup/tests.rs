@@ -28,6 +28,7 @@ fn unified() -> (tempfile::TempDir, Groups) {
         ("memory.max", "1073741824\n"),
         ("memory.swap.max", "0\n"),
         ("memory.current", "4096\n"),
+        ("memory.events", "low 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"),
         ("pids.max", "64\n"),
         ("pids.current", "2\n"),
     ] {
@@ -102,6 +103,7 @@ fn version_2_is_read_as_the_kernel_writes_it() {
         Limits { cpu_millis: Some(500), memory: Some(1 << 30), memory_and_swap: Some(1 << 30), processes: Some(64) };
     assert_eq!(groups.limits("one"), limits);
     assert_eq!(groups.taken("one"), Taken { cpu: 1234, memory: 4096, processes: 2 });
+    assert_eq!(groups.killed_for_memory("one"), 2);
     assert!(groups.is_frozen("one") && groups.holds_swap("one"));
     assert_eq!(groups.processes("one").len(), 2);
     // Without a limit it says so in a word.
