@@ -1,6 +1,7 @@
 //! How commands show an answer: as a table for people, or in one of the forms that scripts read, as az does.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -43,13 +44,20 @@ pub(crate) enum OutputError {
     Json(#[from] serde_json::Error),
     #[error("the answer cannot be written as YAML: {0}")]
     Yaml(String),
+    #[error("the answer cannot be written: {0}")]
+    Write(#[from] io::Error),
 }
 
 impl Format {
     /// Prints an answer. `table` tells it to people; what a query leaves of it is told as it is.
     pub(crate) fn show(&self, answer: &Value, table: impl FnOnce(&Value) -> String) -> Result<(), OutputError> {
-        print!("{}", self.told(answer, table)?);
-        Ok(())
+        let told = self.told(answer, table)?;
+        let mut output = io::stdout().lock();
+        match output.write_all(told.as_bytes()).and_then(|()| output.flush()) {
+            // Whoever reads has seen enough: `head`, or a pager that was left.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
     }
 
     fn told(&self, answer: &Value, table: impl FnOnce(&Value) -> String) -> Result<String, OutputError> {

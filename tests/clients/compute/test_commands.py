@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -62,6 +63,14 @@ def test_lists_name_what_there_is(compute, cluster):
     usage = {one["name"]["value"]: one for one in listed(compute, "list-usage")}
     machines = next(one for name, one in usage.items() if "Machines" in name)
     assert 0 < machines["currentValue"] <= machines["limit"]
+
+
+def test_who_has_seen_enough_may_close_the_pipe(compute):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(compute.command("show"), stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_instance_is_changed_and_nothing_else_about_it(compute):
