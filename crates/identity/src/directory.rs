@@ -11,6 +11,7 @@ mod known;
 mod managed_identity;
 mod service_principal;
 mod user;
+mod warrant;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use group::Group;
 pub use managed_identity::IdentityEndpoint;
 pub use service_principal::{ApplicationUris, NewServicePrincipal, ServicePrincipal, ServicePrincipalType};
 pub use user::{NewUser, User, UserPrincipalName};
+pub use warrant::Warrant;
 
 use crate::access_token::LIFETIME;
 use crate::error::IdentityError;
@@ -43,18 +45,21 @@ pub struct Directory {
     passwords: Arc<Passwords>,
     tenant_id: Uuid,
     author: Author,
+    /// What the author's changes rest on; Bastide's own need none.
+    warrant: Option<Arc<dyn Warrant>>,
     known: Arc<Known>,
 }
 
 impl Directory {
     pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, passwords: Arc<Passwords>, tenant_id: Uuid) -> Self {
-        Self { store, clock, passwords, tenant_id, author: Author::Bastide, known: Arc::default() }
+        Self { store, clock, passwords, tenant_id, author: Author::Bastide, warrant: None, known: Arc::default() }
     }
 
-    /// The same directory, changed on somebody's behalf: the audit names them.
+    /// The same directory, changed on somebody's behalf: the audit names them, and each change is made only while the
+    /// warrant holds.
     #[must_use]
-    pub fn on_behalf_of(&self, author: Author) -> Self {
-        Self { author, ..self.clone() }
+    pub fn on_behalf_of(&self, author: Author, warrant: Arc<dyn Warrant>) -> Self {
+        Self { author, warrant: Some(warrant), ..self.clone() }
     }
 
     /// The object with this id, of whatever kind.
@@ -213,10 +218,21 @@ impl Directory {
         changes.push(Change::RaiseAccessEpoch);
         let audit = vec![self.author.record(action, object_id, other)];
         let write = Write { expect, changes, audit, ..Write::new(self.clock.now()) };
-        self.store.commit(write).await.map(|_| ()).map_err(|error| match error {
-            CommitError::Conflict(Expectation::RecordAbsent { key, .. }) => IdentityError::Taken(key),
-            other => other.into(),
-        })
+        for _ in 0..WARRANT_ATTEMPTS {
+            let mut write = write.clone();
+            if let Some(warrant) = &self.warrant {
+                let epoch = warrant.epoch().await.ok_or(IdentityError::Unwarranted)?;
+                write.expect.insert(0, Expectation::AccessEpoch(epoch));
+            }
+            return match self.store.commit(write).await {
+                Ok(_) => Ok(()),
+                // Somebody's rights have changed since, perhaps the author's.
+                Err(CommitError::Conflict(Expectation::AccessEpoch(_))) => continue,
+                Err(CommitError::Conflict(Expectation::RecordAbsent { key, .. })) => Err(IdentityError::Taken(key)),
+                Err(error) => Err(error.into()),
+            };
+        }
+        Err(IdentityError::Conflict)
     }
 
     async fn record(&self, kind: &str, key: &str) -> Result<Option<Record>, IdentityError> {
@@ -431,3 +447,6 @@ const GROUPS: &str = "groups";
 const SERVICE_PRINCIPALS: &str = "service-principals";
 
 const UPDATE_ATTEMPTS: usize = 8;
+
+/// Every change of the directory, of a role or of an assignment may come in between; so many at once are not made by people.
+const WARRANT_ATTEMPTS: usize = 100;

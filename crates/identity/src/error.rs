@@ -13,6 +13,9 @@ pub enum IdentityError {
     /// Another change came in between; read again and retry.
     #[error("the directory changed at the same time; try again")]
     Conflict,
+    /// Whoever wanted the change may not make it any more.
+    #[error("the right to change this was withdrawn in the meantime")]
+    Unwarranted,
     /// A stored record cannot be read.
     #[error("the stored {kind} {key} cannot be read; restore the store from a backup")]
     Damaged {

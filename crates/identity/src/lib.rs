@@ -33,7 +33,7 @@ pub use bootstrap::{BootstrapIds, BootstrapNames, BootstrapSecrets, Bootstrapped
 pub use directory::{
     ApplicationUris, Author, Credential, CredentialProof, Directory, DirectoryObject, Group, IdentityEndpoint, Names,
     NewCertificate, NewFederatedCredential, NewSecret, NewServicePrincipal, NewUser, ServicePrincipal,
-    ServicePrincipalType, Standing, User, UserPrincipalName,
+    ServicePrincipalType, Standing, User, UserPrincipalName, Warrant,
 };
 pub use error::IdentityError;
 pub use grant::{AuthorizeError, AuthorizeRequest, DeviceCodeError, DeviceSignIn, ResponseMode, ReturnAddress};

@@ -5,6 +5,7 @@
 //! directory an application and its service principal are one object with one set of credentials: it is seen as a service
 //! principal under its object id, and as an application under its application id.
 
+mod allowed;
 mod application;
 mod body;
 mod call;

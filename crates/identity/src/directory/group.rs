@@ -44,13 +44,13 @@ impl Directory {
         }
         self.required(member).await?;
         let owner = Some(member.to_string());
-        let changes = vec![put_record(MEMBERSHIP, key(group, member), owner, json!({})), Change::RaiseAccessEpoch];
+        let changes = vec![put_record(MEMBERSHIP, key(group, member), owner, json!({}))];
         self.commit_about("groups/addMember", group, Some(("member", member)), Vec::new(), changes).await
     }
 
     /// Removes a direct member; removing what is no member changes nothing.
     pub async fn remove_member(&self, group: Uuid, member: Uuid) -> Result<(), IdentityError> {
-        let changes = vec![membership_deletion(group, member), Change::RaiseAccessEpoch];
+        let changes = vec![membership_deletion(group, member)];
         self.commit_about("groups/removeMember", group, Some(("member", member)), Vec::new(), changes).await
     }
 

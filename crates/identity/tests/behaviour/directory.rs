@@ -1,8 +1,12 @@
 //! Users, groups and service principals.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use bastide_identity::{
     Author, BootstrapNames, Directory, DirectoryObject, IdentityError, NewServicePrincipal, NewUser, Secret,
-    UserPrincipalName,
+    UserPrincipalName, Warrant,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -81,6 +85,28 @@ async fn a_new_password_and_the_end_of_old_sessions_are_one_write() {
     fixture.rejection(session["access_token"].as_str().unwrap()).await;
 }
 
+/// A warrant of these epochs, counted down to the one that is there.
+struct Until(AtomicI64);
+
+impl Warrant for Until {
+    fn epoch(&self) -> Pin<Box<dyn Future<Output = Option<i64>> + Send + '_>> {
+        let epoch = self.0.fetch_sub(1, Ordering::Relaxed);
+        Box::pin(async move { (epoch >= 0).then_some(epoch) })
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_made_only_while_its_warrant_holds() {
+    let fixture = Fixture::new().await;
+    let there = fixture.store.access_epoch().await.unwrap();
+    let under =
+        |epoch: i64| fixture.identity.directory().on_behalf_of(Author::Bastide, Arc::new(Until(AtomicI64::new(epoch))));
+    let refused = under(there - 1).create_group("late").await;
+    assert!(matches!(refused, Err(IdentityError::Unwarranted)), "{refused:?}");
+    under(there + 2).create_group("asked again").await.unwrap();
+    assert_eq!(fixture.identity.directory().groups(None, 9).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn the_audit_names_who_changed_the_directory_and_what() {
     let fixture = Fixture::new().await;
@@ -91,7 +117,8 @@ async fn the_audit_names_who_changed_the_directory_and_what() {
     let request_id = Uuid::from_u128(5);
     let author =
         Author::Caller { principal: principal.clone(), request_id, source: Some("192.0.2.7".parse().unwrap()) };
-    let directory = fixture.identity.directory().on_behalf_of(author);
+    let epoch = fixture.store.access_epoch().await.unwrap();
+    let directory = fixture.identity.directory().on_behalf_of(author, Arc::new(Until(AtomicI64::new(epoch))));
     directory.set_password(user.object_id, Secret::new("another good password")).await.unwrap();
     let expected = json!({
         "caller": "tom@bastide.test",

@@ -1,12 +1,13 @@
 //! One request to the directory, and its answer.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bastide_arm::json::{self, Limits};
 use bastide_identity::{Author, Directory, Principal};
@@ -15,8 +16,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Graph;
+use super::allowed::Allowed;
 use super::error::GraphError;
-use crate::bearer::bearer;
 use crate::body::{self, Bounds};
 use crate::origin::{Origin, host};
 
@@ -25,6 +26,7 @@ pub(super) struct Call {
     graph: Graph,
     /// The directory, changed on the caller's behalf.
     directory: Directory,
+    allowed: Arc<Allowed>,
     /// Who asks.
     pub(super) caller: Principal,
     pub(super) method: Method,
@@ -45,7 +47,7 @@ impl Call {
     /// Authenticates the caller, then reads the rest.
     pub(super) async fn read(graph: Graph, request: Request, request_id: Uuid) -> Result<Self, GraphError> {
         let (head, body) = request.into_parts();
-        let caller = authenticate(&graph, &head.headers).await?;
+        let (allowed, caller) = Allowed::to_ask(&graph, &head.headers).await?;
         let (version, segments) = segments(&head.uri)?;
         let query = url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         let body =
@@ -54,8 +56,21 @@ impl Call {
         let raw_path = head.uri.path().to_owned();
         let source = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let author = Author::Caller { principal: caller.clone(), request_id, source };
-        let directory = graph.identity.directory().on_behalf_of(author);
-        Ok(Self { graph, directory, caller, method: head.method, segments, query, body, raw_path, origin, version })
+        let allowed = Arc::new(allowed);
+        let directory = graph.identity.directory().on_behalf_of(author, Arc::<Allowed>::clone(&allowed));
+        Ok(Self {
+            graph,
+            directory,
+            allowed,
+            caller,
+            method: head.method,
+            segments,
+            query,
+            body,
+            raw_path,
+            origin,
+            version,
+        })
     }
 
     /// The directory.
@@ -66,19 +81,19 @@ impl Call {
     /// Refuses unless the caller may take `Microsoft.Authorization/directory/{action}`.
     pub(super) async fn authorise(&self, action: &str) -> Result<(), GraphError> {
         let action = format!("{ACTIONS}/{action}");
-        if self.graph.authority.may(&self.caller, &action, None).await {
-            return Ok(());
+        match self.allowed.add(&self.caller, &action, None).await {
+            true => Ok(()),
+            false => Err(GraphError::forbidden(&action)),
         }
-        Err(GraphError::forbidden(&action))
     }
 
     /// As [`Call::authorise`], for an action with which the caller could become, or end, the object it is taken on.
     pub(super) async fn authorise_over(&self, action: &str, target: Uuid) -> Result<(), GraphError> {
         let action = format!("{ACTIONS}/{action}");
-        if self.graph.authority.may(&self.caller, &action, Some(target)).await {
-            return Ok(());
+        match self.allowed.add(&self.caller, &action, Some(target)).await {
+            true => Ok(()),
+            false => Err(GraphError::forbidden_over(&action)),
         }
-        Err(GraphError::forbidden_over(&action))
     }
 
     /// The tenant's own domain, as an organisation shows it.
@@ -171,16 +186,6 @@ impl IntoResponse for Answer {
 /// Reads an object id.
 pub(super) fn object_id(text: &str) -> Result<Uuid, GraphError> {
     Uuid::try_parse(text).map_err(|_| GraphError::not_found(text))
-}
-
-async fn authenticate(graph: &Graph, headers: &HeaderMap) -> Result<Principal, GraphError> {
-    let token = bearer(headers).ok_or_else(|| {
-        GraphError::unauthenticated("Access token is empty. Send one, and one only, as 'Authorization: Bearer ...'.")
-    })?;
-    let refused = |error: bastide_identity::AuthenticationError| GraphError::unauthenticated(error.to_string());
-    // A token that was given for the resource manager is not good here, and the other way round.
-    let known = graph.identity.authenticate_for(token, &graph.audiences).await.map_err(refused)?;
-    Ok(known.principal)
 }
 
 /// Version and path: `/graph/v1.0/servicePrincipals(appId='x')` is `v1.0` and `serviceprincipals`, `appid='x'`.

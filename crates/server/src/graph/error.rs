@@ -91,6 +91,11 @@ impl From<IdentityError> for GraphError {
             IdentityError::Conflict => {
                 Self::new(StatusCode::CONFLICT, "Request_MultipleObjectsWithSameKeyValue", error.to_string())
             }
+            IdentityError::Unwarranted => Self::new(
+                StatusCode::FORBIDDEN,
+                "Authorization_RequestDenied",
+                format!("Insufficient privileges to complete the operation: {error}. Ask an owner to give it back."),
+            ),
             IdentityError::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", error.to_string()),
             _ => {
                 tracing::error!(%error, "the directory failed");

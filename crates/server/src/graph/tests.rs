@@ -24,6 +24,30 @@ impl Authority for Fixed {
     }
 }
 
+/// Allows everything, and disables an object as soon as it has answered a question.
+struct Hasty {
+    directory: bastide_identity::Directory,
+    object: Uuid,
+    questions: Mutex<usize>,
+}
+
+impl Authority for Hasty {
+    fn may<'a>(&'a self, _: &'a Principal, _: &'a str, _: Option<Uuid>) -> BoxFuture<'a, bool> {
+        async move {
+            let is_last = {
+                let mut questions = self.questions.lock().unwrap();
+                *questions = questions.wrapping_sub(1);
+                *questions == 0
+            };
+            if is_last {
+                self.directory.set_enabled(self.object, false).await.unwrap();
+            }
+            true
+        }
+        .boxed()
+    }
+}
+
 /// A directory with a signed-in client.
 struct Directory {
     fixture: Fixture,
@@ -43,6 +67,10 @@ impl Directory {
     }
 
     async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.call_under(self.authority.clone(), method, path, body).await
+    }
+
+    async fn call_under(&self, authority: Arc<dyn Authority>, method: &str, path: &str, body: Value) -> Answer {
         let uri = format!("/graph/v1.0{}", path.replace(' ', "%20"));
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let request = Request::builder()
@@ -52,7 +80,7 @@ impl Directory {
             .header("authorization", format!("Bearer {}", self.token))
             .body(body)
             .unwrap();
-        send(&self.routes(), request).await
+        send(&self.routes_under(authority), request).await
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -79,11 +107,15 @@ impl Directory {
     }
 
     fn routes(&self) -> axum::Router {
+        self.routes_under(self.authority.clone())
+    }
+
+    fn routes_under(&self, authority: Arc<dyn Authority>) -> axum::Router {
         super::routes(Graph {
             identity: self.fixture.identity.clone(),
             audiences: audiences(&self.fixture.origins).into(),
             origins: Arc::clone(&self.fixture.origins),
-            authority: self.authority.clone(),
+            authority,
         })
     }
 }
@@ -123,6 +155,27 @@ async fn the_audit_names_the_caller_and_the_request() {
     assert_eq!(record["objectId"], json!(directory.fixture.ids.client_object_id));
     assert_eq!(record["target"], made.json()["id"]);
     assert_eq!(record["requestId"], made.header("request-id"));
+}
+
+#[tokio::test]
+async fn who_loses_a_right_between_the_question_and_the_change_changes_nothing() {
+    // Asked first when the call comes in, and again when the change is made.
+    for questions in [1, 2] {
+        let directory = Directory::new().await;
+        let object = directory.fixture.ids.client_object_id;
+        let hasty = |object| {
+            let questions = Mutex::new(questions);
+            Arc::new(Hasty { directory: directory.fixture.identity.directory().clone(), object, questions })
+        };
+        let somebody = directory.create_user("ada@bastide.test").await["id"].as_str().unwrap().parse().unwrap();
+        let group = json!({ "displayName": "team" });
+        let made = directory.call_under(hasty(somebody), "POST", "/groups", group.clone()).await;
+        assert_eq!(made.status, StatusCode::CREATED, "it was another's right: {}", made.text);
+
+        let refused = directory.call_under(hasty(object), "POST", "/groups", group).await;
+        assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::FORBIDDEN, "Authorization_RequestDenied"));
+        assert_eq!(directory.fixture.identity.directory().groups(None, 9).await.unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]

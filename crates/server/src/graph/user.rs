@@ -105,11 +105,12 @@ pub(super) async fn update(call: &Call, user: &str) -> Result<Answer, GraphError
     if display_name.is_some() {
         call.directory().rename(user.object_id, Names { display_name, ..Names::default() }).await?;
     }
-    if let Some(password) = password {
-        call.directory().set_password(user.object_id, password).await?;
-    }
     if let Some(enabled) = enabled {
         call.directory().set_enabled(user.object_id, enabled).await?;
+    }
+    // Last, because it ends the sessions of the user, who may be the caller.
+    if let Some(password) = password {
+        call.directory().set_password(user.object_id, password).await?;
     }
     Ok(Answer::done())
 }
