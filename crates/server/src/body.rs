@@ -215,8 +215,7 @@ mod tests {
         let mut request = Request::new(Body::from_stream(pieces));
         request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())));
         assert_eq!(router.oneshot(request).await.unwrap().status(), status);
-        let left = *left.lock().unwrap();
-        left
+        *left.lock().unwrap()
     }
 
     #[tokio::test]
