@@ -8,6 +8,7 @@ use bastide_plan::hub_plan::{Action, Protocol};
 use bastide_plan::policy::{AddressVerdict, NameVerdict};
 
 use crate::explain::{approves_only, missing_name, sentence};
+use crate::resolver::Resolver;
 use crate::view::View;
 
 /// What is decided about a connection.
@@ -52,6 +53,22 @@ impl View {
         }
     }
 
+    /// The name, and the rule that opens this port for it, that the hub's resolver has answered with the address of a
+    /// connection that names nobody. Weaker than a name that was said: other names may be at that address. So it is asked
+    /// only on ports that a rule lists beside the web's, where protocols are spoken that say no name (mission.md G9).
+    pub fn approved_for(&self, resolver: &Resolver, address: Ipv4Addr, port: u16) -> Option<(Name, RuleName)> {
+        if WEB.contains(&port) {
+            return None;
+        }
+        let rule = |name: &Name| match self.decide(name, port) {
+            Decision::Allow(rule) => rule,
+            Decision::Deny(_) => None,
+        };
+        let name = resolver.find_name(address, |name| rule(name).is_some())?;
+        let rule = rule(&name)?;
+        Some((name, rule))
+    }
+
     /// Decides about a connection by its address alone, because it names nobody.
     pub fn decide_nameless(&self, address: Ipv4Addr, port: u16) -> Decision {
         match self.policy.address(address, Protocol::Tcp, port) {
@@ -72,3 +89,6 @@ impl View {
 fn deny(rule: Option<&RuleName>, reason: String) -> Decision {
     Decision::Deny(Denial { rule: rule.cloned(), reason })
 }
+
+/// Ports where whoever says no name is refused.
+const WEB: [u16; 2] = [80, 443];

@@ -6,7 +6,7 @@ use bastide_inspect::{Name, NameError};
 use bastide_plan::RuleName;
 use bastide_plan::explanation::{Explanation, Question, Suggestion};
 use bastide_plan::flow::FlowKind;
-use bastide_plan::hub_plan::{Action, NameRule, Protocol};
+use bastide_plan::hub_plan::{Action, NameRule, PrefixRule, Protocol};
 use bastide_plan::packet::{Packet, PacketVerdict};
 use bastide_plan::policy::{AddressVerdict, NameVerdict};
 
@@ -200,8 +200,11 @@ fn explain_name(view: &View, resolver: &Resolver, name: &Name, port: u16) -> Exp
             let said = format!("Isolation of hub '{}' leaves the internet open.", view.hub());
             where_it_leads(view, resolver, name, port, None, said)
         }
-        // The name is approved, or it would not be resolved; the port is not.
+        // The name is approved, or it would not be resolved; the port is not, except by what a rule says of addresses.
         NameVerdict::Refused => {
+            if let Some((address, rule)) = opened(view, &addresses(view, resolver, name), port) {
+                return allowed(Some(&rule.rule), opens(rule, address, name));
+            }
             let (rule, said) = match view.policy.resolve(name) {
                 NameVerdict::Rule(rule) => (Some(&rule.rule), approves_only(rule)),
                 _ => (None, format!("No rule of hub '{}' approves '{name}'.", view.hub())),
@@ -237,7 +240,10 @@ fn where_it_leads(
                     let first = addresses.first().map(ToString::to_string).unwrap_or_default();
                     denied(Some(denying), format!("{said} But it leads to {first}, which rule '{denying}' denies."))
                 }
-                None => allowed(rule, said),
+                None => match opened(view, &addresses, port) {
+                    Some((address, rule)) => allowed(Some(&rule.rule), opens(rule, address, name)),
+                    None => allowed(rule, said),
+                },
             }
         }
         Leads::Own(_, address) => {
@@ -249,6 +255,32 @@ fn where_it_leads(
         Leads::Nowhere if known.end == End::NoName => allowed(rule, format!("{said} But the name does not exist.")),
         Leads::Nowhere => allowed(rule, format!("{said} But the name has no IPv4 address.")),
     }
+}
+
+/// Where a name leads, as far as it is remembered.
+fn addresses(view: &View, resolver: &Resolver, name: &Name) -> Vec<Ipv4Addr> {
+    match resolver.remembered(name) {
+        Some(Ok(known)) => match leads(view, &known) {
+            Leads::To(_, addresses) => addresses,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// The first address that a rule opens, whatever name a connection shows: the kernel does not ask for one.
+fn opened<'a>(view: &'a View, addresses: &[Ipv4Addr], port: u16) -> Option<(Ipv4Addr, &'a PrefixRule)> {
+    addresses.iter().find_map(|address| {
+        let packet = Packet { address: *address, protocol: Some(Protocol::Tcp), port };
+        match view.policy.packet(&view.filter, packet) {
+            PacketVerdict::Rule(rule) if rule.action == Action::Allow => Some((*address, rule)),
+            _ => None,
+        }
+    })
+}
+
+fn opens(rule: &PrefixRule, address: Ipv4Addr, name: &Name) -> String {
+    format!("Rule '{}' approves {address}, to which '{name}' leads.", rule.rule)
 }
 
 fn explain_address(view: &View, resolver: &Resolver, address: Ipv4Addr, port: u16) -> Explanation {
@@ -278,6 +310,13 @@ fn explain_address(view: &View, resolver: &Resolver, address: Ipv4Addr, port: u1
         },
         PacketVerdict::Open => allowed(None, format!("Isolation of hub '{}' leaves the internet open.", view.hub())),
         PacketVerdict::Named | PacketVerdict::Refused => {
+            if let Some((name, rule)) = view.approved_for(resolver, address, port) {
+                let said = format!(
+                    "Rule '{rule}' approves port {port} of '{name}', which was found at {address}. A connection that shows \
+                     another name is refused."
+                );
+                return allowed(Some(&rule), said);
+            }
             let by_name = name.filter(|name| matches!(view.policy.connect(name, port), NameVerdict::Rule(_)));
             let reason = match by_name {
                 Some(name) => {

@@ -101,21 +101,9 @@ async fn nameless(mut arrival: Arrival<'_>, flight: Vec<u8>, why: &str, last_wor
     }
 }
 
-/// The name, and the rule that opens this port for it, that the hub's resolver has answered with the address of a
-/// connection. Weaker than a name that was said: other names may be at that address. So it is asked only on ports that a
-/// rule lists beside the web's, where protocols are spoken that say no name (mission.md G9).
 fn by_address(arrival: &Arrival<'_>) -> Option<(Name, RuleName)> {
-    let (view, origin) = (arrival.view(), &arrival.origin);
-    if WEB.contains(&origin.port) {
-        return None;
-    }
-    let rule = |name: &Name| match view.decide(name, origin.port) {
-        Decision::Allow(rule) => rule,
-        Decision::Deny(_) => None,
-    };
-    let name = arrival.thread.context.resolver.find_name(origin.address, |name| rule(name).is_some())?;
-    let rule = rule(&name)?;
-    Some((name, rule))
+    let origin = &arrival.origin;
+    arrival.view().approved_for(&arrival.thread.context.resolver, origin.address, origin.port)
 }
 
 /// Reads until it is clear what the client wants, or it ends.
@@ -141,8 +129,6 @@ fn alert(description: u8) -> [u8; 7] {
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a client is given to speak first where it may be the server that does.
 const SERVER_FIRST: Duration = Duration::from_millis(300);
-/// Ports where whoever says no name is refused.
-const WEB: [u16; 2] = [80, 443];
 /// A hello with a post-quantum key share.
 const USUAL_FLIGHT: usize = 2048;
 /// RFC 8446, section 6.2.

@@ -52,7 +52,7 @@ pub enum HelloRefusal {
     #[error("its ClientHello does not name exactly one host")]
     NotOneName,
     /// A name that none is.
-    #[error("its ClientHello names no host: {0}")]
+    #[error("its ClientHello names no host: {}", .0.to_string().trim_end_matches('.'))]
     Name(NameError),
 }
 

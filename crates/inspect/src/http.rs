@@ -60,7 +60,7 @@ pub enum HttpRefusal {
     #[error("it does not have exactly one Host field")]
     Host,
     /// `Host` is not the name of a host.
-    #[error("its Host field names no host: {0}")]
+    #[error("its Host field names no host: {}", .0.to_string().trim_end_matches('.'))]
     Name(crate::NameError),
     /// `Host` has a port of its own.
     #[error("its Host field names a port that it is not connected to")]

@@ -39,6 +39,11 @@ fn tag(rule: &str, action: Action, prefix: &str) -> PrefixRule {
     }
 }
 
+/// The same rule for another port.
+fn on(port: u16, rule: PrefixRule) -> PrefixRule {
+    PrefixRule { ports: vec![PortRange { first: port, last: port }], ..rule }
+}
+
 async fn house(mode: Mode) -> House {
     let records = vec![
         address("exact.org", 60, SITE),
@@ -183,6 +188,38 @@ async fn what_the_resolver_was_told_counts() {
             ),
         ],
     );
+}
+
+#[tokio::test]
+async fn where_a_name_leads_counts_as_it_does_for_the_kernel() {
+    let mut plan = full(Mode::ApprovedOutbound);
+    plan.prefixes.extend([
+        on(8443, tag("site", Action::Allow, "198.18.0.80/32")),
+        on(80, tag("pages", Action::Allow, "198.18.0.80/32")),
+    ]);
+    let house =
+        House::new(plan, zone(vec![address("exact.org", 60, SITE), address("git.example.net", 60, SITE)])).await;
+    let only = "Rule 'exact' approves 'exact.org' for ports 80 and 443 only.";
+    assert_says(&house, &[("exact.org", 8443, false, "exact", only), ("exact.org", 22, false, "exact", only)]);
+    house.ask("exact.org", hickory_proto::rr::RecordType::A).await;
+    let unnamed = "198.18.0.80 is approved only for connections that show the name 'exact.org'; connect by that name.";
+    assert_says(
+        &house,
+        &[
+            ("exact.org", 8443, true, "site", "Rule 'site' approves 198.18.0.80, to which 'exact.org' leads."),
+            ("exact.org", 80, true, "pages", "Rule 'pages' approves 198.18.0.80, to which 'exact.org' leads."),
+            ("exact.org", 443, true, "exact", "Rule 'exact' approves 'exact.org' for ports 80 and 443."),
+            ("exact.org", 22, false, "exact", only),
+            ("198.18.0.80", 443, false, "", unnamed),
+        ],
+    );
+    // A port beside the web's is opened for the address as well: protocols are spoken there that show no name.
+    assert!(!house.explain("198.18.0.80", Some(22)).allowed);
+    house.ask("git.example.net", hickory_proto::rr::RecordType::A).await;
+    let found = "Rule 'git' approves port 22 of 'git.example.net', which was found at 198.18.0.80. A connection that shows \
+                 another name is refused.";
+    assert_says(&house, &[("198.18.0.80", 22, true, "git", found)]);
+    assert!(!house.explain("198.18.0.80", Some(443)).allowed);
 }
 
 #[tokio::test]
