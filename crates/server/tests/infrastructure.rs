@@ -1,5 +1,7 @@
 //! What Terraform and other people's templates declare and read around a hub (infrastructure-as-code.md sections 4 and 5).
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that fails may panic")]
+
 mod support;
 
 use http::{Method, StatusCode};
