@@ -1,10 +1,7 @@
 //! Collections that a resource implies: they are listed, and have no rows of their own.
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, Linked, NameRule, Placement, PutStatus, ResourceType,
-    Surroundings, View,
-};
+use bastide_arm::resource_type::{Admission, Admitted, Descriptor, Linked, ResourceType, View};
 use serde_json::{Map, Value};
 
 /// A collection that its parent implies.
@@ -22,22 +19,7 @@ impl Listing {
         api_versions: &'static [&'static str],
         of: fn(&Linked) -> Vec<Value>,
     ) -> Self {
-        let descriptor = Descriptor {
-            namespace,
-            types,
-            placement: Placement::ResourceGroup,
-            tracked: false,
-            name: NameRule::GENERIC,
-            identity: IdentitySupport::None,
-            read_only: &[],
-            patchable: None,
-            put: PutStatus::OK,
-            surroundings: Surroundings::NONE,
-            actions: &[],
-            api_versions,
-            data_plane: DataPlane::None,
-        };
-        Self { descriptor, of }
+        Self { descriptor: Descriptor::stored(namespace, types, api_versions), of }
     }
 }
 

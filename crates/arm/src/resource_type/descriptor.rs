@@ -112,6 +112,29 @@ pub struct HostNames {
 }
 
 impl Descriptor {
+    /// A type in resource groups that is stored as it comes, with nothing of its own: others say what they differ in.
+    pub const fn stored(
+        namespace: &'static str,
+        types: &'static [&'static str],
+        api_versions: &'static [&'static str],
+    ) -> Self {
+        Self {
+            namespace,
+            types,
+            placement: Placement::ResourceGroup,
+            tracked: false,
+            name: NameRule::GENERIC,
+            identity: IdentitySupport::None,
+            read_only: &[],
+            patchable: None,
+            put: PutStatus::OK,
+            surroundings: Surroundings::NONE,
+            actions: &[],
+            api_versions,
+            data_plane: DataPlane::None,
+        }
+    }
+
     /// `Microsoft.X/a/b` in canonical spelling.
     pub fn type_name(&self) -> String {
         format!("{}/{}", self.namespace, self.types.join("/"))

@@ -1,10 +1,7 @@
 //! Types of which there are never any, and whose lists clients want all the same before they go on.
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, Linked, NameRule, Placement, PutStatus, ResourceType,
-    Surroundings, View,
-};
+use bastide_arm::resource_type::{Admission, Admitted, Descriptor, Linked, Placement, ResourceType, View};
 use serde_json::{Map, Value};
 
 /// A type without resources.
@@ -55,19 +52,5 @@ const fn of(
     types: &'static [&'static str],
     api_versions: &'static [&'static str],
 ) -> Descriptor {
-    Descriptor {
-        namespace,
-        types,
-        placement: Placement::Extension,
-        tracked: false,
-        name: NameRule::GENERIC,
-        identity: IdentitySupport::None,
-        read_only: &[],
-        patchable: None,
-        put: PutStatus::OK,
-        surroundings: Surroundings::NONE,
-        actions: &[],
-        api_versions,
-        data_plane: DataPlane::None,
-    }
+    Descriptor { placement: Placement::Extension, ..Descriptor::stored(namespace, types, api_versions) }
 }

@@ -2,10 +2,7 @@
 //! that nothing runs behind them. Templates and Terraform declare them around a hub (infrastructure-as-code.md section 4).
 
 use bastide_arm::error::ArmError;
-use bastide_arm::resource_type::{
-    Admission, Admitted, DataPlane, Descriptor, IdentitySupport, NameRule, Placement, PutStatus, ResourceType,
-    Surroundings, View,
-};
+use bastide_arm::resource_type::{Admission, Admitted, Descriptor, NameRule, Placement, PutStatus, ResourceType, View};
 use serde_json::{Map, Value, json};
 
 use super::stored::with_defaults;
@@ -82,21 +79,7 @@ const fn below(
     name: NameRule,
     api_versions: &'static [&'static str],
 ) -> Descriptor {
-    Descriptor {
-        namespace,
-        types,
-        placement: Placement::ResourceGroup,
-        tracked: false,
-        name,
-        identity: IdentitySupport::None,
-        read_only: &[],
-        patchable: None,
-        put: PutStatus::OK,
-        surroundings: Surroundings::NONE,
-        actions: &[],
-        api_versions,
-        data_plane: DataPlane::None,
-    }
+    Descriptor { name, ..Descriptor::stored(namespace, types, api_versions) }
 }
 
 const fn of_storage(types: &'static [&'static str], name: NameRule) -> Descriptor {
