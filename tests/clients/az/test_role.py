@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from support import graph
+from support.wall import until
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 
@@ -77,10 +78,14 @@ def test_the_change_log_names_who_was_given_what(az, group, somebody):
     made = az.ok("role", "assignment", "create", "--assignee-object-id", object_id, "--assignee-principal-type",
                  "ServicePrincipal", "--role", "Reader", "--scope", group)  # fmt: skip
     az.ok("role", "assignment", "delete", "--ids", made["id"])
-    changes = [one for one in az.ok("role", "assignment", "list-changelogs") if one["principalId"] == object_id]
-    told = {(one["action"], one["principalName"], one["roleName"], one["scope"].lower()) for one in changes}
-    for action in ("Granted", "Revoked"):
-        assert (action, client_id, "Reader", group.lower()) in told, changes
+
+    def told():
+        """az asks for what has happened up to the last whole second."""
+        changes = [one for one in az.ok("role", "assignment", "list-changelogs") if one["principalId"] == object_id]
+        return {(one["action"], one["principalName"], one["roleName"], one["scope"].lower()) for one in changes}
+
+    wanted = {(action, client_id, "Reader", group.lower()) for action in ("Granted", "Revoked")}
+    until(lambda: wanted <= told())
 
 
 def test_without_a_principal_type_graph_is_asked(az, group, somebody):

@@ -233,4 +233,4 @@ def test_what_is_deleted_leaves_nothing_even_when_the_agent_is_killed_meanwhile(
         until(lambda: ids(house) == others, SLOWLY)
         assert groups(name) == [] and not (house.data_dir / "agent/computes/instances" / name).exists()
         assert not any(name in line for line in left(house))
-    assert answers(worker)
+    until(lambda: answers(worker), SLOWLY)
