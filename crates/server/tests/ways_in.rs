@@ -50,6 +50,18 @@ async fn a_token_that_expires_ends_what_was_opened_with_it() {
     scene.nobody_gets_in(LOCAL, 401).await;
 }
 
+#[tokio::test]
+async fn who_comes_while_the_agent_is_started_anew_waits_for_it() {
+    let scene = Scene::set().await;
+    scene.agent.leave();
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        scene.agent.come_back();
+    };
+    let (visitor, ()) = tokio::join!(scene.visit(Way::Exec, LOCAL), back);
+    visitor.unwrap_or_else(|status| panic!("{status}")).talks().await;
+}
+
 /// The node does nothing in these: it is the server that puts people out, however long the node takes.
 #[tokio::test]
 async fn a_stop_a_restart_and_a_deletion_end_everything_before_the_node_has_done_anything() {

@@ -15,6 +15,7 @@ use bastide_plan::way_in::{Exit, TerminalSize, WayIn};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use super::Networks;
 use super::node::{Away, unexpected};
@@ -61,7 +62,7 @@ impl Opened {
     }
 
     async fn ask(socket: &Path, compute: ComputeId, way: WayIn) -> Result<Self, Away> {
-        let stream = UnixStream::connect(socket).await.map_err(silent)?;
+        let stream = connect(socket).await.map_err(silent)?;
         let mut wire = Wire { stream, received: Vec::new(), descriptors: Vec::new() };
         wire.say(Request::Open { version: PLAN_VERSION, compute, way: Box::new(way) }).await?;
         let descriptors = match wire.hear().await? {
@@ -138,6 +139,22 @@ fn receive(stream: &UnixStream, bytes: &mut Vec<u8>, descriptors: &mut Vec<Owned
     Ok(received.bytes)
 }
 
+/// Connects to the agent. One that was killed a moment ago is started anew at once, and what runs in its instances goes on
+/// meanwhile: nobody who comes to one needs to know.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + RESTART;
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if is_nobody(&error) && Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
+            connected => return connected,
+        }
+    }
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
+
 fn silent(error: io::Error) -> Away {
     Away::Silent(error.to_string())
 }
@@ -147,6 +164,11 @@ const ONLY: u64 = 1;
 
 /// A frozen instance is thawed first, and a busy node takes its time.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an agent takes to be back at most, most of the time.
+const RESTART: Duration = Duration::from_secs(2);
+
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Answers here are small, but for a refusal's sentence.
 const PORTION: usize = 4096;
