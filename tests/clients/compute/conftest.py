@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.compute import make, make_hub
+from support.compute import clear, make, make_hub
 from support.server import Bastide, network
 
 
@@ -26,6 +26,13 @@ def server(homes, kernel):
 def hub(server):
     make_hub(server)
     return server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gone_afterwards(hub):
+    """Computes take of the host's quota: those of a module go with it."""
+    yield
+    clear(hub)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import websocket
 from support import login
 from support.secrets import SECRETS
 from support.server import Bastide, binary, environment
+from support.wall import until
 from support.wire import GROUPS, Wire
 
 VERSION = "2024-10-01-preview"
@@ -105,6 +106,14 @@ def make(server: Bastide, name: str, *arguments: str) -> Compute:
     document = json.loads(done.stdout)
     assert document["state"] == "Running", document
     return compute
+
+
+def clear(server: Bastide) -> None:
+    """Deletes every compute of the hub, and waits until they are gone."""
+    wire, computes = Wire(server, login.access_token(server)), f"{hub_path(server)}/computes"
+    for compute in wire.get(computes, VERSION).json()["value"]:
+        wire.delete(f"{computes}/{compute['name']}", VERSION, params={"underlyingResourceAction": "Delete"})
+    until(lambda: wire.get(computes, VERSION).json()["value"] == [], 60)
 
 
 class Colleague:
