@@ -116,14 +116,13 @@ async fn open(front: &Front, visit: &Visit, keys: String) -> Result<Sshd, String
     Ok(Sshd { _opened: opened, input, output, complaint })
 }
 
-/// Ends when either has no more.
+/// Ends when the client has no more.
 async fn to_compute(mut stream: SplitStream<Socket>, mut input: End) {
+    let mut is_read = true;
     while let Ok(Some(Ok(message))) = timeout(SILENCE, stream.next()).await {
         match message {
-            Message::Binary(bytes) => match input.write_all(&bytes).await {
-                Ok(()) => {}
-                Err(_) => return,
-            },
+            // Who reads no more has ended, or is about to: what came of it is heard at the other end.
+            Message::Binary(bytes) => is_read = is_read && input.write_all(&bytes).await.is_ok(),
             Message::Close(_) => return,
             _ => {}
         }
